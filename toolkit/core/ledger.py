@@ -1,0 +1,114 @@
+"""The ledger: one row per thing that cost anything. Every report is a groupby of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARD_ROWS = 200_000
+
+
+class Charge(NamedTuple):
+    """One row of the ledger (SI units). The duration is stored, since `t1 - t0` loses digits late in a run.
+
+    `kind` is what was used: ``compute``, ``tx``, ``rx``, ``idle``; or ``send``, the record of one end-to-end message, which
+    itself costs nothing (its hops are charged as tx and rx). `phase` says what for (``data``, ``ack``, ``prediction``), and
+    `outcome` how it ended (``sent``, ``delivered``, ``collision``, ``noise``, ``lost`` …).
+    """
+
+    t0_s: float
+    dur_s: float
+    node: int
+    peer: int
+    kind: str
+    phase: str
+    flops: float
+    nbytes: int
+    energy_j: float
+    outcome: str
+    packet: int
+
+
+class Metric(NamedTuple):
+    """One observed value against simulated time: accuracy, hops, a link's SNR. `who` names the node, link or class."""
+
+    t_s: float
+    step: int
+    name: str
+    who: str
+    value: float
+
+
+class Ledger:
+    """Collects charges and metrics of one run, writing full shards to disk when it is given a *stem* to write to."""
+
+    def __init__(self, stem: Path | None = None) -> None:
+        self._stem = stem
+        self._charges: list[tuple[object, ...]] = []
+        self._metrics: list[tuple[object, ...]] = []
+        self._shards: list[Path] = []
+
+    def charge(
+        self, t0_s: float, dur_s: float, node: int, peer: int, kind: str, phase: str = "",
+        flops: float = 0.0, nbytes: int = 0, energy_j: float = 0.0, outcome: str = "", packet: int = -1,
+    ) -> None:
+        """Write one row."""
+        self._charges.append((t0_s, dur_s, node, peer, kind, phase, flops, nbytes, energy_j, outcome, packet))
+        if self._stem is not None and len(self._charges) >= SHARD_ROWS:
+            self._flush()
+
+    def metric(self, t_s: float, name: str, value: float, who: str = "", step: int = -1) -> None:
+        """Record one observed value."""
+        self._metrics.append((t_s, step, name, who, value))
+
+    def _flush(self) -> None:
+        if self._stem is None or not self._charges:
+            return
+        path = self._stem.with_name(f"{self._stem.name}-{len(self._shards):03d}.parquet")
+        _write(self.pending(), path)
+        self._shards.append(path)
+        self._charges.clear()
+
+    def pending(self) -> pd.DataFrame:
+        """The charges not yet written to a shard, as a frame."""
+        return _frame(self._charges, Charge)
+
+    def charges(self) -> pd.DataFrame:
+        """All charges so far, in the order in which they were written."""
+        import pandas as pd
+
+        parts = [pd.read_parquet(path) for path in self._shards]
+        return pd.concat([*parts, self.pending()], ignore_index=True) if parts else self.pending()
+
+    def metrics(self) -> pd.DataFrame:
+        """All metrics so far."""
+        return _frame(self._metrics, Metric)
+
+    def close(self, metrics_path: Path) -> None:
+        """Write what is pending: the last ledger shard and the metrics."""
+        self._flush()
+        _write(self.metrics(), metrics_path)
+
+
+def _frame(rows: list[tuple[object, ...]], row_type: type[NamedTuple]) -> pd.DataFrame:
+    import pandas as pd
+
+    types = {"float": "float64", "int": "int64", "str": "object"}
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(row_type._fields)
+    return pd.DataFrame({
+        name: pd.Series(list(column), dtype=types[row_type.__annotations__[name]])
+        for name, column in zip(row_type._fields, columns, strict=True)
+    })
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    partial = path.with_suffix(".partial")
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    pq.write_table(table, partial, compression="zstd", use_dictionary=["kind", "phase", "outcome"] if "kind" in frame else True)
+    partial.replace(path)
