@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.acoustic.absorption import ainslie_mccolm, francois_garrison, thorp
+
+FULL = {"francois_garrison": francois_garrison, "ainslie_mccolm": ainslie_mccolm}
+
+
+@pytest.mark.parametrize(
+    ("f_khz", "expected"),
+    [(1, 0.0690), (5, 0.3823), (10, 1.1870), (12, 1.6448), (20, 4.1338), (25, 6.1048), (26, 6.5265), (30, 8.2804), (0.1, 0.0032)],
+)
+def test_thorp_reference_values(f_khz: float, expected: float) -> None:
+    assert thorp(f_khz) == pytest.approx(expected, abs=5.1e-5)
+
+
+@pytest.mark.parametrize(("f_khz", "expected"), [(50, 17.467), (100, 34.069)])
+def test_thorp_at_high_frequencies(f_khz: float, expected: float) -> None:
+    assert thorp(f_khz) == pytest.approx(expected, abs=5.1e-4)
+
+
+def test_thorp_changes_branch_at_400_hz() -> None:
+    f2 = 0.4**2
+    assert thorp(0.4) == pytest.approx(0.11 * f2 / (1 + f2) + 44 * f2 / (4100 + f2) + 2.75e-4 * f2 + 0.003, rel=1e-12)
+    assert thorp(0.39999) == pytest.approx(0.002 + 0.11 * f2 / (1 + f2) + 0.011 * f2, rel=1e-4)
+
+
+@pytest.mark.parametrize(("f_khz", "expected", "digits"), [(10, 0.950, 3), (25, 4.928, 3), (50, 15.18, 2)])
+def test_francois_garrison_reference_values(f_khz: float, expected: float, digits: int) -> None:
+    assert francois_garrison(f_khz, 10, 35, 100, 8) == pytest.approx(expected, abs=0.51 * 10.0**-digits)
+
+
+def test_francois_garrison_in_warm_water() -> None:
+    # the case documented by arlpy: 1 km at 50 kHz, 27 C, 35 ppt, 10 m, pH 8.1
+    assert francois_garrison(50, 27, 35, 10, 8.1) == pytest.approx(10.71, abs=0.0051)
+
+
+def test_francois_garrison_is_continuous_at_20_degrees() -> None:
+    below, above = francois_garrison(100, np.array([20.0, 20.0001]), 35, 10, 8)
+    assert below == pytest.approx(above, rel=1e-3)
+
+
+@pytest.mark.parametrize(("f_khz", "expected", "digits"), [(10, 0.973, 3), (25, 5.027, 3), (50, 15.46, 2)])
+def test_ainslie_mccolm_reference_values(f_khz: float, expected: float, digits: int) -> None:
+    assert ainslie_mccolm(f_khz, 10, 35, 100, 8) == pytest.approx(expected, abs=0.51 * 10.0**-digits)
+
+
+def test_the_two_full_formulas_agree_in_the_sea() -> None:
+    f_khz, temperature_c, depth_m = np.meshgrid([10.0, 25.0, 50.0], [5.0, 10.0, 20.0], [10.0, 500.0])
+    one = francois_garrison(f_khz, temperature_c, 35.0, depth_m, 8.0)
+    other = ainslie_mccolm(f_khz, temperature_c, 35.0, depth_m, 8.0)
+    np.testing.assert_allclose(other, one, rtol=0.10)
+
+
+@given(st.floats(0.4, 200), st.floats(1.001, 3), st.floats(0, 30), st.floats(5, 40), st.floats(0, 5000))
+def test_absorption_rises_with_frequency(f_khz: float, step: float, temperature_c: float, salinity_ppt: float, depth_m: float) -> None:
+    assert 0 < thorp(f_khz) < thorp(f_khz * step)
+    for formula in FULL.values():
+        low, high = formula(np.array([f_khz, f_khz * step]), temperature_c, salinity_ppt, depth_m, 8.0)
+        assert 0 < low < high
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_scalars_give_floats_and_arrays_broadcast(name: str) -> None:
+    formula = FULL[name]
+    assert isinstance(formula(25, 10, 35, 100, 8), float)
+    table = formula(np.array([10.0, 25.0]), np.array([[5.0], [10.0], [25.0]]), 35, 100, 8)
+    assert table.shape == (3, 2)
+    assert table[2, 1] == pytest.approx(formula(25.0, 25.0, 35.0, 100.0, 8.0), rel=1e-14)
+
+
+def test_thorp_takes_lists() -> None:
+    assert isinstance(thorp(25), float)
+    np.testing.assert_array_equal(thorp([0.1, 25]), [thorp(0.1), thorp(25.0)])
