@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_type_hints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,10 +96,11 @@ class Ledger:
 def _frame(rows: list[tuple[object, ...]], row_type: type[NamedTuple]) -> pd.DataFrame:
     import pandas as pd
 
-    types = {"float": "float64", "int": "int64", "str": "object"}
+    types = {float: "float64", int: "int64", str: "object"}
+    hints = get_type_hints(row_type)
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(row_type._fields)
     return pd.DataFrame({
-        name: pd.Series(list(column), dtype=types[row_type.__annotations__[name]])
+        name: pd.Series(list(column), dtype=types[hints[name]])
         for name, column in zip(row_type._fields, columns, strict=True)
     })
 

@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+from types import ModuleType
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
@@ -96,7 +97,7 @@ class Part(Spec):
         for path in candidates:
             if not _exists(path):
                 continue
-            module = importlib.import_module(path)
+            module = _import(path)
             members = [
                 item for item in vars(module).values()
                 if inspect.isclass(item) and issubclass(item, cls) and item.__module__ == path and not item.is_family()
@@ -114,7 +115,7 @@ class Part(Spec):
         """Import and return every member of this family by name (for listings, tests and error messages)."""
         found: dict[str, type[Self]] = {}
         for pattern in cls._patterns():
-            package_name, _, tail = pattern.partition(".{}")
+            package_name, _, _ = pattern.partition(".{}")
             for module in pkgutil.iter_modules(importlib.import_module(package_name).__path__):
                 path = pattern.format(module.name)
                 if not _exists(path):
@@ -147,6 +148,24 @@ class Part(Spec):
     def dump(self) -> dict[str, Any]:
         """Return a plain tree (JSON types) from which the same part can be built again."""
         return {"type": self.type_name(), **self.model_dump(mode="json")}
+
+
+EXTRAS = {"torch": "learn", "pywt": "learn", "gsw": "sea", "sklearn": "baselines", "statsmodels": "baselines"}
+"""Which optional group of dependencies brings a package."""
+
+
+def _import(path: str) -> ModuleType:
+    """Import the module of a part; a missing optional package is a mistake of the set-up that one sentence can mend."""
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise PydanticCustomError(
+            "part_name", "'{name}' needs {package}, which is not installed: pip install 'toolkit[{extra}]'",
+            {"name": path.rsplit(".", 1)[-1], "package": package, "extra": EXTRAS[package]},
+        ) from error
 
 
 def _exists(path: str) -> bool:

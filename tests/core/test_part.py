@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+from pydantic import Field, ValidationError
+
+from toolkit.acoustic.mac import Mac
+from toolkit.acoustic.mac.csma import Csma
+from toolkit.core.part import Spec, explain
+
+
+class Holder(Spec):
+    mac: Mac
+    count: int = Field(1, ge=1)
+
+
+def problems(**tree: object) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        Holder.model_validate(tree)
+    return explain(caught.value)
+
+
+def test_a_part_is_found_by_the_name_of_its_module() -> None:
+    assert Holder.model_validate({"mac": {"type": "csma", "window": 7}}).mac == Csma(window=7)
+    assert Holder.model_validate({"mac": "csma"}).mac == Csma()
+
+
+def test_dump_and_validate_are_inverse() -> None:
+    holder = Holder(mac=Csma(window=3), count=4)
+    assert Holder.model_validate(holder.model_dump(mode="json")) == holder
+
+
+def test_mistakes_name_place_value_and_remedy() -> None:
+    assert problems(mac="cmsa") == ["mac: 'cmsa' is not a MAC; did you mean 'csma'? (known: aloha, csma)"]
+    assert problems(mac={"type": "csma", "windw": 3}) == ["mac: unknown key 'windw'; did you mean 'window'?"]
+    assert problems(mac={"window": 3}) == ["mac: needs a 'type' naming a MAC: one of aloha, csma"]
+    assert problems(mac={"type": "csma", "window": 0}) == ["mac.window: input should be greater than or equal to 1 (got 0)"]
+    assert problems(mac="csma", count="many")[0].startswith("count: input should be a valid integer")
+    assert problems() == ["mac: is required and missing"]
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    assert len(problems(mac={"type": "csma", "window": 0, "slot_s": -1}, count=0)) == 3
+
+
+def test_a_part_of_an_outside_package(tmp_path, monkeypatch) -> None:
+    package = tmp_path / "pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "shout.py").write_text(
+        "from toolkit.acoustic.mac import Mac\nclass Shout(Mac):\n    volume: int = 11\n    def run(self, radio):\n        yield\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    part = Holder.model_validate({"mac": {"type": "pkg.shout", "volume": 3}}).mac
+    assert part.dump() == {"type": "pkg.shout", "queue_limit": 50, "volume": 3}
+
+
+def test_a_part_that_needs_an_extra_says_so(tmp_path, monkeypatch) -> None:
+    package = tmp_path / "heavy"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "mac.py").write_text("import torch\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert problems(mac="heavy.mac") == ["mac: 'mac' needs torch, which is not installed: pip install 'toolkit[learn]'"]
+
+
+def test_parts_are_frozen() -> None:
+    with pytest.raises(ValidationError):
+        Csma().window = 3

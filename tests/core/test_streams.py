@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import numpy as np
+
+from toolkit.core.streams import Streams
+
+
+def test_a_stream_depends_on_its_name_and_seed_alone() -> None:
+    first, second = Streams(7), Streams(7)
+    first.rng("noise").random(100)  # another stream's draws change nothing
+    np.testing.assert_array_equal(first.rng("mac", 3).random(5), second.rng("mac", 3).random(5))
+
+
+def test_other_names_and_seeds_give_other_numbers() -> None:
+    draws = {tuple(Streams(seed).rng(*name).random(3)) for seed in (1, 2) for name in (("mac", 1), ("mac", 11), ("mac", 1, 1), ("fading",))}
+    assert len(draws) == 8
+
+
+def test_asking_again_continues_the_stream() -> None:
+    streams = Streams(1)
+    whole = Streams(1).rng("x").random(4)
+    np.testing.assert_array_equal(np.concatenate([streams.rng("x").random(2), streams.rng("x").random(2)]), whole)

@@ -1,0 +1,49 @@
+"""Who may import whom: the sea and the core never pay for torch, and help answers before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "toolkit"
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [("core", ("torch", "toolkit.acoustic", "toolkit.cluster", "toolkit.methods")), ("acoustic", ("torch", "toolkit.cluster", "toolkit.methods")),
+     ("models", ("simpy", "toolkit.core", "toolkit.acoustic")), ("learning", ("simpy", "toolkit.core", "toolkit.acoustic"))],
+)
+def test_dependencies_point_one_way(folder: str, forbidden: tuple[str, ...]) -> None:
+    for path in (ROOT / folder).rglob("*.py"):
+        for name in imports(path):
+            assert not any(name == bad or name.startswith(bad + ".") for bad in forbidden), f"{path} imports {name}"
+
+
+def loaded_after(code: str) -> set[str]:
+    output = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; sys.stderr.write(' '.join(sys.modules))"], capture_output=True, text=True, check=True
+    )
+    return set(output.stderr.split())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    loaded = loaded_after("from toolkit.simulate import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass")
+    assert not loaded & {"torch", "pandas", "matplotlib", "matplotlib.pyplot", "numpy", "simpy", "pydantic", "numba"}
+
+
+def test_importing_toolkit_loads_nothing_heavy() -> None:
+    assert not loaded_after("import toolkit") & {"torch", "pandas", "matplotlib", "numpy", "simpy", "pydantic"}

@@ -1,0 +1,203 @@
+"""The acoustic fabric: modems, MAC and routing in a sea that changes with wind, tide and time of day."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from pydantic import Field
+from simpy.events import Event
+
+from toolkit.acoustic import history
+from toolkit.acoustic.channel import Channel, Floats
+from toolkit.acoustic.environment import Span
+from toolkit.acoustic.fading import FastFading, Shadowing
+from toolkit.acoustic.layout import Layout
+from toolkit.acoustic.mac import Mac
+from toolkit.acoustic.medium import Interference, Medium
+from toolkit.acoustic.mobility import Mobility
+from toolkit.acoustic.modem import Modem
+from toolkit.acoustic.node import Radio, SeaNode
+from toolkit.acoustic.packets import Frame, PacketBook
+from toolkit.acoustic.prediction import Forecast, Truth
+from toolkit.acoustic.probe import Probe
+from toolkit.acoustic.routing import LinkHistory, Routing
+from toolkit.acoustic.sea import Sea
+from toolkit.core.context import Context
+from toolkit.core.device import Device
+from toolkit.core.fabric import Fabric
+from toolkit.core.program import Process
+from toolkit.core.streams import Streams
+from toolkit.core.world import World
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from toolkit.report import MetricInfo, Result
+
+
+@final
+class Acoustic(Fabric):
+    """An underwater acoustic network of sensor nodes and surface sinks, all with the same modem."""
+
+    layout: Layout = Layout()
+    modem: Modem = Modem()
+    sea: Sea
+    mobility: Mobility = Field(default="static")  # type: ignore[assignment]
+    shadowing: Shadowing = Shadowing()
+    fading: FastFading = FastFading()
+    interference: Interference = Field("piecewise", description="SINR per constant piece of a frame, or at the mean")
+    mac: Mac = Field(default="csma")  # type: ignore[assignment]
+    routing: Routing
+    device: Device = Device()
+    battery_j: float = Field(50_000.0, gt=0, description="battery that residual energy is reckoned from")
+    epoch_s: float = Field(60.0, gt=0, description="positions, weather and shadowing stand still this long")
+    history_s: float = Field(3 * 86_400.0, ge=0, description="link history before the measured part")
+    history_step_s: float = Field(1800.0, gt=0, description="beacon period of the history")
+    drain_s: float = Field(1800.0, ge=0, description="packets created later than this before the end do not count")
+    probe: Probe = Probe()
+
+    def build(self, world: World) -> SeaNetwork:
+        return SeaNetwork(self, world)
+
+    def check(self, duration_s: float) -> None:
+        self.sea.init(-self.history_s, duration_s, self.modem.carrier_hz, Streams(0))
+
+    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float) -> list[tuple[str, str, float]]:
+        from toolkit.acoustic.report import summarise_run
+
+        return summarise_run(ledger, metrics, duration_s, self.drain_s)
+
+    def metric_infos(self) -> list[MetricInfo]:
+        from toolkit.acoustic.report import SEA_METRICS
+
+        return SEA_METRICS
+
+    def figures(self, result: Result) -> dict[str, tuple[Figure, str]]:
+        from toolkit.acoustic.figures import SEA_CAPTIONS, sea_figures
+
+        return {name: (figure, SEA_CAPTIONS[name]) for name, figure in sea_figures(result).items()}
+
+    def answers(self, result: Result) -> list[str]:
+        from toolkit.acoustic.report import sea_answers
+
+        return sea_answers(result)
+
+    def extras(self) -> dict[str, Any]:
+        return {
+            "nodes": f"{self.layout.node_count} and {self.layout.sink_count} surface sinks",
+            "modem": f"{self.modem.carrier_hz / 1e3:g} kHz, {self.modem.rate_bps:g} bit/s, source level "
+            f"{self.modem.source_level_db:g} dB re 1 µPa at 1 m, {self.modem.tx_w:g} W sending",
+            "link history": f"{self.history_s / 3600:g} h before the measured part",
+        }
+
+
+class SeaNetwork:
+    """The acoustic fabric at work: builds the nodes, lets the channel move on, and closes the books."""
+
+    def __init__(self, spec: Acoustic, world: World) -> None:
+        self.spec = spec
+        self.world = world
+        streams = world.streams
+        water = spec.sea.init(-spec.history_s, world.duration_s, spec.modem.carrier_hz, streams)
+        self.water = water
+        homes_m = spec.layout.place_nodes(streams.rng("layout"))
+        sinks_m = spec.layout.place_sinks()
+        span = Span(water.origin, -spec.history_s, world.duration_s)
+        drift = spec.mobility.init(homes_m, span, water.tide, streams.rng("mobility"))
+        self.count = len(homes_m) + len(sinks_m)
+
+        def move(t_s: float) -> Floats:
+            return np.concatenate([drift(t_s), sinks_m])
+
+        self.channel = Channel(water, spec.modem, move, spec.shadowing.init(self.count, streams.rng("shadowing")))
+        self.table = spec.modem.success_table()
+        past = history.record(
+            self.channel, spec.fading, self.table, spec.modem.ebn0_db(0.0), spec.history_s, spec.history_step_s,
+            streams.rng("history"),
+        )
+        self.channel.advance(0.0)
+        self.book = PacketBook(world)
+        self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.book, self.count, spec.interference)
+        world.env.process(self._epochs())
+        self.nodes = [self._node(rank, is_sink=rank >= len(homes_m)) for rank in range(self.count)]
+        self._describe(past)
+        for node in self.nodes:
+            node.state = spec.routing.init(node)
+            spec.routing.learn(node, past)
+        for node in self.nodes:
+            world.env.process(spec.mac.run(node.radio))
+            for process in spec.routing.processes(node):
+                world.env.process(process)
+        links = spec.probe.choose(history.upward_links(past), streams.rng("probe"))
+        world.env.process(spec.probe.run(world, self.channel, links, self._forecast))
+
+    @property
+    def contexts(self) -> list[Context]:
+        """The sensor nodes; sinks only listen."""
+        return [node.ctx for node in self.nodes if not node.is_sink]
+
+    def finish(self) -> None:
+        """Close the books: receptions cut off by the end, idle time, packets in flight."""
+        self.medium.finish()
+        self.book.finish()
+        self.world.ledger.metric(self.world.now, "duplicates", self.book.duplicates)
+        self.world.ledger.metric(self.world.now, "channel_fingerprint", self.channel.fingerprint)
+
+    def send(self, src: int, dst: int, nbytes: int, phase: str) -> Event:
+        """Start a packet at *src* towards any sink; the event's value is its Delivery."""
+        packet = self.book.create(src, nbytes)
+        self.book.hold(packet)
+        self.spec.routing.originate(self.nodes[src], packet)
+        return packet.done
+
+    def _node(self, rank: int, *, is_sink: bool) -> SeaNode:
+        ctx = Context(self.world, rank, self.count, self.spec.device, self.send)
+        radio = Radio(rank, ctx, self.medium, self.spec.mac.queue_limit, _note_full_queue)
+        node = SeaNode(
+            rank, is_sink, ctx, radio, self.channel, self.spec.modem, self.book, self._truth, self.spec.battery_j, self._radio_energy_j
+        )
+        self.medium.listen(rank, lambda frame, snr_db: self.spec.routing.on_receive(node, frame, snr_db))
+        return node
+
+    def _epochs(self) -> Process:
+        """Let positions, weather and shadowing move on, whatever the protocols do."""
+        while True:
+            yield self.world.env.timeout(self.spec.epoch_s)
+            self.channel.advance(self.world.now)
+
+    def _truth(self, sender: int, receiver: int) -> Truth:
+        return lambda at_s: float(self.channel.snr_db[sender, receiver])
+
+    def _forecast(self, sender: int, receiver: int, at_s: float) -> Forecast | None:
+        return self.spec.routing.forecast(self.nodes[sender], receiver, at_s)
+
+    def _radio_energy_j(self, node: int) -> float:
+        modem = self.spec.modem
+        return float(self.medium.tx_s[node] * modem.tx_w + self.medium.rx_s[node] * modem.rx_w)
+
+    def _describe(self, past: LinkHistory) -> None:
+        """Record where everybody is, how grey the links are, and the weather."""
+        ledger = self.world.ledger
+        for node in self.nodes:
+            x_m, y_m, depth_m = self.channel.position_m[node.id].tolist()
+            who = str(node.id)
+            for name, value in (("is_sink", float(node.is_sink)), ("x_m", x_m), ("y_m", y_m), ("depth_m", depth_m)):
+                ledger.metric(0.0, name, value, who)
+        at_once, ever = history.grey_shares(past, self.table, self.spec.modem.ebn0_db(0.0))
+        ledger.metric(0.0, "grey_share_peak", at_once)
+        ledger.metric(0.0, "grey_share_ever", ever)
+        times_s = np.arange(-self.spec.history_s, self.world.duration_s + 1.0, 1800.0)
+        middle_m = self.channel.position_m.mean(axis=0, keepdims=True)
+        wind, tide = self.water.wind_m_s(times_s), self.water.tide.height_m(times_s)
+        for t_s, wind_m_s, tide_m in zip(times_s.tolist(), wind.tolist(), tide.tolist(), strict=True):
+            ledger.metric(t_s, "wind_m_s", wind_m_s, "sea")
+            ledger.metric(t_s, "tide_m", tide_m, "sea")
+            ledger.metric(t_s, "noise_psd_db", float(self.water.noise_psd_db(t_s, middle_m)[0]), "mid-water")
+
+
+def _note_full_queue(frame: Frame) -> None:
+    """The MAC dropped a frame: its queue was full, or the channel never fell silent."""
+    if frame.packet is not None:
+        frame.packet.reason = "channel_busy"

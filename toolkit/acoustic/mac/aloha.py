@@ -1,0 +1,19 @@
+"""Pure ALOHA: send at once."""
+
+from __future__ import annotations
+
+from typing import final
+
+from toolkit.acoustic.mac import Mac
+from toolkit.acoustic.node import Radio
+from toolkit.core.program import Process
+
+
+@final
+class Aloha(Mac):
+    """Sends every frame as soon as the modem is free (Abramson 1970). Throughput G exp(-2 G) under Poisson load."""
+
+    def run(self, radio: Radio) -> Process:
+        while True:
+            frame = yield radio.next_frame()
+            yield radio.transmit(frame)

@@ -1,0 +1,114 @@
+"""Packets, the frames that carry them, and the book that knows what became of every packet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from simpy.events import Event
+
+from toolkit.core.context import Delivery
+from toolkit.core.world import World
+
+BROADCAST = -1
+ANY_SINK = -1
+
+
+@dataclass(eq=False, slots=True)
+class Packet:
+    """An application message on its way to a sink. `id` counts within a run, `seq` within its source."""
+
+    id: int
+    src: int
+    seq: int
+    nbytes: int
+    created_s: float
+    done: Event
+    copies: int = 0
+    """How many nodes or frames in the air still hold a copy that may yet get somewhere."""
+    delivered: bool = False
+    reason: str = ""
+    """Why the last copy was dropped."""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What a header identifies the packet by."""
+        return (self.src, self.seq)
+
+
+@dataclass(eq=False, slots=True)
+class Frame:
+    """What a modem sends: kind and length are what the channel sees, the rest is the header the receiver reads."""
+
+    kind: str
+    """``data``, ``ack`` or a protocol's own control kind."""
+    src: int
+    dst: int
+    nbytes: int
+    packet: Packet | None = None
+    hops: int = 0
+    """Transmissions of this copy so far, this one included."""
+    depth_m: float = 0.0
+    """Depth of the sender."""
+    body: Any = None
+    """Further header fields of the protocol; their size is part of `nbytes`."""
+    sent: Event | None = field(default=None, repr=False)
+    """Fires when the last bit has left the modem."""
+
+
+class PacketBook:
+    """Counts the copies of every packet, so that each ends as delivered, lost for a reason, or in flight."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.packets: list[Packet] = []
+        self._next_seq: dict[int, int] = {}
+        self.duplicates = 0
+
+    def create(self, src: int, nbytes: int) -> Packet:
+        """A new packet at its source."""
+        seq = self._next_seq.get(src, 0)
+        self._next_seq[src] = seq + 1
+        packet = Packet(len(self.packets), src, seq, nbytes, self._world.now, self._world.env.event())
+        self.packets.append(packet)
+        return packet
+
+    def hold(self, packet: Packet) -> None:
+        """A node, or the water, takes a copy."""
+        packet.copies += 1
+
+    def drop(self, packet: Packet, reason: str) -> None:
+        """A copy ends; when it was the last one and the packet did not arrive, the packet is lost for that *reason*."""
+        packet.copies -= 1
+        if packet.delivered:
+            return
+        if reason:
+            packet.reason = reason
+        if packet.copies == 0:
+            self._close(packet, -1, Delivery("lost", packet.created_s, self._world.now, 0, packet.reason))
+
+    def deliver(self, packet: Packet, sink: int, hops: int) -> None:
+        """A copy reached a sink."""
+        if packet.delivered:
+            self.duplicates += 1
+            return
+        packet.delivered = True
+        now = self._world.now
+        self._world.ledger.metric(now, "hops", hops, str(packet.src), packet.id)
+        self._close(packet, sink, Delivery("delivered", packet.created_s, now, hops))
+
+    def finish(self) -> None:
+        """Write down what is still under way."""
+        for packet in self.packets:
+            if not packet.done.triggered:
+                self._charge(packet, -1, "in_flight", self._world.now, "")
+
+    def _close(self, packet: Packet, peer: int, delivery: Delivery) -> None:
+        self._charge(packet, peer, delivery.outcome, delivery.t1_s, delivery.reason)
+        packet.done.succeed(delivery)
+
+    def _charge(self, packet: Packet, peer: int, outcome: str, t1_s: float, reason: str) -> None:
+        self._world.ledger.charge(
+            packet.created_s, t1_s - packet.created_s, packet.src, peer, "send", reason,
+            nbytes=packet.nbytes, outcome=outcome, packet=packet.id,
+        )

@@ -1,0 +1,72 @@
+"""Flooding: everybody repeats everything once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import final
+
+from pydantic import Field
+
+from toolkit.acoustic.node import SeaNode
+from toolkit.acoustic.packets import BROADCAST, Frame, Packet
+from toolkit.acoustic.routing import Routing
+from toolkit.core.program import Process
+
+HEADER_BYTES = 10
+"""Type 1, source 2, sequence 2, previous hop 2, ttl 1, CRC 2."""
+
+
+@dataclass
+class FloodingState:
+    """Packets heard lately, by (source, sequence), with the time they were first heard."""
+
+    heard_s: OrderedDict[tuple[int, int], float] = field(default_factory=OrderedDict)
+
+
+@final
+class Flooding(Routing):
+    """Every node rebroadcasts the first copy of a packet that it hears, after a random delay.
+
+    The delay U(0, `jitter_s`) keeps neighbours from answering in chorus; `ttl` bounds the hops and a cache of `cache_s`
+    the memory (values of the DESERT framework).
+    """
+
+    jitter_s: float = Field(1.0, ge=0, description="longest random delay before a rebroadcast")
+    ttl: int = Field(10, ge=1, le=255, description="transmissions of a copy at most")
+    cache_s: float = Field(60.0, gt=0, description="how long a packet is remembered")
+
+    def init(self, node: SeaNode) -> FloodingState:
+        return FloodingState()
+
+    def originate(self, node: SeaNode, packet: Packet) -> None:
+        self._first_copy(node, packet)
+        node.ctx.process(self._broadcast(node, packet, 1, 0.0))
+
+    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
+        packet = frame.packet
+        if packet is None or not self._first_copy(node, packet):
+            return
+        if node.is_sink:
+            node.deliver(packet, frame.hops)
+        elif frame.hops < self.ttl:
+            node.book.hold(packet)
+            node.ctx.process(self._broadcast(node, packet, frame.hops + 1, self.jitter_s * node.rng.random()))
+        else:
+            packet.reason = "ttl"
+
+    def _broadcast(self, node: SeaNode, packet: Packet, hops: int, delay_s: float) -> Process:
+        yield node.ctx.sleep(delay_s)
+        yield node.send_frame(
+            Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m)
+        )
+        node.book.drop(packet, "")
+
+    def _first_copy(self, node: SeaNode, packet: Packet) -> bool:
+        state: FloodingState = node.state
+        while state.heard_s and next(iter(state.heard_s.values())) < node.now - self.cache_s:
+            state.heard_s.popitem(last=False)
+        if packet.key in state.heard_s:
+            return False
+        state.heard_s[packet.key] = node.now
+        return True

@@ -1,0 +1,148 @@
+"""What a channel-aware node knows of its neighbours: link states, forecasts, and what they mean for a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.acoustic.modem import Modem
+from toolkit.acoustic.modulation import expected_per
+from toolkit.acoustic.prediction import Forecast, Predictor
+from toolkit.core.work import Work
+
+SILENT = 0
+"""Feedback code of a neighbour that should have been heard and was not."""
+
+
+def encode_snr(snr_db: float | None) -> int:
+    """SNR as one byte: half-decibel steps from -20 dB up, 1 to 255; `SILENT` for None."""
+    return SILENT if snr_db is None else int(min(255, max(1, round(2.0 * (snr_db + 20.0)) + 1)))
+
+
+def decode_snr(code: int) -> float | None:
+    """The SNR in dB that a byte stands for; None for `SILENT`."""
+    return None if code == SILENT else (code - 1) / 2.0 - 20.0
+
+
+class LinkBudget:
+    """From a forecast of SNR to the chance of a frame."""
+
+    def __init__(self, modem: Modem) -> None:
+        self._table = modem.success_table()
+        self._gain_db = modem.ebn0_db(0.0)
+        grid_db = np.arange(-20.0, 40.0, 0.25)
+        per = np.asarray(self._table.per(grid_db + self._gain_db, 512))
+        self.decode_snr_db = float(grid_db[int(np.argmax(per < 0.5))])
+        """SNR at which half of the frames of 64 bytes are decoded."""
+        self.censored_snr_db = self.decode_snr_db - 3.0
+        """What a missing frame is recorded as."""
+
+    def success(self, forecast: Forecast | None, bits: int) -> float:
+        """Probability that a frame of *bits* is decoded: 1 - E[PER] over the forecast; 0 for a link nobody knows."""
+        if forecast is None:
+            return 0.0
+        return 1.0 - float(expected_per(self._table, forecast.mean_db + self._gain_db, forecast.std_db, bits))
+
+
+class Link:
+    """One direction of a link: the predictor's state, and the last forecast made with it."""
+
+    __slots__ = ("_cell", "_forecast", "_made_s", "_pending", "_stale", "state")
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+        self._pending: list[tuple[float, float, bool]] = []
+        self._forecast: Forecast | None = None
+        self._made_s = -np.inf
+        self._cell = -(2**62)
+        self._stale = True
+
+    def sample(self, t_s: float, snr_db: float) -> None:
+        """A frame was heard at this SNR."""
+        self._pending.append((t_s, snr_db, False))
+        self._stale = True
+
+    def censor(self, t_s: float, level_db: float) -> None:
+        """A frame that was due was not heard."""
+        self._pending.append((t_s, level_db, True))
+        self._stale = True
+
+    def update(self, predictor: Predictor) -> None:
+        """Feed the samples that came in since the predictor was last asked."""
+        for t_s, snr_db, censored in self._pending:
+            predictor.update(self.state, t_s, snr_db, censored=censored)
+        self._pending.clear()
+
+    def forecast(self, predictor: Predictor, at_s: float, now: float, reuse_s: float) -> tuple[Forecast | None, Work]:
+        """Return the forecast for *at_s* and the work of making it; a young forecast of the same grid cell costs nothing."""
+        cell = int(at_s // predictor.step_s)
+        if cell == self._cell and (not self._stale or now - self._made_s <= reuse_s):
+            return self._forecast, Work()
+        self.update(predictor)
+        self._forecast = predictor.predict(self.state, at_s)
+        self._cell, self._made_s, self._stale = cell, now, False
+        return self._forecast, predictor.work(self.state)
+
+    def learn(
+        self, predictor: Predictor, t_s: NDArray[np.float64], snr_db: NDArray[np.float64], heard: NDArray[np.bool_], level_db: float
+    ) -> None:
+        """Feed a history of samples; where nothing was heard, a censored one at *level_db*."""
+        values = np.where(heard, np.round(2.0 * snr_db) / 2.0, level_db)
+        for when_s, value_db, good in zip(t_s.tolist(), values.tolist(), heard.tolist(), strict=True):
+            predictor.update(self.state, when_s, value_db, censored=not good)
+
+
+@dataclass(eq=False)
+class Neighbour:
+    """A node that this node hears."""
+
+    id: int
+    forward: Link
+    """From this node to the neighbour; measured there and fed back."""
+    reverse: Link
+    """From the neighbour to this node."""
+    delay_s: float
+    """Propagation delay, from round-trip times once there are any."""
+    depth_m: float = np.inf
+    heard_s: float = -np.inf
+    marked_s: float = -np.inf
+    energy: float = 1.0
+    has_way_up: bool = False
+    blacklist_until_s: float = -np.inf
+    last_snr_db: float | None = None
+    rtt_s: float | None = None
+    rtt_dev_s: float = 0.0
+    _sum_db: float = 0.0
+    _count: int = 0
+
+    @property
+    def is_surface(self) -> bool:
+        """Sinks float at the surface; everybody else is deeper."""
+        return self.depth_m <= 0.0
+
+    def heard(self, t_s: float, depth_m: float, snr_db: float | None) -> None:
+        """A frame of this neighbour was decoded."""
+        self.heard_s = t_s
+        self.depth_m = depth_m
+        if snr_db is not None:
+            self.last_snr_db = snr_db
+            self.reverse.sample(t_s, snr_db)
+            self._sum_db += snr_db
+            self._count += 1
+
+    def take_report(self) -> int:
+        """Mean SNR since the last report as a feedback byte, and start anew."""
+        code = encode_snr(self._sum_db / self._count) if self._count else SILENT
+        self._sum_db, self._count = 0.0, 0
+        return code
+
+    def rtt(self, sample_s: float) -> None:
+        """Smooth the round-trip time as TCP does (gains 1/8 and 1/4)."""
+        if self.rtt_s is None:
+            self.rtt_s, self.rtt_dev_s = sample_s, sample_s / 2.0
+        else:
+            self.rtt_dev_s += (abs(sample_s - self.rtt_s) - self.rtt_dev_s) / 4.0
+            self.rtt_s += (sample_s - self.rtt_s) / 8.0

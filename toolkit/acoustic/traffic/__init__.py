@@ -1,0 +1,1 @@
+"""Traffic: programs in which nodes send measurements to any sink."""

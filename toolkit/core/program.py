@@ -1,0 +1,26 @@
+"""Programs: what the nodes of a fabric do, written once per node."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from toolkit.core.part import Part
+
+if TYPE_CHECKING:
+    from toolkit.core.context import Context
+
+Process = Generator[Any, Any, Any]
+"""What a simulated actor is: a generator that yields the events it waits for."""
+
+
+class Program(Part):
+    """A traffic source or a learning method: one generator per node, told apart by `ctx.rank`."""
+
+    family: ClassVar[str] = "program"
+    modules: ClassVar[tuple[str, ...]] = ("toolkit.acoustic.traffic.{}",)
+
+    @abstractmethod
+    def run(self, ctx: Context) -> Process:
+        """Act as node `ctx.rank` of `ctx.size`."""

@@ -1,0 +1,85 @@
+"""The run directory: what a comparison leaves on disk, and how a killed one is taken up again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit.core import yaml12
+from toolkit.errors import RunDirectoryError
+
+PACKAGES = ("simpy", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib", "pydantic")
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths inside DIR, and the rules of its use.
+
+        scenario.yaml (resolved)   versions.json   command.txt   log.txt
+        runs/<arm>-s<seed>.json    the report rows of a finished run; written last, so its presence means that the run is whole
+        ledger/<arm>-s<seed>-NNN.parquet   metrics/<arm>-s<seed>.parquet
+        metrics.parquet report.csv summary.csv differences.csv figures/ report.html DONE
+    """
+
+    path: Path
+
+    def open(self, scenario: dict[str, Any], *, resume: bool) -> None:
+        """Make the folder ready for *scenario*.
+
+        Raises:
+            RunDirectoryError: it holds a run already and *resume* is false, or the run of another scenario; or it cannot be written.
+        """
+        settings = self.path / "scenario.yaml"
+        text = yaml12.dump(scenario)
+        try:
+            if settings.exists():
+                if not resume:
+                    raise RunDirectoryError(
+                        f"{self.path}: already holds a run; give another --out, or --resume to finish that one"
+                    )
+                if settings.read_text(encoding="utf-8") != text:
+                    raise RunDirectoryError(
+                        f"{self.path}: holds the run of another scenario (its scenario.yaml differs); give another --out"
+                    )
+            elif self.path.is_dir() and any(self.path.iterdir()):
+                raise RunDirectoryError(f"{self.path}: is not empty and holds no run; give a new or empty folder as --out")
+            for name in ("runs", "ledger", "metrics", "figures"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+            (self.path / "DONE").unlink(missing_ok=True)
+            settings.write_text(text, encoding="utf-8")
+            (self.path / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
+        except FileExistsError as error:
+            raise RunDirectoryError(f"{error.filename}: is a file, and a folder is needed there; give another --out") from None
+
+    def record(self, run: str) -> Path:
+        return self.path / "runs" / f"{run}.json"
+
+    def ledger_stem(self, run: str) -> Path:
+        return self.path / "ledger" / run
+
+    def metrics(self, run: str) -> Path:
+        return self.path / "metrics" / f"{run}.parquet"
+
+    def log(self, line: str) -> None:
+        with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    found = {"toolkit": _version("toolkit"), "python": platform.python_version(), "platform": f"{sys.platform} {platform.machine()}"}
+    return found | {name: _version(name) for name in PACKAGES}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        import toolkit
+
+        return toolkit.__version__ if name == "toolkit" else "absent"

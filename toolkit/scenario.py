@@ -1,0 +1,143 @@
+"""Scenarios: the frozen description of one comparison, read from YAML and written back without loss."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, field_validator
+
+from toolkit.core import yaml12
+from toolkit.core.fabric import Fabric
+from toolkit.core.part import Spec, explain, nearest
+from toolkit.core.program import Program
+from toolkit.errors import ScenarioError
+
+ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]*")
+
+
+class Scenario(Spec):
+    """One question put to the simulator: a network, what its nodes do on it, and the arms that are compared.
+
+    Runs are arms x seeds. An arm is this scenario with the overrides of `compare`: dotted paths to values
+    (``fabric.routing.prediction: {type: ewma}``). All arms of a seed share channel and traffic draws.
+    """
+
+    name: str = Field(min_length=1, description="short name, used for the output folder")
+    question: str = Field("", description="what the report answers, in one sentence")
+    caveats: list[str] = Field(default_factory=list, description="sentences to be shown wherever results are shown")
+    seed: int = Field(1, ge=0, description="first seed; the others follow")
+    seeds: int = Field(5, ge=1, le=10_000, description="number of seeds")
+    duration_s: float = Field(gt=0, description="simulated time that is measured")
+    fabric: Fabric
+    program: Program
+    compare: dict[str, dict[str, Any]] = Field(default_factory=dict, description="arms: name to overrides")
+    quick: dict[str, Any] = Field(default_factory=dict, description="overrides of --quick")
+
+    @field_validator("compare")
+    @classmethod
+    def _arm_names_are_file_names(cls, compare: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in compare:
+            if not ARM_NAME.fullmatch(name):
+                raise ValueError(f"arm name '{name}' must be letters, digits and _ . + @ - only, since files are named after it")
+        return compare
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: dict[str, Any] | None = None, *, quick: bool = False) -> Self:
+        """Read a scenario file.
+
+        Args:
+            path: the YAML file; relative input files in it are looked up beside it first.
+            overrides: dotted path to value, applied last (after ``--quick``).
+            quick: apply the scenario's own `quick` overrides.
+
+        Raises:
+            ScenarioError: one sentence per mistake.
+        """
+        path = Path(path)
+        tree = yaml12.read(path)
+        if not isinstance(tree, dict):
+            raise ScenarioError(f"{path}: must be a mapping of settings, and is {type(tree).__name__}")
+        if quick:
+            if not isinstance(tree.get("quick", {}), dict):
+                raise ScenarioError("quick: must be a mapping of dotted paths to values")
+            for key, value in tree.get("quick", {}).items():
+                tree = replaced(tree, key, value)
+        for key, value in (overrides or {}).items():
+            tree = replaced(tree, key, value)
+        return cls.build(tree, path.parent)
+
+    @classmethod
+    def build(cls, tree: dict[str, Any], base: Path | None = None) -> Self:
+        """Validate a plain tree; *base* is the folder that relative input files are looked up in."""
+        try:
+            return cls.model_validate(tree, context={"base": base or Path.cwd()})
+        except ValidationError as error:
+            raise ScenarioError(explain(error)) from error
+
+    def dump(self) -> dict[str, Any]:
+        """Return a plain tree with every value spelled out; `Scenario.build` gives the same scenario back."""
+        return self.model_dump(mode="json")
+
+    def arms(self) -> dict[str, Scenario]:
+        """Return the scenario of every arm, checked; a scenario without `compare` is its own single arm.
+
+        Raises:
+            ScenarioError: an arm's override does not fit; the sentence names the arm.
+        """
+        if not self.compare:
+            return {self.name: self}
+        base = {**self.dump(), "compare": {}, "quick": {}}
+        arms: dict[str, Scenario] = {}
+        problems: list[str] = []
+        for name, overrides in self.compare.items():
+            try:
+                tree = base
+                for key, value in overrides.items():
+                    tree = replaced(tree, key, value)
+                arms[name] = Scenario.build(tree)
+            except ScenarioError as error:
+                problems += [f"compare.{name}: {problem}" for problem in error.problems]
+        if problems:
+            raise ScenarioError(problems)
+        return arms
+
+
+def replaced(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Return a copy of *tree* with the value at a dotted *path* replaced; list items are named by their index."""
+    result = copy.deepcopy(tree)
+    here: Any = result
+    steps = str(path).split(".")
+    for depth, step in enumerate(steps):
+        last = depth == len(steps) - 1
+        if isinstance(here, list):
+            if not step.isdigit() or int(step) >= len(here):
+                raise ScenarioError(f"{path}: '{step}' must be the index of one of {len(here)} items")
+            index: Any = int(step)
+        elif isinstance(here, dict):
+            index = step
+            if not last and (index not in here or here[index] is None):
+                here[index] = {}
+        else:
+            raise ScenarioError(f"{path}: '{'.'.join(steps[:depth])}' is a single value and has no '{step}'")
+        if last:
+            here[index] = copy.deepcopy(value)
+        else:
+            if isinstance(here[index], str):  # the short form `mac: aloha` of a part without settings
+                here[index] = {"type": here[index]}
+            here = here[index]
+    return result
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Split ``path=value`` of the command line; the value is read as YAML."""
+    path, equals, value = text.partition("=")
+    if not equals or not path.strip():
+        raise ScenarioError(f"--set {text}: must look like path=value, for example seeds=3")
+    first = path.strip().split(".")[0]
+    known = list(Scenario.model_fields)
+    if first not in known:
+        raise ScenarioError(f"--set {text}: unknown key '{first}'{nearest(first, known)}")
+    return path.strip(), yaml12.parse(value, f"--set {text}")

@@ -1,0 +1,103 @@
+"""python -m toolkit.simulate SCENARIO.yaml: run a scenario and report on it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.scenario import Scenario
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    cli = argparse.ArgumentParser(
+        prog="python -m toolkit.simulate",
+        description="Run every arm and seed of a scenario and report what each costs in seconds, bytes and joules, and how well it works.",
+        epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence), 130 interrupted (finished runs are kept)",
+    )
+    cli.add_argument("scenario", metavar="SCENARIO.yaml", help="what to run, for example scenarios/sea_trial.yaml")
+    cli.add_argument("--out", metavar="DIR", help="run directory (default: runs/NAME-DATE-TIME)")
+    cli.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], dest="settings",
+                     help="override a setting, for example --set fabric.layout.nodes=60; may be repeated")
+    cli.add_argument("--seeds", type=int, metavar="N", help="number of seeds")
+    cli.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core); results do not depend on it")
+    cli.add_argument("--backend", choices=("loky", "dask", "ray"), default="loky", help="what runs the processes (default: loky)")
+    cli.add_argument("--quick", action="store_true", help="shrink the scenario to seconds")
+    cli.add_argument("--check", action="store_true", help="only check the scenario and its input files")
+    cli.add_argument("--resume", action="store_true", help="finish a run that was stopped (the newest one of this scenario, or --out)")
+    cli.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    return cli
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    args = parser().parse_args(argv)
+    from toolkit.errors import UserError
+
+    try:
+        return _simulate(args)
+    except UserError as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"error: {line}" + "\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: finished runs are kept; the same command with --resume does the rest" + "\n")
+        return 130
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from toolkit.errors import ScenarioError
+    from toolkit.scenario import Scenario, parse_setting
+    from toolkit.sweep import run
+
+    for name in ("seeds", "jobs"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ScenarioError(f"--{name} {value}: must be at least 1")
+    overrides = dict(parse_setting(text) for text in args.settings)
+    if args.seeds is not None:
+        overrides["seeds"] = args.seeds
+    scenario = Scenario.load(args.scenario, overrides, quick=args.quick)
+    console = Console(quiet=args.quiet, highlight=False)
+    if args.check:
+        arms = scenario.arms()
+        for arm in arms.values():
+            arm.fabric.check(arm.duration_s)
+        console.print(f"{args.scenario}: good; {len(arms)} arms x {scenario.seeds} seeds of {scenario.duration_s / 3600:g} h each")
+        return 0
+    from toolkit.progress import watch
+    from toolkit.report import terminal_tables
+
+    result = run(
+        scenario, out=_directory(args, scenario), jobs=args.jobs or len(os.sched_getaffinity(0)), backend=args.backend,
+        resume=args.resume, watch=None if args.quiet else watch,
+    )
+    terminal_tables(result, console)
+    console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True)
+    return 0
+
+
+def _directory(args: argparse.Namespace, scenario: Scenario) -> str:
+    """Where the run goes: --out, or a dated folder; with --resume the newest one of this scenario that is not done."""
+    import time
+    from pathlib import Path
+
+    from toolkit.errors import RunDirectoryError
+
+    if args.out is not None:
+        return str(args.out)
+    if args.resume:
+        begun = sorted(path.parent for path in Path("runs").glob(f"{scenario.name}-*/scenario.yaml") if not (path.parent / "DONE").exists())
+        if not begun:
+            raise RunDirectoryError(f"runs: holds no unfinished run of {scenario.name}; name one with --out")
+        return str(begun[-1])
+    return str(Path("runs") / f"{scenario.name}-{time.strftime('%Y%m%d-%H%M%S')}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Sweeps: all arms and seeds of a scenario, over as many processes as asked, each run a pure function of (scenario, seed)."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from toolkit.core.ledger import Ledger
+from toolkit.core.rundir import RunDirectory
+from toolkit.core.world import World
+from toolkit.errors import RunDirectoryError, ScenarioError
+from toolkit.scenario import Scenario
+
+if TYPE_CHECKING:
+    from toolkit.report import Result
+
+BACKENDS = ("loky", "dask", "ray")
+SLICES = 50
+"""How often a run says how far it is."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: an arm's resolved scenario and a seed."""
+
+    arm: str
+    seed: int
+    tree: dict[str, Any]
+    directory: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-s{self.seed}"
+
+
+def run(
+    scenario: Scenario | str | Path, *, out: str | Path | None = None, seeds: int | None = None, jobs: int = 1,
+    backend: str = "loky", resume: bool = False, quick: bool = False, watch: Callable[[list[Job], RunDirectory], Any] | None = None,
+) -> Result:
+    """Run every arm of a scenario with every seed and report.
+
+    Args:
+        scenario: a `Scenario`, or the path of one.
+        out: the run directory; a new temporary folder when None.
+        seeds: overrides the scenario's number of seeds.
+        jobs: processes to use; the results do not depend on it.
+        backend: what runs the processes: ``loky`` on this machine, ``dask`` or ``ray`` on a cluster that is set up for joblib.
+        resume: keep the finished runs that *out* holds and do the rest.
+        quick: apply the scenario's `quick` overrides (only when *scenario* is a path).
+        watch: a context manager that shows progress; called with the jobs and the directory.
+
+    Raises:
+        UserError: the scenario, an input file or the directory is not usable; one clear sentence.
+    """
+    from toolkit.report import finish
+
+    if not isinstance(scenario, Scenario):
+        scenario = Scenario.load(scenario, quick=quick)
+    if seeds is not None:
+        scenario = Scenario.build({**scenario.dump(), "seeds": seeds})
+    if backend not in BACKENDS:
+        raise ScenarioError(f"backend: '{backend}' is not one of {', '.join(BACKENDS)}")
+    arms = scenario.arms()
+    for arm in arms.values():
+        arm.fabric.check(arm.duration_s)
+    directory = RunDirectory(Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-")))
+    with _disk_errors(directory.path):
+        directory.open(scenario.dump(), resume=resume)
+        work = [
+            Job(arm, seed, spec.dump(), directory.path)
+            for seed in range(scenario.seed, scenario.seed + scenario.seeds)
+            for arm, spec in arms.items()
+        ]
+        todo = [job for job in work if not directory.record(job.name).exists()]
+        if len(todo) < len(work):
+            directory.log(f"resumed: {len(work) - len(todo)} of {len(work)} runs were finished")
+        with watch(todo, directory) if watch is not None else _no_watch():
+            for name, wall_s in _execute(todo, jobs, backend):
+                directory.log(f"finished {name} in {wall_s:.1f} s")
+        return finish(scenario, directory, [(job.arm, job.seed) for job in work])
+
+
+def run_job(job: Job) -> tuple[str, float]:
+    """Do one run, write its ledger and metrics, and last its record; return its name and wall time."""
+    begun_s = time.perf_counter()
+    directory = RunDirectory(job.directory)
+    scenario = Scenario.build(job.tree)
+    ledger = Ledger(directory.ledger_stem(job.name))
+    world = World(job.seed, scenario.duration_s, ledger)
+    network = scenario.fabric.build(world)
+    for ctx in network.contexts:
+        world.env.process(scenario.program.run(ctx))
+    progress = directory.record(job.name).with_suffix(".progress")
+    for part in range(1, SLICES + 1):
+        world.env.run(until=scenario.duration_s * part / SLICES)
+        progress.write_text(str(part / SLICES))
+    network.finish()
+    rows = scenario.fabric.summarise(ledger.charges(), ledger.metrics(), scenario.duration_s)
+    ledger.close(directory.metrics(job.name))
+    record = directory.record(job.name)
+    partial = record.with_suffix(".partial")
+    partial.write_text(json.dumps({"arm": job.arm, "seed": job.seed, "rows": rows}), encoding="utf-8")
+    partial.replace(record)
+    progress.unlink()
+    return job.name, time.perf_counter() - begun_s
+
+
+def _execute(todo: list[Job], jobs: int, backend: str) -> Iterator[tuple[str, float]]:
+    if jobs <= 1 or len(todo) <= 1:
+        yield from map(run_job, todo)
+        return
+    import joblib
+
+    try:
+        with joblib.parallel_config(backend=backend, n_jobs=min(jobs, len(todo))):
+            yield from joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(
+                joblib.delayed(run_job)(job) for job in todo
+            )
+    except KeyboardInterrupt:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(wait=False, kill_workers=True)
+        raise
+    except (ImportError, ValueError) as error:
+        if backend == "loky":
+            raise
+        raise ScenarioError(f"backend: '{backend}' cannot be used here ({error}); install and start it, or use loky") from error
+
+
+@contextmanager
+def _no_watch() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full or read-only disk into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}:
+            raise RunDirectoryError(
+                f"{path}: cannot be written ({os.strerror(error.errno)}); finished runs are kept: free space or fix the rights, "
+                "then use --resume"
+            ) from error
+        raise

@@ -1,0 +1,113 @@
+"""Results as tables in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from toolkit.report import MetricInfo, Result, describe, headline, multiplicity_note
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 120
+COLOURS = {"better": "green", "worse": "red", "no difference shown": "dim"}
+
+
+def show(result: Result, console: Console, answers: Sequence[str] = ()) -> None:
+    """Print the headline metrics per arm (mean ± half of the 95 % interval), the paired differences, and *answers*."""
+    from rich.text import Text
+
+    console.print()
+    for number, metrics in enumerate(_fitting(result, min(WIDTH, console.width))):
+        console.print(_means(result, metrics, continued=number > 0))
+    shown = _differences(result)
+    if shown is not None:
+        console.print(shown)
+    console.print(Text(multiplicity_note(result.differences), style="dim"))
+    if answers:
+        console.print()
+    for answer in answers:
+        console.print(Text(answer, style="bold"))
+
+
+def cell(result: Result, arm: str, info: MetricInfo) -> str:
+    """The mean of one arm with its interval, or a dash; the number of seeds is told where some had no value."""
+    summary = result.summary
+    row = summary[(summary["arm"] == arm) & (summary["metric"] == info.name)]
+    if row.empty or not row["n"].iloc[0]:
+        return "–"
+    mean, low, high, n = row[["mean", "ci95_low", "ci95_high", "n"]].iloc[0].to_list()
+    few = f" (n={int(n)})" if n < len(result.seeds) else ""
+    return info.with_interval(mean, low, high) + few
+
+
+def _fitting(result: Result, width: int) -> Iterator[list[MetricInfo]]:
+    """Share the headline metrics out over as many tables as it takes to stay within *width* columns."""
+    first = max(len(arm) for arm in result.arms) + 4
+    used, group = first, list[MetricInfo]()
+    for info in headline(result):
+        need = 3 + max(max(len(cell(result, arm, info)) for arm in result.arms), *map(len, info.title.split()))
+        if group and used + need > width:
+            yield group
+            used, group = first, []
+        used, group = used + need, [*group, info]
+    if group:
+        yield group
+
+
+def _means(result: Result, metrics: Sequence[MetricInfo], *, continued: bool) -> object:
+    from rich.box import SIMPLE
+    from rich.table import Table
+    from rich.text import Text
+
+    title = None if continued else f"Mean ± half of the 95 % interval over {len(result.seeds)} seeds"
+    table = Table(title=title, box=SIMPLE, title_justify="left", pad_edge=False)
+    table.add_column("arm", no_wrap=True)
+    for info in metrics:
+        table.add_column(Text(info.title), justify="right")
+    for arm in result.arms:
+        table.add_row(Text(arm), *(Text(cell(result, arm, info), no_wrap=True) for info in metrics))
+    return table
+
+
+def _differences(result: Result) -> object | None:
+    from rich.box import SIMPLE
+    from rich.table import Table
+    from rich.text import Text
+
+    names = [info.name for info in headline(result)]
+    frame = result.differences[result.differences["metric"].isin(names)]
+    if frame.empty:
+        return None
+    title = Text(f"{result.arms[0]} minus each other arm, paired by seed")
+    table = Table(title=title, box=SIMPLE, title_justify="left", pad_edge=False)
+    for heading in ("metric", "against"):
+        table.add_column(heading)
+    for heading in ("difference", "95 % interval", "n", "p", "p (Holm)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(Text(f"{result.arms[0]} is"))
+    last = ""
+    for row in frame.to_dict("records"):
+        info = describe(str(row["metric"]), result.view.metrics, str(row["unit"]))
+        if last and info.name != last:
+            table.add_section()
+        table.add_row(
+            Text(info.title if info.name != last else ""), Text(str(row["other"])), info.text(row["mean"], sign=True),
+            interval_text(info, row["ci95_low"], row["ci95_high"]), str(row["n"]), p_text(row["p"]), p_text(row["p_holm"]),
+            Text(str(row["verdict"]), style=COLOURS[str(row["verdict"])]),
+        )
+        last = info.name
+    return table
+
+
+def interval_text(info: MetricInfo, low: float, high: float) -> str:
+    """``low … high`` with signs."""
+    return f"{info.text(low, sign=True)} … {info.text(high, sign=True)}" if low == low else "–"
+
+
+def p_text(p: float) -> str:
+    """A p-value to three decimals."""
+    if p != p:
+        return "–"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
