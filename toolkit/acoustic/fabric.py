@@ -27,7 +27,6 @@ from toolkit.core.context import Context
 from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
 from toolkit.core.program import Process
-from toolkit.core.streams import Streams
 from toolkit.core.world import World
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Acoustic(Fabric):
         return SeaNetwork(self, world)
 
     def check(self, duration_s: float) -> None:
-        self.sea.init(-self.history_s, duration_s, self.modem.carrier_hz, Streams(0))
+        self.sea.check(-self.history_s, duration_s, self.modem.carrier_hz)
 
     def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float) -> list[tuple[str, str, float]]:
         from toolkit.acoustic.report import summarise_run

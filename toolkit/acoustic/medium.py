@@ -147,8 +147,10 @@ class Medium:
     def receive(self, arrivals: _Arrivals, node: int) -> None:
         """One arrival ended at *node*."""
         row = arrivals.row
-        self._settle(node, self._start[row, node])
         status = self._status[row, node]
+        if status == phy.PENDING:
+            self._settle(node, self._start[row, node])
+            status = self._status[row, node]
         if status != phy.LOCKED:
             outcome = _NAMES[int(status)]
             self._charge_reception(node, arrivals, self._heard_to[row, node], outcome)

@@ -78,4 +78,5 @@ class NoiseSource(Part):
     @abstractmethod
     def init(self, span: Span, weather: Weather, frequency_hz: float, rng: np.random.Generator) -> Callable[[float, Floats], Floats]:
         """Return noise density in dB re 1 uPa^2/Hz at *frequency_hz* as a function of (t_s, positions (n, 3) as x, y, depth in m),
-        one value per position."""
+        one value per position.
+        """

@@ -1,0 +1,48 @@
+"""Wind from a measured record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta, timezone
+from typing import final
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import Field
+
+from toolkit.acoustic.environment import Floats, Span, Wind, record
+from toolkit.core.inputs import InputFile
+from toolkit.errors import DataError
+
+
+@final
+class WindRecord(Wind):
+    """Wind speed from a CSV file, interpolated linearly. The defaults read a TMY3 file (date, hour ending, local standard time)."""
+
+    file: InputFile = Field(description="CSV with a header line")
+    speed_column: str = Field("wind_speed_m_s", description="column of wind speed in m/s")
+    time_column: str = Field("date_mdy", description="column of the date, or of ISO times when hour_column is null")
+    hour_column: str | None = Field("hour_ending_lst", description="column of the hour that ends; null when times are in one column")
+    utc_offset_hours: float = Field(-9.0, ge=-14, le=14, description="local time of the record minus UTC")
+    max_gap_s: float = Field(7200.0, gt=0, description="longest gap that is interpolated; a longer one is an error")
+    typical_year: bool = Field(False, description="months come from different years, so that a run must stay inside one month")
+
+    def init(self, span: Span, rng: np.random.Generator) -> Callable[[ArrayLike], Floats]:
+        series = record.read(
+            self.file, self.speed_column, self.time_column, hour_column=self.hour_column,
+            utc_offset_hours=self.utc_offset_hours, max_gap_s=self.max_gap_s,
+        )
+        if (series.values < 0).any():
+            line = int((series.values < 0).argmax()) + 2
+            raise DataError(f"{self.file}, line {line}: wind speed {series.values.min():g} m/s is negative")
+        series.cover(span)
+        if self.typical_year:
+            zone = timezone(timedelta(hours=self.utc_offset_hours))
+            first, last = ((span.origin + timedelta(seconds=t_s)).astimezone(zone) for t_s in (span.first_s, span.last_s))
+            last -= timedelta(microseconds=1)
+            if (first.year, first.month) != (last.year, last.month):
+                raise DataError(
+                    f"{self.file}: is a typical year, whose months come from different years, and the run goes from {first:%d %B} to "
+                    f"{last:%d %B}; move sea.start so that history and run stay inside one month"
+                )
+        return lambda t_s: series.at(span, t_s)

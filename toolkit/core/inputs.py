@@ -1,0 +1,64 @@
+"""Input files: finding them, and reading columns of a CSV with errors that name the line."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, PlainSerializer, ValidationInfo
+
+from toolkit.core.part import nearest
+from toolkit.errors import DataError
+
+
+def _find(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base")
+    tried = [path] if path.is_absolute() else [Path(base) / path, path] if base is not None else [path]
+    for candidate in tried:
+        if candidate.is_file():
+            return candidate.resolve()
+    raise ValueError(f"no such file; looked for {' and '.join(str(candidate) for candidate in dict.fromkeys(tried))}")
+
+
+InputFile = Annotated[Path, AfterValidator(_find), PlainSerializer(str, return_type=str)]
+"""An existing file. A relative path is looked up beside the scenario file first, then in the working folder."""
+
+
+def read_columns(path: Path, names: list[str]) -> dict[str, list[str]]:
+    """Return the named columns of a CSV as text, in file order (row i stands in line i + 2).
+
+    Raises:
+        DataError: no header, a missing column (with the nearest name), a row of another length, or no rows at all.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV ({error})") from None
+    if not rows:
+        raise DataError(f"{path}: is empty; a header line and rows are needed")
+    header = [cell.strip() for cell in rows[0]]
+    for name in names:
+        if name not in header:
+            raise DataError(f"{path}, line 1: has no column '{name}'{nearest(name, header)} (columns: {', '.join(header)})")
+    places = {name: header.index(name) for name in names}
+    body = [(line, row) for line, row in enumerate(rows[1:], start=2) if row]
+    if not body:
+        raise DataError(f"{path}: has a header and no rows")
+    for line, row in body:
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {line}: has {len(row)} cells, and the header has {len(header)}")
+    return {name: [row[place].strip() for _, row in body] for name, place in places.items()}
+
+
+def number(path: Path, line: int, column: str, text: str) -> float:
+    """Return a finite number, or raise a DataError that names the cell."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < float("inf"):
+        shown = f"'{text}'" if text else "nothing"
+        raise DataError(f"{path}, line {line}: column '{column}' holds {shown}, and a number is needed; fill or remove that row")
+    return value
