@@ -88,7 +88,7 @@ def page(result: Result, story: Story, pictures: Mapping[str, bytes]) -> str:
         "<h2>What to beware of</h2>" if story.caveats else "", _items(story.caveats),
         "<h2>How to get the same again</h2>",
         f"<pre>{escape(story.command)}</pre>" if story.command else "",
-        _definitions(_flat(result.versions)), _files(result),
+        _definitions(_flat({key: value for key, value in result.versions.items() if key != 'view'})), _files(result),
     ]
     body = "\n".join(part for part in parts if part)
     return (

@@ -77,7 +77,7 @@ def _simulate(args: argparse.Namespace) -> int:
         scenario, out=_directory(args, scenario), jobs=args.jobs or len(os.sched_getaffinity(0)), backend=args.backend,
         resume=args.resume, watch=None if args.quiet else watch,
     )
-    terminal_tables(result, console)
+    terminal_tables(result, console, (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines())
     console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True)
     return 0
 

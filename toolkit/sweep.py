@@ -60,7 +60,7 @@ def run(
     Raises:
         UserError: the scenario, an input file or the directory is not usable; one clear sentence.
     """
-    from toolkit.report import finish
+    from toolkit.finish import finish
 
     if not isinstance(scenario, Scenario):
         scenario = Scenario.load(scenario, quick=quick)
@@ -73,7 +73,7 @@ def run(
         arm.fabric.check(arm.duration_s)
     directory = RunDirectory(Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-")))
     with _disk_errors(directory.path):
-        directory.open(scenario.dump(), resume=resume)
+        directory.open(scenario.dump(), scenario.fabric.view(), resume=resume)
         work = [
             Job(arm, seed, spec.dump(), directory.path)
             for seed in range(scenario.seed, scenario.seed + scenario.seeds)

@@ -47,7 +47,7 @@ def _fitting(result: Result, width: int) -> Iterator[list[MetricInfo]]:
     first = max(len(arm) for arm in result.arms) + 4
     used, group = first, list[MetricInfo]()
     for info in headline(result):
-        need = 3 + max(max(len(cell(result, arm, info)) for arm in result.arms), *map(len, info.title.split()))
+        need = 3 + max(len(text) for text in [*(cell(result, arm, info) for arm in result.arms), *info.title.split()])
         if group and used + need > width:
             yield group
             used, group = first, []

@@ -20,7 +20,8 @@ Floats = NDArray[np.float64]
 class Water(Protocol):
     """What the channel needs of the sea (see `toolkit.acoustic.sea.SeaState`)."""
 
-    sound_speed_m_s: float
+    @property
+    def sound_speed_m_s(self) -> float: ...
 
     def loss_db(self, distance_m: Floats, t_s: float) -> Floats: ...
 

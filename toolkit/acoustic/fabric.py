@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 from pydantic import Field
@@ -31,9 +31,8 @@ from toolkit.core.world import World
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
-    from toolkit.report import MetricInfo, Result
+    from toolkit.report import Result
 
 
 @final
@@ -68,22 +67,15 @@ class Acoustic(Fabric):
 
         return summarise_run(ledger, metrics, duration_s, self.drain_s)
 
-    def metric_infos(self) -> list[MetricInfo]:
-        from toolkit.acoustic.report import SEA_METRICS
-
-        return SEA_METRICS
-
-    def figures(self, result: Result) -> dict[str, tuple[Figure, str]]:
-        from toolkit.acoustic.figures import SEA_CAPTIONS, sea_figures
-
-        return {name: (figure, SEA_CAPTIONS[name]) for name, figure in sea_figures(result).items()}
+    def view(self) -> str:
+        return "toolkit.acoustic.figures:SEA_VIEW"
 
     def answers(self, result: Result) -> list[str]:
-        from toolkit.acoustic.report import sea_answers
+        from toolkit.acoustic.answers import sea_answers
 
         return sea_answers(result)
 
-    def extras(self) -> dict[str, Any]:
+    def extras(self) -> dict[str, str]:
         return {
             "nodes": f"{self.layout.node_count} and {self.layout.sink_count} surface sinks",
             "modem": f"{self.modem.carrier_hz / 1e3:g} kHz, {self.modem.rate_bps:g} bit/s, source level "

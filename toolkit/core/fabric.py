@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from toolkit.core.part import Part
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from toolkit.core.context import Context
     from toolkit.core.world import World
-    from toolkit.report import MetricInfo, Result
+    from toolkit.report import Result
 
 
 class Network(Protocol):
@@ -44,12 +43,8 @@ class Fabric(Part):
         """Return the report rows (metric, unit, value) of one run."""
 
     @abstractmethod
-    def metric_infos(self) -> list[MetricInfo]:
-        """What the metrics of `summarise` are called, and which way is better."""
-
-    @abstractmethod
-    def figures(self, result: Result) -> dict[str, tuple[Figure, str]]:
-        """Return figures of a finished comparison by name, each with its caption."""
+    def view(self) -> str:
+        """Name the `View` of this fabric's results as ``module:NAME``; it is imported only when a report is made."""
 
     @abstractmethod
     def answers(self, result: Result) -> list[str]:
@@ -58,6 +53,6 @@ class Fabric(Part):
     def check(self, duration_s: float) -> None:
         """Raise a UserError for settings that only together, or with the data they name, turn out to be wrong."""
 
-    def extras(self) -> dict[str, Any]:
+    def extras(self) -> dict[str, str]:
         """Facts about the set-up worth showing in the report's header (label to text)."""
         return {}

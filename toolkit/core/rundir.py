@@ -28,8 +28,8 @@ class RunDirectory:
 
     path: Path
 
-    def open(self, scenario: dict[str, Any], *, resume: bool) -> None:
-        """Make the folder ready for *scenario*.
+    def open(self, scenario: dict[str, Any], view: str, *, resume: bool) -> None:
+        """Make the folder ready for *scenario*, whose results are shown as *view* says.
 
         Raises:
             RunDirectoryError: it holds a run already and *resume* is false, or the run of another scenario; or it cannot be written.
@@ -52,7 +52,7 @@ class RunDirectory:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
             (self.path / "DONE").unlink(missing_ok=True)
             settings.write_text(text, encoding="utf-8")
-            (self.path / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
+            (self.path / "versions.json").write_text(json.dumps({"view": view, **versions()}, indent=2) + "\n", encoding="utf-8")
         except FileExistsError as error:
             raise RunDirectoryError(f"{error.filename}: is a file, and a folder is needed there; give another --out") from None
 

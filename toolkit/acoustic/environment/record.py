@@ -41,12 +41,14 @@ class Record:
 
 
 def read(
-    path: Path, value_column: str, time_column: str, *, hour_column: str | None, utc_offset_hours: float, max_gap_s: float
+    path: Path, value_column: str, time_column: str, *, hour_column: str | None, utc_offset_hours: float, max_gap_s: float,
+    year: int | None = None,
 ) -> Record:
     """Read a series from a CSV file.
 
     Times are ISO 8601 in *time_column* (without an offset they are local at *utc_offset_hours*). With *hour_column*, as in TMY
     files, *time_column* is a date (month/day/year) and *hour_column* the hour that ends, 01:00 to 24:00.
+    *year*, if given, replaces the year of every such date.
 
     Raises:
         DataError: a cell that is no time or number, times out of order or twice, a gap over *max_gap_s*; says line and remedy.
@@ -58,7 +60,7 @@ def read(
     values: list[float] = []
     for index, (stamp, hour, text) in enumerate(zip(columns[time_column], hours, columns[value_column], strict=True)):
         line = index + 2
-        times.append(_time(path, line, stamp, hour) - (offset_s if _is_local(stamp, hour) else 0.0))
+        times.append(_time(path, line, stamp, hour, year) - (offset_s if _is_local(stamp, hour) else 0.0))
         values.append(number(path, line, value_column, text))
         if index == 0:
             continue
@@ -67,7 +69,8 @@ def read(
             raise DataError(f"{path}, line {line}: the time {stamp} {hour}".rstrip() + " occurs twice; keep one of the two rows")
         if step_s < 0:
             raise DataError(f"{path}, line {line}: the time {stamp} {hour}".rstrip() + " lies before the row above; sort the rows by time")
-        if step_s > max_gap_s:
+        at_join = year is not None and stamp[:2] != columns[time_column][index - 1][:2]  # 28 February may meet 1 March
+        if step_s > max_gap_s and not at_join:
             raise DataError(
                 f"{path}, line {line}: follows a gap of {step_s / 3600:g} h, over max_gap_s = {max_gap_s:g}; fill the gap, "
                 "or raise max_gap_s to interpolate across it"
@@ -79,12 +82,13 @@ def _is_local(stamp: str, hour: str) -> bool:
     return bool(hour) or datetime.fromisoformat(stamp).tzinfo is None
 
 
-def _time(path: Path, line: int, stamp: str, hour: str) -> float:
+def _time(path: Path, line: int, stamp: str, hour: str, year: int | None) -> float:
     try:
         if not hour:
             moment = datetime.fromisoformat(stamp)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         day = datetime.strptime(stamp, "%m/%d/%Y").replace(tzinfo=UTC)
+        day = day if year is None else day.replace(year=year)
         return (day + timedelta(hours=int(hour.split(":")[0]), minutes=int(hour.split(":")[1]))).timestamp()
     except (ValueError, IndexError):
         shape = "a date as month/day/year and an hour as 01:00" if hour else "a time like 1997-07-04T09:00:00Z"

@@ -25,18 +25,20 @@ class WindRecord(Wind):
     hour_column: str | None = Field("hour_ending_lst", description="column of the hour that ends; null when times are in one column")
     utc_offset_hours: float = Field(-9.0, ge=-14, le=14, description="local time of the record minus UTC")
     max_gap_s: float = Field(7200.0, gt=0, description="longest gap that is interpolated; a longer one is an error")
-    typical_year: bool = Field(False, description="months come from different years, so that a run must stay inside one month")
+    typical_year: int | None = Field(
+        None, description="the record joins months of different years: all are given this year, and a run must stay inside one month"
+    )
 
     def init(self, span: Span, rng: np.random.Generator) -> Callable[[ArrayLike], Floats]:
         series = record.read(
             self.file, self.speed_column, self.time_column, hour_column=self.hour_column,
-            utc_offset_hours=self.utc_offset_hours, max_gap_s=self.max_gap_s,
+            utc_offset_hours=self.utc_offset_hours, max_gap_s=self.max_gap_s, year=self.typical_year,
         )
         if (series.values < 0).any():
             line = int((series.values < 0).argmax()) + 2
             raise DataError(f"{self.file}, line {line}: wind speed {series.values.min():g} m/s is negative")
         series.cover(span)
-        if self.typical_year:
+        if self.typical_year is not None:
             zone = timezone(timedelta(hours=self.utc_offset_hours))
             first, last = ((span.origin + timedelta(seconds=t_s)).astimezone(zone) for t_s in (span.first_s, span.last_s))
             last -= timedelta(microseconds=1)

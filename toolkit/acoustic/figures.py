@@ -1,0 +1,247 @@
+"""Figures of a run at sea. A figure whose data a run does not hold is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+from toolkit.acoustic.report import SEA_METRICS
+from toolkit.figures import (
+    COLOURS,
+    FAINT,
+    INK,
+    arm_colours,
+    arm_markers,
+    bars_with_intervals,
+    label_above,
+    new_figure,
+    styled,
+)
+from toolkit.report import Result, View, describe
+
+Floats = NDArray[np.float64]
+DAY_S = 86_400.0
+Z90 = 1.6449  # half width of the central 90 % of a normal, in standard deviations
+
+SEA_CAPTIONS: dict[str, str] = {
+    "link_forecast": (
+        "Signal-to-noise ratio of one link as the channel had it, and as it was forecast the stated time ahead by the first arm "
+        "that predicts. The band is meant to hold the truth nine times in ten. Only forecasts that were due are drawn."
+    ),
+    "outcome": (
+        "Delivery, delay and energy per arm. Each light dot is one seed, the large mark their mean and the bar its 95 % interval. "
+        "Delay is of delivered packets only, so an arm that loses its slow packets looks fast: read it with the delivery ratio."
+    ),
+    "rmse_vs_horizon": (
+        "How far forecasts of a link's signal-to-noise ratio were off, against how far ahead they looked; mean over seeds and "
+        "its 95 % interval. Marks are set slightly apart where they would cover each other."
+    ),
+    "network_map": (
+        "Where the nodes were at the start, from above and from the side, and the links over which the first arm sent data in its "
+        "first seed; darker and wider means more frames. Frames sent to all neighbours at once have no link and are not drawn."
+    ),
+    "environment": "What the sea did in the first seed: wind, tide, and the noise density that a receiver had to hear through.",
+}
+
+
+def sea_figures(result: Result) -> dict[str, Figure]:
+    """Draw what this run holds, by name, in the order in which a reader wants it."""
+    drawn = {
+        "outcome": outcome(result),
+        "rmse_vs_horizon": rmse_vs_horizon(result),
+        "link_forecast": link_forecast(result),
+        "network_map": network_map(result),
+        "environment": environment(result),
+    }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+@styled
+def outcome(result: Result) -> Figure | None:
+    """Delivery ratio, delay and energy per delivered packet, per arm."""
+    present = set(result.report["metric"])
+    names = [name for name in ("delivery_ratio", "delay_mean_s", "energy_per_delivered_j") if name in present]
+    return bars_with_intervals(result, [describe(name, SEA_METRICS) for name in names]) if names else None
+
+
+@styled
+def rmse_vs_horizon(result: Result) -> Figure | None:
+    """Forecast error against horizon, for the arms that predict."""
+    rows = result.summary[result.summary["metric"].str.startswith("rmse_db@")]
+    rows = rows.assign(hours=[float(name.partition("@")[2].rstrip("h")) for name in rows["metric"]])
+    rows = rows[rows["n"] > 0].sort_values("hours")
+    if rows.empty:
+        return None
+    arms = [arm for arm in result.arms if arm in set(rows["arm"])]
+    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    hours = np.unique(rows["hours"].to_numpy(float))
+    gap = float(np.diff(hours).min()) if len(hours) > 1 else 1.0
+    figure = new_figure(8.0, 4.6)
+    panel = figure.subplots()
+    for place, arm in enumerate(arms):
+        own = rows[rows["arm"] == arm]
+        mean, low = own["mean"].to_numpy(float), own["ci95_low"].to_numpy(float)
+        shift = (place - (len(arms) - 1) / 2) * min(0.35 * gap / max(len(arms), 1), 0.06 * gap)
+        panel.errorbar(own["hours"] + shift, mean, yerr=np.nan_to_num(mean - low), color=colours[arm], marker=markers[arm],
+                       capsize=3, label=arm, markeredgecolor="white")
+    panel.set_xticks(hours)
+    panel.set_xlabel("how far ahead (h)")
+    panel.set_ylabel("forecast RMSE (dB)")
+    panel.set_ylim(bottom=0)
+    figure.legend(loc="outside right center")
+    return figure
+
+
+@styled
+def link_forecast(result: Result) -> Figure | None:
+    """Truth and forecasts of one link, one panel for the shortest and one for the longest horizon."""
+    metrics = result.metrics
+    all_means = metrics[metrics["name"] == "link_forecast_db"]
+    arm = next((name for name in result.arms if name in set(all_means["arm"])), None)
+    if arm is None:
+        return None
+    seed = int(all_means.loc[all_means["arm"] == arm, "seed"].min())
+    run = metrics[(metrics["arm"] == arm) & (metrics["seed"] == seed)]
+    means = run[run["name"] == "link_forecast_db"]
+    link = str(means["who"].iloc[0])
+    truth_d, truth_db = _series(run, "link_snr_db", link)
+    horizons = np.unique(means["step"])
+    horizons = horizons[[0, -1]] if len(horizons) > 1 else horizons
+    colour = arm_colours(result.arms)[arm]
+    figure = new_figure(9.0, 1.3 + 2.5 * len(horizons))
+    panels = figure.subplots(len(horizons), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for panel, step in zip(panels, horizons, strict=True):
+        days, mean_db = _series(means[means["step"] == step], "link_forecast_db", link)
+        std_days, std = _series(run[run["step"] == step], "link_forecast_std_db", link)
+        if len(std):
+            half = Z90 * (std if np.array_equal(days, std_days, equal_nan=True) else np.interp(days, std_days, std))
+            panel.fill_between(days, mean_db - half, mean_db + half, color=colour, alpha=0.25, linewidth=0,
+                               label="90 % of what is expected")
+        panel.plot(truth_d, truth_db, color=INK, linewidth=1.2, label="channel")
+        panel.plot(days, mean_db, color=colour, linewidth=1.8, label="forecast")
+        _threshold(panel, run)
+        panel.set_title(f"{step / 3600:g} h ahead")
+        panel.set_ylabel("SNR (dB)")
+    _day_axis(panels[-1])
+    label_above(figure, panels[0], columns=4)
+    figure.suptitle(f"Link {link}, arm {arm}, seed {seed}", x=0.99, ha="right", fontsize=11, color=FAINT)
+    return figure
+
+
+def _threshold(panel: Axes, run: pd.DataFrame) -> None:
+    level = run.loc[run["name"] == "decode_threshold_db", "value"]
+    if len(level):
+        panel.axhline(float(level.iloc[0]), color=COLOURS[1], linestyle="--", linewidth=1.3, label="needed to decode")
+
+
+@styled
+def network_map(result: Result) -> Figure | None:
+    """Plan and side view of the nodes with the links that carried data."""
+    metrics = result.metrics
+    arm, seed = result.arms[0], result.seeds[0]
+    run = metrics[(metrics["arm"] == arm) & (metrics["seed"] == seed)]
+    place = run[run["name"].isin(["x_m", "y_m", "depth_m", "is_sink"])].drop_duplicates(["name", "who"])
+    nodes = place.pivot(index="who", columns="name", values="value")
+    if nodes.empty or not {"x_m", "y_m", "depth_m"} <= set(nodes.columns):
+        return None
+    nodes.index = nodes.index.astype(int)
+    sink = nodes["is_sink"].fillna(0).to_numpy(float) > 0 if "is_sink" in nodes else np.zeros(len(nodes), bool)
+    links = _links(result, arm, seed)
+    links = links[links["node"].isin(nodes.index) & links["peer"].isin(nodes.index)]
+    figure = new_figure(10.0, 5.2)
+    panels = figure.subplots(1, 2)
+    lines = None
+    for panel, (vertical, title) in zip(panels, (("y_m", "From above"), ("depth_m", "From the side")), strict=True):
+        flat = nodes[["x_m", vertical]] / 1000
+        if len(links):
+            ends = np.stack([flat.loc[links["node"]].to_numpy(float), flat.loc[links["peer"]].to_numpy(float)], axis=1)
+            frames = links["frames"].to_numpy(float)
+            most = max(float(frames.max()), 2.0)
+            lines = LineCollection(list(ends), array=frames, cmap="viridis_r", norm=LogNorm(1, most), zorder=1, alpha=0.85,
+                                   linewidths=0.8 + 2.7 * np.log1p(frames) / np.log1p(most))
+            panel.add_collection(lines)
+        for own, marker, size, colour, name in ((~sink, "o", 45, COLOURS[0], "node"), (sink, "^", 130, COLOURS[1], "sink")):
+            panel.scatter(*flat[own].to_numpy(float).T, marker=marker, s=size, color=colour, edgecolor="white", zorder=3, label=name)
+        if len(nodes) <= 30:
+            for number, x, y in flat.itertuples():
+                panel.annotate(str(number), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=9, zorder=4)
+        panel.set_title(title)
+        panel.set_xlabel("east (km)")
+    panels[0].set_ylabel("north (km)")
+    panels[0].set_aspect("equal", adjustable="datalim")
+    panels[1].set_ylabel("depth (m)")
+    _depth_axis(panels[1])
+    label_above(figure, panels[0])
+    if lines is not None:
+        figure.colorbar(lines, ax=panels, label="data frames sent", shrink=0.9)
+    figure.suptitle(f"arm {arm}, seed {seed}", x=0.99, ha="right", fontsize=11, color=FAINT)
+    return figure
+
+
+def _links(result: Result, arm: str, seed: int) -> pd.DataFrame:
+    """Data frames per pair of nodes, both directions together, the least used first."""
+    ledger = result.ledger_of(arm, seed)
+    sent = ledger[(ledger["kind"] == "tx") & (ledger["phase"] == "data") & (ledger["peer"] >= 0)]
+    pair = np.sort(sent[["node", "peer"]].to_numpy(np.int64), axis=1)
+    frame = pd.DataFrame(pair, columns=["node", "peer"])
+    return frame.value_counts(sort=False).rename("frames").reset_index().sort_values("frames")
+
+
+def _depth_axis(panel: Axes) -> None:
+    """Depth in m, growing downwards, with the surface in sight."""
+    panel.yaxis.set_major_formatter(lambda value, _: f"{1000 * value:g}")
+    panel.set_ylim(max(panel.get_ylim()), min(0.0, *panel.get_ylim()))
+    panel.axhline(0, color=COLOURS[5], linewidth=1.5, zorder=0)
+
+
+@styled
+def environment(result: Result) -> Figure | None:
+    """Wind, tide and noise against time, in the first run that recorded them."""
+    metrics = result.metrics
+    kinds = {"wind_m_s": "wind (m/s)", "tide_m": "tide (m)", "noise_psd_db": "noise density\n(dB re 1 µPa²/Hz)"}
+    rows = metrics[metrics["name"].isin(list(kinds))]
+    if rows.empty:
+        return None
+    arm = next(name for name in result.arms if name in set(rows["arm"]))
+    rows = rows[rows["arm"] == arm]
+    rows = rows[rows["seed"] == rows["seed"].min()]
+    names = [name for name in kinds if name in set(rows["name"])]
+    figure = new_figure(9.0, 0.9 + 1.9 * len(names))
+    panels = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    for panel, name in zip(panels, names, strict=True):
+        places = list(dict.fromkeys(rows.loc[rows["name"] == name, "who"]))[:4]
+        for place in places:
+            panel.plot(*_series(rows, name, place), linewidth=1.6, label=place if not place.isdigit() else f"node {place}")
+        panel.set_ylabel(kinds[name])
+        if len(places) > 1:
+            panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.align_ylabels(panels)
+    _day_axis(panels[-1])
+    return figure
+
+
+def _series(rows: pd.DataFrame, name: str, who: str) -> tuple[Floats, Floats]:
+    """Time in days and values in order of time, with a NaN in every long gap so that no line bridges it."""
+    own = rows[(rows["name"] == name) & (rows["who"] == who)].sort_values("t_s", kind="stable")
+    t_s, value = own["t_s"].to_numpy(float), own["value"].to_numpy(float)
+    steps = np.diff(t_s)
+    if len(steps):
+        cuts = np.flatnonzero(steps > 4 * np.median(steps)) + 1
+        t_s, value = np.insert(t_s, cuts, t_s[cuts - 1]), np.insert(value, cuts, np.nan)
+    return t_s / DAY_S, value
+
+
+def _day_axis(panel: Axes) -> None:
+    panel.set_xlabel("time since the start (days)")
+    panel.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.margins(x=0.01)
+
+
+SEA_VIEW = View(metrics=tuple(SEA_METRICS), figures=sea_figures, captions=SEA_CAPTIONS)

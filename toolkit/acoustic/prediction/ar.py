@@ -1,0 +1,98 @@
+"""Autoregression: the SNR ahead as a linear function of the last cells, one fit per horizon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from pydantic import Field
+
+from toolkit.acoustic.prediction import Forecast, Predictor, Truth
+from toolkit.acoustic.prediction.residuals import PRIOR_STD_DB, last_value
+from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries
+from toolkit.core.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Coefficients of one horizon, fitted on the cells before *block*."""
+
+    block: int
+    centre_db: float
+    coefficients: Floats
+    std_db: float
+
+
+@dataclass(slots=True)
+class ArState:
+    """The grid of one link and the fits by horizon (None: too little past)."""
+
+    series: SnrSeries
+    fits: dict[int, tuple[int, Fit | None]] = field(default_factory=dict)
+    fitted: bool = False
+
+
+@final
+class Ar(Predictor):
+    """AR(p) by direct least squares per horizon: x[i+h] - c = sum_j a_j (x[i-j] - c), with a ridge that keeps short pasts stable.
+
+    An order that spans a day sees tides and daily noise, which makes this the strong linear rival. Fits are renewed every
+    `refit_cells`. The spread is that of the leave-one-out residuals of the fit. Missing cells are read from the shared filling.
+    """
+
+    order: int = Field(48, ge=1, le=500, description="cells p that the forecast is a function of; fewer while the past is short")
+    ridge: float = Field(1.0, ge=0, description="ridge penalty as a share of the mean variance of the regressors, times order")
+    refit_cells: int = Field(24, ge=1, description="cells between two fits")
+    margin_db: MarginDb = 3.0
+    max_cells: MaxCells = 2048
+
+    def init(self, truth: Truth | None = None) -> ArState:
+        return ArState(SnrSeries(self.step_s, self.margin_db, self.max_cells))
+
+    def update(self, state: ArState, t_s: float, snr_db: float, *, censored: bool = False) -> None:
+        state.series.update(t_s, snr_db, censored)
+
+    def predict(self, state: ArState, at_s: float) -> Forecast | None:
+        return state.series.forecast(at_s, lambda ahead: self._ahead(state, ahead))
+
+    def work(self, state: ArState) -> Work:
+        """Price p multiply-adds; and in the prediction that renews a fit, n p^2 for the normal equations and p^3 / 3 to solve them."""
+        p, n = float(self.order), float(len(state.series))
+        renewal = 2.0 * n * p**2 + 2.0 * p**3 / 3.0 if state.fitted else 0.0
+        return Work(2.0 * p + renewal, 16.0 * p + (8.0 * n * p if state.fitted else 0.0), 16.0)
+
+    def _ahead(self, state: ArState, ahead: int) -> Forecast:
+        series = state.series
+        block = series.last_cell // self.refit_cells
+        known = state.fits.get(ahead)
+        state.fitted = known is None or known[0] != block
+        if known is None or state.fitted:
+            past = series.filled[: len(series) - (series.last_cell - block * self.refit_cells) - 1]
+            known = (block, self._fit(block, past[-(self.max_cells - self.refit_cells) :], ahead))
+            state.fits[ahead] = known
+        fit = known[1]
+        if fit is None or len(series) < len(fit.coefficients):
+            return last_value(series, ahead)
+        recent = series.filled[-len(fit.coefficients) :] - fit.centre_db
+        return Forecast(float(fit.coefficients @ recent) + fit.centre_db, fit.std_db)
+
+    def _fit(self, block: int, values: Floats, ahead: int) -> Fit | None:
+        """Ridge regression of the values *ahead* cells later on windows of p cells; None with fewer than 8 equations."""
+        p = min(self.order, max(1, (len(values) - ahead) // 2))
+        rows = len(values) - p + 1 - ahead
+        if rows < 8:
+            return None
+        centre = float(values.mean())
+        regressors = sliding_window_view(values - centre, p)[:rows]
+        targets = values[p - 1 + ahead :] - centre
+        gram = regressors.T @ regressors
+        penalty = self.ridge * float(np.trace(gram)) / p + 1e-9
+        gram[np.diag_indices(p)] += penalty
+        solved = np.linalg.solve(gram, np.concatenate([regressors.T, (regressors.T @ targets)[:, None]], axis=1))
+        coefficients = solved[:, -1]
+        leverage = np.minimum(np.einsum("ij,ji->i", regressors, solved[:, :-1]), 0.95)
+        residuals = (targets - regressors @ coefficients) / (1.0 - leverage)
+        square = (float(residuals @ residuals) + PRIOR_STD_DB**2) / (rows + 1)
+        return Fit(block, centre, coefficients, float(np.sqrt(square)))

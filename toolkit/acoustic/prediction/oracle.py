@@ -1,0 +1,40 @@
+"""The channel's own mean SNR: an upper bound for any predictor, never a contender.
+
+Source: ours. It looks at the truth, hence its spread is 0 and its work is nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from toolkit.acoustic.prediction import Forecast, Predictor, Truth
+from toolkit.core.work import Work
+from toolkit.errors import ScenarioError
+
+
+@dataclass(slots=True)
+class OracleState:
+    """The truth of one link, and whether anything was heard on it (an unheard neighbour is not known to exist)."""
+
+    truth: Truth
+    heard: bool = False
+
+
+@final
+class Oracle(Predictor):
+    """Answer with the truth at the time asked for."""
+
+    def init(self, truth: Truth | None = None) -> OracleState:
+        if truth is None:
+            raise ScenarioError("predictor oracle needs the channel's truth, and there is none here (recorded data?)")
+        return OracleState(truth)
+
+    def update(self, state: OracleState, t_s: float, snr_db: float, *, censored: bool = False) -> None:
+        state.heard = True
+
+    def predict(self, state: OracleState, at_s: float) -> Forecast | None:
+        return Forecast(float(state.truth(at_s)), 0.0) if state.heard else None
+
+    def work(self, state: OracleState) -> Work:
+        return Work()

@@ -1,0 +1,170 @@
+"""What one run at sea came to: delivery, delay, energy, overhead, losses and how good the forecasts were.
+
+Every number is a groupby of the run's ledger (rows of `Charge`) and its observations (rows of `Metric`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from toolkit.errors import CausalityError, ToolkitError
+from toolkit.report import MetricInfo
+
+Row = tuple[str, str, float]
+NAN = float("nan")
+ABOVE_IDLE = ("tx", "rx", "compute")
+GREY = ("grey_share_peak", "grey_share_ever")
+
+SEA_METRICS: list[MetricInfo] = [
+    MetricInfo("delivery_ratio", "1", "delivery ratio", "higher", 3, headline=True),
+    MetricInfo("delay_mean_s", "s", "mean delay", "lower", 1, headline=True),
+    MetricInfo("delay_p95_s", "s", "95th percentile of delay", "lower", 1),
+    MetricInfo("energy_per_delivered_j", "J", "energy per delivered packet", "lower", 2, headline=True),
+    MetricInfo("energy_per_node_j", "J", "energy per node, idle included", "lower", 1),
+    MetricInfo("energy_sinks_j", "J", "energy of all sinks, idle included", None, 1),
+    MetricInfo("compute_energy_per_node_j", "J", "computing energy per node", None, 4),
+    MetricInfo("transmissions_per_packet", "1", "data transmissions per delivered packet", "lower", 2, headline=True),
+    MetricInfo("hops_mean", "1", "hops", None, 2),
+    MetricInfo("collisions", "1", "collisions per delivered packet", "lower", 2),
+    MetricInfo("control_bytes_per_data_byte", "1", "control bytes per data byte", None, 3),
+    MetricInfo("duplicates", "1", "duplicates at sinks", None, 1),
+    MetricInfo("fairness_jain", "1", "fairness of energy (Jain)", "higher", 3),
+    MetricInfo("rmse_db@*", "dB", "forecast RMSE at {}", "lower", 2, headline=True),
+    MetricInfo("bias_db@*", "dB", "forecast bias at {}", None, 2),
+    MetricInfo("coverage90@*", "1", "coverage of the 90 % interval at {}", None, 3),
+    MetricInfo("lost_*", "1", "share lost: {}", None, 3, absent=0.0),
+    MetricInfo("in_flight", "1", "share in flight at the end", None, 3),
+    MetricInfo("generated", "packets", "generated and counted", None, 0),
+    MetricInfo("grey_share_peak", "1", "share of upward links that are grey at the worst hour", None, 3),
+    MetricInfo("grey_share_ever", "1", "share of upward links that are grey at some hour", None, 3),
+]
+
+
+def summarise_run(ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float, drain_s: float) -> list[Row]:
+    """Return (metric, unit, value) rows of one run.
+
+    Delivery, delay, hops and loss are of the packets created before ``duration_s - drain_s``, so that the last ones had time
+    to arrive. What is divided by "delivered packets" (energy, transmissions, collisions) is a total of the whole run, and so is
+    its divisor: all packets delivered in it. Energy above idle is that of sending, receiving and computing. Sinks have a
+    supply of their own, hence their energy is told apart and in none of the other energies. Nothing delivered gives NaN.
+
+    Raises:
+        ToolkitError: packets were created that were neither delivered nor lost nor are in flight, or one was told twice.
+        CausalityError: a packet arrived before it was created.
+    """
+    values: list[Row] = []
+    sends = ledger[(ledger["kind"] == "send").to_numpy()]
+    delivered = int(_is(sends, "outcome", "delivered").sum())
+    values += _packets(sends, metrics, duration_s - drain_s)
+    values += _energy(ledger, metrics, delivered)
+    values += _overhead(ledger, metrics, delivered)
+    values += _forecasts(metrics)
+    values += [(name, "1", float(_named(metrics, name)["value"].iloc[0])) for name in GREY if len(_named(metrics, name))]
+    order = {info.name: i for i, info in enumerate(SEA_METRICS)}
+    return sorted(values, key=lambda row: order.get(row[0], len(order)))
+
+
+def _is(frame: pd.DataFrame, column: str, *names: str) -> NDArray[np.bool_]:
+    return frame[column].isin(names).to_numpy(bool)
+
+
+def _ratio(total: float, count: float) -> float:
+    return float(total) / count if count else NAN
+
+
+def _named(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
+    return metrics[_is(metrics, "name", name)]
+
+
+def _packets(sends: pd.DataFrame, metrics: pd.DataFrame, created_before_s: float) -> list[Row]:
+    """Delivery, delay, hops and loss by reason."""
+    if sends["packet"].duplicated().any():
+        raise ToolkitError(f"packet {sends.loc[sends['packet'].duplicated(), 'packet'].iloc[0]} has two 'send' rows")
+    counted = sends[sends["t0_s"].to_numpy() < created_before_s]
+    arrived = counted[_is(counted, "outcome", "delivered")]
+    lost = counted[_is(counted, "outcome", "lost")]
+    flying = int(_is(counted, "outcome", "in_flight").sum())
+    generated = len(counted)
+    if generated != len(arrived) + len(lost) + flying:
+        raise ToolkitError(
+            f"packets are not conserved: {generated} created, {len(arrived)} delivered, {len(lost)} lost, {flying} in flight"
+        )
+    delay_s = arrived["dur_s"].to_numpy(float)
+    if len(delay_s) and delay_s.min() < 0:
+        packet = arrived["packet"].iloc[int(delay_s.argmin())]
+        raise CausalityError(f"packet {packet} arrived {-delay_s.min():g} s before it was created")
+    hops = _named(metrics, "hops")
+    hops = hops[hops["step"].isin(arrived["packet"]).to_numpy()]
+    reasons = lost["phase"].astype(str).replace("", "unknown").value_counts().sort_index()
+    return [
+        ("delivery_ratio", "1", _ratio(len(arrived), generated)),
+        ("delay_mean_s", "s", float(delay_s.mean()) if len(delay_s) else NAN),
+        ("delay_p95_s", "s", float(np.quantile(delay_s, 0.95)) if len(delay_s) else NAN),
+        ("hops_mean", "1", float(hops["value"].mean()) if len(hops) else NAN),
+        *((f"lost_{reason}", "1", _ratio(count, generated)) for reason, count in reasons.items()),
+        ("in_flight", "1", _ratio(flying, generated)),
+        ("generated", "packets", float(generated)),
+    ]
+
+
+def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int) -> list[Row]:
+    """Energy of the nodes that are no sinks, and that of the sinks."""
+    energy_j = ledger["energy_j"].to_numpy(float)
+    node = ledger["node"].to_numpy(np.int64)
+    roles = _named(metrics, "is_sink").drop_duplicates("who")
+    ids = roles["who"].astype(np.int64).to_numpy() if len(roles) else np.unique(node)
+    is_sink = roles["value"].to_numpy(float) > 0 if len(roles) else np.zeros(len(ids), bool)
+    places = int(max(node.max(initial=-1), ids.max(initial=-1))) + 1
+
+    def per_node(rows: NDArray[np.bool_]) -> NDArray[np.float64]:
+        sums: NDArray[np.float64] = np.bincount(node[rows], weights=energy_j[rows], minlength=places).astype(np.float64)
+        return sums
+
+    costs = ~_is(ledger, "kind", "send")
+    total_j = per_node(costs)
+    above_j = per_node(_is(ledger, "kind", *ABOVE_IDLE))[ids[~is_sink]]
+    compute_j = per_node(_is(ledger, "kind", "compute"))[ids[~is_sink]]
+    nodes = len(above_j)
+    return [
+        ("energy_per_delivered_j", "J", _ratio(above_j.sum(), delivered)),
+        ("energy_per_node_j", "J", _ratio(total_j[ids[~is_sink]].sum(), nodes)),
+        ("energy_sinks_j", "J", float(total_j[ids[is_sink]].sum())),
+        ("compute_energy_per_node_j", "J", _ratio(compute_j.sum(), nodes)),
+        ("fairness_jain", "1", _ratio(above_j.sum() ** 2, nodes * float((above_j**2).sum()))),
+    ]
+
+
+def _overhead(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int) -> list[Row]:
+    """What was sent, and what was heard in vain, beyond one frame per packet."""
+    sent = _is(ledger, "kind", "tx")
+    data = sent & _is(ledger, "phase", "data")
+    nbytes = ledger["nbytes"].to_numpy(np.int64)
+    collided = _is(ledger, "kind", "rx") & _is(ledger, "outcome", "collision")
+    return [
+        ("transmissions_per_packet", "1", _ratio(data.sum(), delivered)),
+        ("control_bytes_per_data_byte", "1", _ratio(nbytes[sent & ~data].sum(), int(nbytes[data].sum()))),
+        ("collisions", "1", _ratio(collided.sum(), delivered)),
+        ("duplicates", "1", float(_named(metrics, "duplicates")["value"].sum())),
+    ]
+
+
+def _forecasts(metrics: pd.DataFrame) -> list[Row]:
+    """Error per horizon over all links and times: RMSE, bias, and how often the 90 % interval held the truth."""
+    rows: list[Row] = []
+    errors = _named(metrics, "forecast_error_db")
+    if len(errors):
+        square = errors["value"].pow(2).groupby(errors["step"]).mean().pow(0.5)
+        bias = errors["value"].groupby(errors["step"]).mean()
+        rows += [(f"rmse_db@{_hours(step)}", "dB", float(value)) for step, value in square.items()]
+        rows += [(f"bias_db@{_hours(step)}", "dB", float(value)) for step, value in bias.items()]
+    covered = _named(metrics, "forecast_covered")
+    if len(covered):
+        share = covered["value"].groupby(covered["step"]).mean()
+        rows += [(f"coverage90@{_hours(step)}", "1", float(value)) for step, value in share.items()]
+    return rows
+
+
+def _hours(step_s: object) -> str:
+    return f"{float(str(step_s)) / 3600:g}h"

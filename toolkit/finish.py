@@ -1,0 +1,45 @@
+"""From finished runs to the report: tables, figures and the page, made anew from what the runs left on disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+
+import pandas as pd
+
+from toolkit.core.rundir import RunDirectory
+from toolkit.html import Story, write_html
+from toolkit.report import REPORT_COLUMNS, Result
+from toolkit.scenario import Scenario
+
+
+def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str, int]]) -> Result:
+    """Collect the records of *runs* (arm, seed) into the run directory's reports and return the result.
+
+    ``report.csv`` holds no times of day and no durations of the wall clock: the same runs give the same bytes.
+    """
+    arms = list(scenario.arms())
+    ordered = sorted(runs, key=lambda run: (arms.index(run[0]), run[1]))
+    rows, observed = [], []
+    for arm, seed in ordered:
+        record = json.loads(directory.record(f"{arm}-s{seed}").read_text(encoding="utf-8"))
+        rows += [(arm, seed, metric, unit, value) for metric, unit, value in record["rows"]]
+        metrics = pd.read_parquet(directory.metrics(f"{arm}-s{seed}"))
+        metrics.insert(0, "arm", arm)
+        metrics.insert(1, "seed", seed)
+        observed.append(metrics)
+    path = directory.path
+    pd.DataFrame(rows, columns=REPORT_COLUMNS).to_csv(path / "report.csv", index=False)
+    pd.concat(observed, ignore_index=True).to_parquet(path / "metrics.parquet", compression="zstd", index=False)
+    result = Result.load(path)
+    result.write_tables()
+    shutil.rmtree(path / "figures", ignore_errors=True)
+    result.write_figures()
+    answers = scenario.fabric.answers(result)
+    (path / "answers.txt").write_text("".join(f"{answer}\n" for answer in answers), encoding="utf-8")
+    settings = {"simulated": f"{scenario.duration_s / 3600:g} h measured per run", **scenario.fabric.extras()}
+    write_html(result, Story(scenario.name.replace("_", " "), scenario.question, answers, settings, scenario.caveats,
+                             "python -m toolkit.simulate scenario.yaml"))
+    (path / "DONE").touch()
+    return result
