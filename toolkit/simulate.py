@@ -63,7 +63,7 @@ def _simulate(args: argparse.Namespace) -> int:
     if args.seeds is not None:
         overrides["seeds"] = args.seeds
     scenario = Scenario.load(args.scenario, overrides, quick=args.quick)
-    console = Console(quiet=args.quiet, highlight=False)
+    console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)
     if args.check:
         arms = scenario.arms()
         for arm in arms.values():

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from toolkit.report import MetricInfo, Result, describe, headline, multiplicity_note
+from toolkit.report import MetricInfo, Result, headline, multiplicity_note
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 WIDTH = 120
+COLUMNS = 3
+"""Metrics per table of differences."""
+SIGNS = {"better": "▲", "worse": "▼", "no difference shown": " "}
 COLOURS = {"better": "green", "worse": "red", "no difference shown": "dim"}
 
 
@@ -21,9 +24,8 @@ def show(result: Result, console: Console, answers: Sequence[str] = ()) -> None:
     console.print()
     for number, metrics in enumerate(_fitting(result, min(WIDTH, console.width))):
         console.print(_means(result, metrics, continued=number > 0))
-    shown = _differences(result)
-    if shown is not None:
-        console.print(shown)
+    for table in _differences(result):
+        console.print(table)
     console.print(Text(multiplicity_note(result.differences), style="dim"))
     if answers:
         console.print()
@@ -71,34 +73,34 @@ def _means(result: Result, metrics: Sequence[MetricInfo], *, continued: bool) ->
     return table
 
 
-def _differences(result: Result) -> object | None:
+def _differences(result: Result) -> Iterator[object]:
+    """One row per rival, one column per metric: the paired difference, its interval and a sign for the verdict."""
     from rich.box import SIMPLE
     from rich.table import Table
     from rich.text import Text
 
-    names = [info.name for info in headline(result)]
-    frame = result.differences[result.differences["metric"].isin(names)]
-    if frame.empty:
-        return None
-    title = Text(f"{result.arms[0]} minus each other arm, paired by seed")
-    table = Table(title=title, box=SIMPLE, title_justify="left", pad_edge=False)
-    for heading in ("metric", "against"):
-        table.add_column(heading)
-    for heading in ("difference", "95 % interval", "n", "p", "p (Holm)"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(Text(f"{result.arms[0]} is"))
-    last = ""
-    for row in frame.to_dict("records"):
-        info = describe(str(row["metric"]), result.view.metrics, str(row["unit"]))
-        if last and info.name != last:
-            table.add_section()
-        table.add_row(
-            Text(info.title if info.name != last else ""), Text(str(row["other"])), info.text(row["mean"], sign=True),
-            interval_text(info, row["ci95_low"], row["ci95_high"]), str(row["n"]), p_text(row["p"]), p_text(row["p_holm"]),
-            Text(str(row["verdict"]), style=COLOURS[str(row["verdict"])]),
-        )
-        last = info.name
-    return table
+    metrics = [info for info in headline(result) if info.name in set(result.differences["metric"])]
+    rows = {(row["metric"], row["other"]): row for row in result.differences.to_dict("records")}
+    title: Text | None = Text(f"{result.arms[0]} minus each other arm, paired by seed, with the 95 % interval (▲ better, ▼ worse)")
+    for start in range(0, len(metrics), COLUMNS):
+        table = Table(title=title, box=SIMPLE, title_justify="left", pad_edge=False)
+        title = None
+        table.add_column("against", no_wrap=True)
+        for info in metrics[start : start + COLUMNS]:
+            table.add_column(Text(info.title), justify="right")
+        for other in result.arms[1:]:
+            cells = []
+            for info in metrics[start : start + COLUMNS]:
+                row = rows.get((info.name, other))
+                if row is None:
+                    cells.append(Text("–", style="dim"))
+                    continue
+                verdict = str(row["verdict"])
+                interval = f" ({interval_text(info, row['ci95_low'], row['ci95_high'])})" if row["n"] > 1 else ""
+                text = f"{info.text(row['mean'], sign=True)}{interval} {SIGNS[verdict]}"
+                cells.append(Text(text, style=COLOURS[verdict], no_wrap=True))
+            table.add_row(Text(other), *cells)
+        yield table
 
 
 def interval_text(info: MetricInfo, low: float, high: float) -> str:

@@ -22,6 +22,7 @@ from toolkit.acoustic.packets import Frame, PacketBook
 from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
 from toolkit.acoustic.routing import LinkHistory, Routing
+from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.sea import Sea
 from toolkit.core.context import Context
 from toolkit.core.device import Device
@@ -122,7 +123,7 @@ class SeaNetwork:
             for process in spec.routing.processes(node):
                 world.env.process(process)
         links = spec.probe.choose(history.upward_links(past), streams.rng("probe"))
-        world.env.process(spec.probe.run(world, self.channel, links, self._forecast))
+        world.env.process(spec.probe.run(world, self.channel, links, self._forecast, LinkBudget(spec.modem).censored_snr_db))
 
     @property
     def contexts(self) -> list[Context]:
@@ -159,7 +160,13 @@ class SeaNetwork:
             self.channel.advance(self.world.now)
 
     def _truth(self, sender: int, receiver: int) -> Truth:
-        return lambda at_s: float(self.channel.snr_db[sender, receiver])
+        """The channel's mean SNR of a link at present; NaN for times beyond the present epoch, which nobody knows."""
+
+        def at(at_s: float) -> float:
+            ahead_s = at_s - self.channel.t_s
+            return float(self.channel.snr_db[sender, receiver]) if ahead_s <= 2.0 * self.spec.epoch_s else float("nan")
+
+        return at
 
     def _forecast(self, sender: int, receiver: int, at_s: float) -> Forecast | None:
         return self.spec.routing.forecast(self.nodes[sender], receiver, at_s)

@@ -7,6 +7,7 @@ coherence time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, final
 
 import numpy as np
@@ -45,8 +46,14 @@ class ShadowingState:
             # sqrt(1 - rho^2), written so that a short step keeps its digits
             self.pairs_db = np.exp(-lag) * self.pairs_db + np.sqrt(-np.expm1(-2 * lag)) * fresh
         matrix = np.zeros((self.n, self.n))
-        matrix[np.triu_indices(self.n, 1)] = self.pairs_db
+        matrix[_upper(self.n)] = self.pairs_db
         return matrix + matrix.T
+
+
+@cache
+def _upper(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    rows, columns = np.triu_indices(n, 1)
+    return rows, columns
 
 
 @final

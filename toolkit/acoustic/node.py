@@ -102,7 +102,7 @@ class SeaNode:
 
     @property
     def now(self) -> float:
-        return self.ctx.now
+        return float(self.ctx.world.env.now)
 
     @property
     def depth_m(self) -> float:

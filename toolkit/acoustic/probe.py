@@ -35,8 +35,13 @@ class Probe(Spec):
             return links
         return [links[index] for index in sorted(rng.choice(len(links), self.links, replace=False).tolist())]
 
-    def run(self, world: World, channel: Channel, links: list[tuple[int, int]], forecaster: Forecaster) -> Process:
+    def run(
+        self, world: World, channel: Channel, links: list[tuple[int, int]], forecaster: Forecaster, least_snr_db: float
+    ) -> Process:
         """Ask and score. The truth is the channel's mean SNR (shadowing in, fast fading out) at the target time.
+
+        An SNR below *least_snr_db*, where nothing is heard, counts as that level, in truth and forecast alike: how far below no node
+        can measure, and no decision depends on it.
 
         Metrics: ``forecast_error_db`` and ``forecast_covered`` per forecast (step = horizon in s, who = link); for the first link
         also the truth and the forecasts themselves.
@@ -47,9 +52,9 @@ class Probe(Spec):
             delay_s = tick * self.every_s - world.now
             yield world.env.timeout(max(0.0, delay_s))
             for sender, receiver, stride, forecast in waiting.pop(tick, ()):
-                truth_db = float(channel.snr_db[sender, receiver])
+                truth_db = max(float(channel.snr_db[sender, receiver]), least_snr_db)
                 who, step = f"{sender}->{receiver}", round(stride * self.every_s)
-                error_db = forecast.mean_db - truth_db
+                error_db = max(forecast.mean_db, least_snr_db) - truth_db
                 world.ledger.metric(world.now, "forecast_error_db", error_db, who, step)
                 world.ledger.metric(world.now, "forecast_covered", float(abs(error_db) <= Z90 * forecast.std_db), who, step)
             for index, (sender, receiver) in enumerate(links):

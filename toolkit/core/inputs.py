@@ -36,14 +36,16 @@ def read_columns(path: Path, names: list[str]) -> dict[str, list[str]]:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from None
-    if not rows:
+    if not any(rows):
         raise DataError(f"{path}: is empty; a header line and rows are needed")
     header = [cell.strip() for cell in rows[0]]
     for name in names:
         if name not in header:
             raise DataError(f"{path}, line 1: has no column '{name}'{nearest(name, header)} (columns: {', '.join(header)})")
     places = {name: header.index(name) for name in names}
-    body = [(line, row) for line, row in enumerate(rows[1:], start=2) if row]
+    while rows and not rows[-1]:  # blank lines at the end; one in the middle would shift the count of lines
+        rows.pop()
+    body = list(enumerate(rows[1:], start=2))
     if not body:
         raise DataError(f"{path}: has a header and no rows")
     for line, row in body:

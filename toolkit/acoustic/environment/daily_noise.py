@@ -37,6 +37,8 @@ class DailyNoise(NoiseSource):
             raise ValueError("give either 'hours' (a pulse) or 'profile_db' (levels over the day)")
         if self.hours is not None and not all(0 <= hour <= 24 for hour in self.hours):
             raise ValueError(f"hours: {self.hours} must lie between 0 and 24")
+        if self.hours is not None and self.hours[0] == self.hours[1]:
+            raise ValueError(f"hours: {self.hours} begin and end together; give [0, 24] for the whole day")
         return self
 
     def init(self, span: Span, weather: Weather, frequency_hz: float, rng: np.random.Generator) -> Callable[[float, Floats], Floats]:
@@ -61,7 +63,8 @@ class DailyNoise(NoiseSource):
 
     def _level(self, of_day_s: float, shift_s: Floats) -> float:
         if self.profile_db is not None:
-            return self.profile_db[int((of_day_s - shift_s[0]) % 86_400 / 86_400 * len(self.profile_db))]
+            slot = int((of_day_s - shift_s[0]) % 86_400 / 86_400 * len(self.profile_db))
+            return self.profile_db[min(slot, len(self.profile_db) - 1)]  # -1e-12 % 86400 is 86400
         assert self.hours is not None
         begin_s, end_s = 3600.0 * self.hours[0] + shift_s[0], 3600.0 * self.hours[1] + shift_s[1]
         inside = begin_s <= of_day_s < end_s if self.hours[0] <= self.hours[1] else of_day_s >= begin_s or of_day_s < end_s

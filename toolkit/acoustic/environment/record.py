@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ class Record:
         return np.interp(np.asarray(t_s, dtype=np.float64) + span.origin.timestamp(), self.unix_s, self.values)
 
 
+@lru_cache(maxsize=16)
 def read(
     path: Path, value_column: str, time_column: str, *, hour_column: str | None, utc_offset_hours: float, max_gap_s: float,
     year: int | None = None,
@@ -48,7 +50,7 @@ def read(
 
     Times are ISO 8601 in *time_column* (without an offset they are local at *utc_offset_hours*). With *hour_column*, as in TMY
     files, *time_column* is a date (month/day/year) and *hour_column* the hour that ends, 01:00 to 24:00.
-    *year*, if given, replaces the year of every such date.
+    *year*, if given, replaces the year of every such date. A file is read once per process.
 
     Raises:
         DataError: a cell that is no time or number, times out of order or twice, a gap over *max_gap_s*; says line and remedy.
@@ -68,8 +70,10 @@ def read(
         if step_s == 0:
             raise DataError(f"{path}, line {line}: the time {stamp} {hour}".rstrip() + " occurs twice; keep one of the two rows")
         if step_s < 0:
-            raise DataError(f"{path}, line {line}: the time {stamp} {hour}".rstrip() + " lies before the row above; sort the rows by time")
-        at_join = year is not None and stamp[:2] != columns[time_column][index - 1][:2]  # 28 February may meet 1 March
+            remedy = "sort the rows by time" + ("" if year is not None else ", or set typical_year if months of several years are joined")
+            raise DataError(f"{path}, line {line}: the time {stamp} {hour}".rstrip() + f" lies before the row above; {remedy}")
+        month = slice(0, 2) if hour else slice(5, 7)
+        at_join = year is not None and stamp[month] != columns[time_column][index - 1][month]  # 28 February may meet 1 March
         if step_s > max_gap_s and not at_join:
             raise DataError(
                 f"{path}, line {line}: follows a gap of {step_s / 3600:g} h, over max_gap_s = {max_gap_s:g}; fill the gap, "
@@ -86,12 +90,16 @@ def _time(path: Path, line: int, stamp: str, hour: str, year: int | None) -> flo
     try:
         if not hour:
             moment = datetime.fromisoformat(stamp)
+            moment = moment if year is None else moment.replace(year=year)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-        day = datetime.strptime(stamp, "%m/%d/%Y").replace(tzinfo=UTC)
-        day = day if year is None else day.replace(year=year)
-        return (day + timedelta(hours=int(hour.split(":")[0]), minutes=int(hour.split(":")[1]))).timestamp()
-    except (ValueError, IndexError):
-        shape = "a date as month/day/year and an hour as 01:00" if hour else "a time like 1997-07-04T09:00:00Z"
+        month, day, own_year = map(int, stamp.split("/"))
+        hours, minutes = map(int, hour.split(":"))
+        if not 0 <= 60 * hours + minutes <= 24 * 60 or not 0 <= minutes < 60:
+            raise ValueError(hour)
+        midnight = datetime(own_year if year is None else year, month, day, tzinfo=UTC)
+        return midnight.timestamp() + 3600.0 * hours + 60.0 * minutes
+    except ValueError:
+        shape = "a date as month/day/year and an hour from 01:00 to 24:00" if hour else "a time like 1997-07-04T09:00:00Z"
         raise DataError(f"{path}, line {line}: '{stamp} {hour}".rstrip() + f"' is not {shape}") from None
 
 

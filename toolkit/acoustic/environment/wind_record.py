@@ -35,8 +35,11 @@ class WindRecord(Wind):
             utc_offset_hours=self.utc_offset_hours, max_gap_s=self.max_gap_s, year=self.typical_year,
         )
         if (series.values < 0).any():
-            line = int((series.values < 0).argmax()) + 2
-            raise DataError(f"{self.file}, line {line}: wind speed {series.values.min():g} m/s is negative")
+            row = int((series.values < 0).argmax())
+            raise DataError(
+                f"{self.file}, line {row + 2}: wind speed {series.values[row]:g} m/s is negative; fill or remove that row "
+                "(negative values often mark missing ones)"
+            )
         series.cover(span)
         if self.typical_year is not None:
             zone = timezone(timedelta(hours=self.utc_offset_hours))

@@ -39,7 +39,9 @@ class AnchoredDrift(Mobility):
         def position_m(t_s: float) -> Floats:
             current = float(tide.current(t_s))
             offset_m = self.radius_m * current * stream + share * np.sin(speed * t_s + phase).sum(axis=0)
-            lean_m = np.minimum(np.hypot(offset_m[:, 0], offset_m[:, 1]), 0.95 * self.line_m)
+            wanted_m = np.hypot(offset_m[:, 0], offset_m[:, 1])
+            lean_m = np.minimum(wanted_m, 0.95 * self.line_m)  # the line holds
+            offset_m *= (lean_m / np.maximum(wanted_m, 1e-9))[:, None]
             moved = home_m.copy()
             moved[:, :2] += offset_m
             moved[:, 2] += self.line_m - np.sqrt(self.line_m**2 - lean_m**2)

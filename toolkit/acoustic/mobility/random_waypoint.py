@@ -57,6 +57,8 @@ class RandomWaypoint(Mobility):
             if self.depth_range_m is None:
                 target[2] = home[2]
             travel_s = float(np.linalg.norm(target - points[-1])) / rng.uniform(*self.speed_m_s)
+            if travel_s + self.pause_s <= 0:
+                break  # a box without extent: there is nowhere to go
             times += [times[-1] + travel_s, times[-1] + travel_s + self.pause_s]
             points += [target, target]
         return np.array(times), np.array(points)

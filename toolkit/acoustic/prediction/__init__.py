@@ -12,7 +12,7 @@ from toolkit.core.part import Part
 from toolkit.core.work import Work
 
 Truth = Callable[[float], float]
-"""The channel's own mean SNR in dB of one link at a time in seconds; only an oracle may look at it."""
+"""The channel's own mean SNR in dB of one link at a time in seconds, NaN in the future; only an oracle may look at it."""
 
 
 class Forecast(NamedTuple):

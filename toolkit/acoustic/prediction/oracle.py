@@ -1,10 +1,11 @@
-"""The channel's own mean SNR: an upper bound for any predictor, never a contender.
+"""The channel's own mean SNR at present: an upper bound for what knowing the links can do for routing, never a contender.
 
-Source: ours. It looks at the truth, hence its spread is 0 and its work is nothing.
+Source: ours. It looks at the truth (of the present; nobody knows the future), hence its spread is 0 and its work is nothing.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -34,7 +35,8 @@ class Oracle(Predictor):
         state.heard = True
 
     def predict(self, state: OracleState, at_s: float) -> Forecast | None:
-        return Forecast(float(state.truth(at_s)), 0.0) if state.heard else None
+        truth_db = float(state.truth(at_s)) if state.heard else math.nan
+        return None if math.isnan(truth_db) else Forecast(truth_db, 0.0)
 
     def work(self, state: OracleState) -> Work:
         return Work()

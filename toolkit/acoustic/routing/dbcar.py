@@ -348,7 +348,8 @@ class Dbcar(Routing):
     def _upward(self, node: SeaNode) -> Iterator[Neighbour]:
         """Fresh neighbours that are shallower by the threshold."""
         limit_m = node.depth_m - self.threshold_m
-        return (n for n in node.state.neighbours.values() if n.depth_m < limit_m and self._fresh(n, node.now))
+        since_s = node.now - 3.0 * self.beacon_s
+        return (n for n in node.state.neighbours.values() if n.depth_m < limit_m and n.heard_s >= since_s)
 
     def _has_way_up(self, node: SeaNode) -> bool:
         return next(self._upward(node), None) is not None
@@ -392,11 +393,12 @@ class Dbcar(Routing):
     def _mark_silent(self, node: SeaNode) -> None:
         """A neighbour whose beacon was surely due and did not come leaves a censored sample on both links."""
         level_db = node.state.budget.censored_snr_db
+        now = node.now
         for neighbour in node.state.neighbours.values():
-            if node.now - max(neighbour.heard_s, neighbour.marked_s) > 1.5 * self.beacon_s:
-                neighbour.marked_s = node.now
-                neighbour.forward.censor(node.now, level_db)
-                neighbour.reverse.censor(node.now, level_db)
+            if now - max(neighbour.heard_s, neighbour.marked_s) > 1.5 * self.beacon_s:
+                neighbour.marked_s = now
+                neighbour.forward.censor(now, level_db)
+                neighbour.reverse.censor(now, level_db)
 
     def learn(self, node: SeaNode, history: LinkHistory) -> None:
         """Feed the predictors what beacons would have shown; neighbours heard in under 2 % of them are left out."""
@@ -409,9 +411,9 @@ class Dbcar(Routing):
             last = int(inward.nonzero()[0][-1])
             neighbour.heard(float(history.t_s[last]), float(history.depth_m[last, other]), None)
             level_db = node.state.budget.censored_snr_db
-            neighbour.reverse.learn(self.prediction, history.t_s, history.snr_db[:, other, me], inward, level_db)
+            neighbour.reverse.learn(history.t_s, history.snr_db[:, other, me], inward, level_db)
             outward = history.heard[:, me, other] & inward  # feedback only comes with a beacon that is heard
-            neighbour.forward.learn(self.prediction, history.t_s, history.snr_db[:, me, other], outward, level_db)
+            neighbour.forward.learn(history.t_s, history.snr_db[:, me, other], outward, level_db)
 
     def forecast(self, node: SeaNode, receiver: int, at_s: float) -> Forecast | None:
         neighbour = node.state.neighbours.get(receiver)
