@@ -1,6 +1,6 @@
-"""Chooses the predictors' settings for the sea trial: twelve settings per method, on August 1994, never on the month that is tested.
+"""Chooses the predictors' settings for the sea trial: 24 settings per method, on August 1994, never on the month that is tested.
 
-    python benchmarks/tune_predictors.py          # prints the table of docs/prediction.md
+    python benchmarks/tune_predictors.py          # two minutes; prints the table of docs/prediction.md
 
 Series are link SNRs in half-hour cells: real wind and tide of Sand Point through the noise of each scenario, a shadowing of 1.5 dB per
 cell, mean level such that the link comes and goes; values below the decode level are entered as the network enters them (3 dB below it).
@@ -29,14 +29,15 @@ DECODE_DB = 5.0
 
 GRID: dict[str, list[dict[str, object]]] = {
     "persistence": [{}],
-    "seasonal_naive": [{"periods_s": periods} for periods in ((86_400,), (89_424,), (86_400, 89_424))],
-    "ewma": [{"alpha": alpha} for alpha in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)],
-    "ar": [{"order": p, "ridge": r} for p, r in itertools.product((12, 24, 36, 48), (0.02, 0.2, 2.0))],
+    "ewma": [{"alpha": alpha} for alpha in np.linspace(0.08, 1.0, 24).round(2).tolist()],
+    "ar": [{"order": p, "ridge": r} for p, r in itertools.product((4, 8, 12, 24, 36, 48), (0.02, 0.1, 0.5, 2.0))],
     "harmonic": [
-        {"level_step_db": s, "noise_db": r, "harmonics": n} for s, r, n in itertools.product((0.5, 1.5), (1.5, 3.0), (1, 3, 5))
+        {"level_step_db": s, "noise_db": r, "harmonics": n, "prior_db": a}
+        for s, r, n, a in itertools.product((1.0, 2.0), (1.5, 3.0), (1, 3, 5), (3.0, 6.0))
     ],
     "knn": [
-        {"window": m, "k": k, "same_phase_s": lags} for m, k, lags in itertools.product((6, 12, 24), (3, 6), ((), (86_400,)))
+        {"window": m, "k": k, "same_phase_s": lags, "phase_periods_s": phases}
+        for m, k, lags, phases in itertools.product((3, 6, 12), (6, 10), ((), (86_400,)), ((), (86_400,)))
     ],
 }
 
