@@ -23,7 +23,7 @@ class Sea(Spec):
     """Water, weather and noise. Every run of a seed sees the same one, whatever is compared in it."""
 
     start: datetime = Field(datetime(2000, 7, 1, tzinfo=UTC), description="UTC instant at which the measured part begins")
-    random_start_days: int = Field(0, ge=0, le=3650, description="the start is put off by up to so many whole days, drawn per seed")
+    random_start_days: int = Field(0, ge=0, le=366, description="the start is put off by up to so many whole days, drawn per seed")
     temperature_c: float = Field(10.0, ge=-2, le=35, description="water temperature")
     salinity_ppt: float = Field(35.0, ge=0, le=45, description="salinity")
     ph: float = Field(8.0, ge=7, le=8.5, description="acidity, for the boric acid term of absorption")
@@ -49,12 +49,12 @@ class Sea(Spec):
         return float(formula(f_khz, self.temperature_c, self.salinity_ppt, self.mean_depth_m, self.ph))
 
     def check(self, first_s: float, last_s: float, carrier_hz: float) -> None:
-        """Read every input file for the earliest and the latest start that a seed may draw.
+        """Read every input file, for every start that a seed may draw.
 
         Raises:
             DataError: a file is malformed or does not cover the run.
         """
-        for days in {0, self.random_start_days}:
+        for days in range(self.random_start_days + 1):
             self._at(self.start + timedelta(days=days), first_s, last_s, carrier_hz, Streams(0))
 
     def init(self, first_s: float, last_s: float, carrier_hz: float, streams: Streams) -> SeaState:

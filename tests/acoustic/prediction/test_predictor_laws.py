@@ -1,0 +1,144 @@
+"""Laws of every predictor: it is deterministic, looks at nothing that has not happened, and says how sure it is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from toolkit.acoustic.prediction import Predictor
+from toolkit.acoustic.prediction.evaluate import errors, rolling
+
+ALL = sorted(Predictor.members())
+BLIND = [name for name in ALL if name != "oracle"]
+STEP_S = 1800.0
+
+
+def make(name: str) -> Predictor:
+    return Predictor.find(name).model_validate({})
+
+
+def fed(name: str, values, censored=()):
+    predictor = make(name)
+    state = predictor.init(lambda at_s: 12.0)
+    for index, value in enumerate(values):
+        if value == value:
+            predictor.update(state, (index + 0.5) * STEP_S, float(value), censored=index in censored)
+    return predictor, state
+
+
+def ask(predictor, state, index: int, ahead: int):
+    return predictor.predict(state, (index + ahead + 0.5) * STEP_S)
+
+
+def wavy(n: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return 12 + 5 * np.sin(2 * np.pi * np.arange(n) / 48) + rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_is_known_before_the_first_sample(name: str) -> None:
+    predictor = make(name)
+    assert predictor.predict(predictor.init(lambda at_s: 1.0), 100.0) is None
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_asking_changes_nothing(name: str) -> None:
+    values = wavy(200)
+    quiet = fed(name, values)
+    predictor, state = fed(name, values[:150])
+    for index in range(150, 200):
+        for ahead in (1, 3, 12):
+            ask(predictor, state, index - 1, ahead)
+        predictor.update(state, (index + 0.5) * STEP_S, float(values[index]))
+    for ahead in (1, 3, 12):
+        assert ask(predictor, state, 199, ahead) == ask(*quiet, 199, ahead)
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_the_future_is_not_seen(name: str) -> None:
+    """Check 1: forecasts at a time are the same, whatever is fed later."""
+    one, other = wavy(260), wavy(260)
+    other[200:] = 100.0
+    for ahead in (1, 6):
+        early = [rolling(make(name), values, 150, (ahead,), stride=7)[ahead] for values in (one, other)]
+        before = early[0][:, 0] - ahead < 200
+        np.testing.assert_array_equal(early[0][before], early[1][before])
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_white_noise_cannot_be_forecast(name: str) -> None:
+    """Check 1: anything below 0.98 of the standard deviation would be a leak."""
+    values = np.random.default_rng(5).standard_normal(1200) * 3.0 + 10.0
+    for ahead, forecasts in rolling(make(name), values, 400, (1, 2, 6, 12), stride=3).items():
+        rmse = math.sqrt(float(np.mean(errors(values, forecasts) ** 2)))
+        assert rmse / values[400:].std() >= 0.98, ahead
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_a_constant_stays_constant(name: str) -> None:
+    predictor, state = fed(name, np.full(200, 12.0))
+    for ahead in (1, 2, 6, 12, 48):
+        forecast = ask(predictor, state, 199, ahead)
+        assert forecast.mean_db == pytest.approx(12.0, abs=0.5)
+        assert 0.0 <= forecast.std_db < 8.0
+
+
+@pytest.mark.parametrize("name", BLIND)
+@pytest.mark.parametrize("cells", [1, 2, 5, 20, 50, 100])
+def test_young_links_get_a_finite_answer(name: str, cells: int) -> None:
+    predictor, state = fed(name, wavy(cells))
+    for ahead in (1, 12):
+        forecast = ask(predictor, state, cells - 1, ahead)
+        assert math.isfinite(forecast.mean_db)
+        assert forecast.std_db >= 0.0
+        assert math.isfinite(forecast.std_db)
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_gaps_and_silence_are_taken(name: str) -> None:
+    values = wavy(250)
+    values[60:64] = np.nan
+    values[150:180] = np.nan
+    values[248] = np.nan
+    predictor, state = fed(name, values, censored=set(range(100, 120)))
+    for ahead in (1, 6):
+        forecast = ask(predictor, state, 249, ahead)
+        assert math.isfinite(forecast.mean_db)
+        assert math.isfinite(forecast.std_db)
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_silence_lowers_what_is_expected(name: str) -> None:
+    """Check 18: frames that fail leave censored samples, not a history of the good times."""
+    predictor, heard = fed(name, np.full(150, 10.0))
+    _, silent = fed(name, [*np.full(50, 10.0), *np.full(100, 4.0)], censored=set(range(50, 150)))
+    assert ask(predictor, silent, 149, 1).mean_db < ask(predictor, heard, 149, 1).mean_db - 1.0
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_a_day_that_repeats_is_not_made_much_worse_than_persistence(name: str) -> None:
+    values = 12 + 6 * (np.arange(480) % 48 < 20)
+    rmse = {}
+    for which in ("persistence", name):
+        found = rolling(make(which), values.astype(float), 300, (6,))[6]
+        rmse[which] = math.sqrt(float(np.mean(errors(values.astype(float), found) ** 2)))
+    assert rmse[name] <= 1.15 * rmse["persistence"]
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_every_forecast_has_a_price(name: str) -> None:
+    predictor, state = fed(name, wavy(120))
+    ask(predictor, state, 119, 1)
+    work = predictor.work(state)
+    assert work.flops > 0
+    assert work.read_bytes > 0
+
+
+def test_the_oracle_sees_the_present_only() -> None:
+    predictor = make("oracle")
+    state = predictor.init(lambda at_s: 7.0 if at_s < 100 else math.nan)
+    predictor.update(state, 0.0, 3.0)
+    assert predictor.predict(state, 50.0) == (7.0, 0.0)
+    assert predictor.predict(state, 150.0) is None

@@ -1,0 +1,70 @@
+"""Series A against the figures computed for it when the method was specified (checks 2, 3 and 22)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.acoustic.prediction.series import series_a
+from toolkit.acoustic.prediction.ar import Ar
+from toolkit.acoustic.prediction.evaluate import crps, diebold_mariano, errors, evaluate, rolling
+from toolkit.acoustic.prediction.ewma import Ewma
+from toolkit.acoustic.prediction.knn import Knn
+from toolkit.acoustic.prediction.persistence import Persistence
+from toolkit.acoustic.prediction.seasonal_naive import SeasonalNaive
+
+FIGURES = {  # RMSE in dB, mean of three seeds, at 3 h and 6 h
+    "persistence": (Persistence(), 6.44, 7.83),
+    "EWMA": (Ewma(alpha=0.3), 6.57, 8.35),
+    "24 h naive": (SeasonalNaive(), 2.77, 2.77),
+    "AR52": (Ar(order=52, ridge=1e-6, refit_cells=480), 1.59, 1.81),
+    "kNN m=24": (Knn(window=24, k=8, same_phase_s=(), max_cells=4096), 2.16, 2.21),
+    "kNN m=48": (Knn(window=48, k=8, same_phase_s=(), max_cells=4096), 1.71, 1.75),
+}
+
+
+def measured(part, seeds, stride: int) -> list[float]:
+    found = {6: [], 12: []}
+    for seed in seeds:
+        values = series_a(seed)
+        for h, forecasts in rolling(part, values, int(0.7 * len(values)), (6, 12), stride=stride).items():
+            found[h].append(math.sqrt(float(np.mean(errors(values, forecasts) ** 2))))
+    return [float(np.mean(found[h])) for h in (6, 12)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIGURES)
+def test_rmse_is_the_computed_one(name: str) -> None:
+    part, at_3h, at_6h = FIGURES[name]
+    assert measured(part, range(3), 1) == pytest.approx([at_3h, at_6h], rel=0.15)
+
+
+def test_knn_is_over_three_times_better_than_persistence_and_not_than_a_long_autoregression() -> None:
+    """The claim carries its horizon (6 h), its series (A) and its rivals."""
+    knn, persistence, ar = (measured(FIGURES[name][0], (0,), 5)[1] for name in ("kNN m=48", "persistence", "AR52"))
+    assert persistence / knn > 3.0
+    assert 0.8 < ar / knn < 1.3
+
+
+def test_scores_by_hand() -> None:
+    values = np.array([10.0, 12, 11, 13, 12, 14, 13, 15])
+    (score,) = [s for s in evaluate({"persistence": Persistence()}, values, 4, (1,)) if s.horizon_s == 1800.0]
+    assert score.n == 3
+    assert score.rmse_db == pytest.approx(math.sqrt((4 + 1 + 4) / 3))
+    assert score.bias_db == pytest.approx((-2 + 1 - 2) / 3)
+    assert score.skill == pytest.approx(0.0)
+
+
+def test_crps_is_the_absolute_error_of_a_sure_forecast_and_known_for_a_normal_one() -> None:
+    assert crps(np.array([1.5]), np.array([0.0])) == pytest.approx(1.5, abs=1e-9)
+    assert crps(np.array([0.0]), np.array([1.0])) == pytest.approx(0.2337, abs=1e-4)
+
+
+def test_diebold_mariano_tells_a_better_forecast_from_an_equal_one() -> None:
+    rng = np.random.default_rng(0)
+    good = rng.standard_normal(400)
+    assert diebold_mariano(good, 2 * rng.standard_normal(400), 1) < 1e-6
+    assert diebold_mariano(good, rng.standard_normal(400), 1) > 0.01
+    assert diebold_mariano(good, good, 1) == 1.0
