@@ -24,7 +24,8 @@ def imports(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
-    [("core", ("torch", "toolkit.acoustic", "toolkit.cluster", "toolkit.methods")), ("acoustic", ("torch", "toolkit.cluster", "toolkit.methods")),
+    [("core", ("torch", "toolkit.acoustic", "toolkit.cluster", "toolkit.methods")),
+     ("acoustic", ("torch", "toolkit.cluster", "toolkit.methods")),
      ("models", ("simpy", "toolkit.core", "toolkit.acoustic")), ("learning", ("simpy", "toolkit.core", "toolkit.acoustic"))],
 )
 def test_dependencies_point_one_way(folder: str, forbidden: tuple[str, ...]) -> None:

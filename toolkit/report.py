@@ -256,7 +256,7 @@ class Result:
             raise RunDirectoryError(f"{directory}: holds no report.csv, so it is not a finished run directory")
         report = pd.read_csv(
             path, dtype={"arm": str, "metric": str, "unit": str}, keep_default_na=False,
-            na_values={"value": ["", "nan"]}, float_precision="round_trip",
+            na_values={"value": ["", "nan"]},
         )
         missing = [name for name in REPORT_COLUMNS if name not in report]
         if missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -144,7 +145,7 @@ class NaivePhy:
             for i, (s, o, d, f) in enumerate(self.sent) if i != k and o != node
         ]
         cuts = sorted({begin, begin + dur, *(x for b, e, _ in others for x in (b, e) if begin < x < begin + dur)})
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in itertools.pairwise(cuts):
             middle = (low + high) / 2
             around = sum(p for b, e, p in others if b <= middle < e)
             if 10 * math.log10(signal / (sea.channel.noise[node] + around)) + sea.modem.ebn0_db(0.0) < threshold_db:

@@ -8,7 +8,8 @@ from toolkit.errors import ScenarioError
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e6", 1e6), ("no", "no"), ("012", 12), ("0x10", 16), ("0o17", 15), ("true", True), ("~", None), ("1.5", 1.5), ("-3", -3), ("on", "on"),
+    [("1e6", 1e6), ("no", "no"), ("012", 12), ("0x10", 16), ("0o17", 15), ("true", True), ("~", None), ("1.5", 1.5), ("-3", -3),
+     ("on", "on"),
      ("1_000", "1_000"), ("12:30", "12:30"), ("2020-01-01", "2020-01-01"), (".5", 0.5)],
 )
 def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:

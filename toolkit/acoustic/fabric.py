@@ -23,11 +23,12 @@ from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
-from toolkit.acoustic.sea import Sea
+from toolkit.acoustic.sea import Sea, SeaState
 from toolkit.core.context import Context
 from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
 from toolkit.core.program import Process
+from toolkit.core.streams import Streams
 from toolkit.core.world import World
 
 if TYPE_CHECKING:
@@ -59,6 +60,20 @@ class Acoustic(Fabric):
 
     def build(self, world: World) -> SeaNetwork:
         return SeaNetwork(self, world)
+
+    def open_channel(self, streams: Streams, duration_s: float) -> tuple[Channel, SeaState]:
+        """Return the channel of one run, before its first step, and the sea it lies in: all that a run's surroundings are."""
+        water = self.sea.init(-self.history_s, duration_s, self.modem.carrier_hz, streams)
+        homes_m = self.layout.place_nodes(streams.rng("layout"))
+        sinks_m = self.layout.place_sinks()
+        span = Span(water.origin, -self.history_s, duration_s)
+        drift = self.mobility.init(homes_m, span, water.tide, streams.rng("mobility"))
+
+        def move(t_s: float) -> Floats:
+            return np.concatenate([drift(t_s), sinks_m])
+
+        shadowing = self.shadowing.init(len(homes_m) + len(sinks_m), streams.rng("shadowing"))
+        return Channel(water, self.modem, move, shadowing), water
 
     def check(self, duration_s: float) -> None:
         self.sea.check(-self.history_s, duration_s, self.modem.carrier_hz)
@@ -92,18 +107,8 @@ class SeaNetwork:
         self.spec = spec
         self.world = world
         streams = world.streams
-        water = spec.sea.init(-spec.history_s, world.duration_s, spec.modem.carrier_hz, streams)
-        self.water = water
-        homes_m = spec.layout.place_nodes(streams.rng("layout"))
-        sinks_m = spec.layout.place_sinks()
-        span = Span(water.origin, -spec.history_s, world.duration_s)
-        drift = spec.mobility.init(homes_m, span, water.tide, streams.rng("mobility"))
-        self.count = len(homes_m) + len(sinks_m)
-
-        def move(t_s: float) -> Floats:
-            return np.concatenate([drift(t_s), sinks_m])
-
-        self.channel = Channel(water, spec.modem, move, spec.shadowing.init(self.count, streams.rng("shadowing")))
+        self.channel, self.water = spec.open_channel(streams, world.duration_s)
+        self.count = spec.layout.node_count + spec.layout.sink_count
         self.table = spec.modem.success_table()
         past = history.record(
             self.channel, spec.fading, self.table, spec.modem.ebn0_db(0.0), spec.history_s, spec.history_step_s,
@@ -113,7 +118,7 @@ class SeaNetwork:
         self.book = PacketBook(world)
         self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.book, self.count, spec.interference)
         world.env.process(self._epochs())
-        self.nodes = [self._node(rank, is_sink=rank >= len(homes_m)) for rank in range(self.count)]
+        self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
         for node in self.nodes:
             node.state = spec.routing.init(node)
