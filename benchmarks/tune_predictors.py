@@ -73,7 +73,7 @@ def links(scenario: str, month: datetime, seeds: range) -> list[LinkRecord]:
                 channel, fading, spec.modem.success_table(), gain_db, spec.history_s, spec.history_step_s, streams.rng("history")
             ))
         past, still = pasts
-        level_db = LinkBudget(spec.modem).censored_snr_db
+        level_db = LinkBudget(spec.modem).least_snr_db
         upward = history.upward_links(past)
         for index in np.random.default_rng(seed).choice(len(upward), min(LINKS, len(upward)), replace=False):
             i, j = upward[index]
@@ -88,7 +88,7 @@ def rmse(predictor: Predictor, records: list[LinkRecord], level_db: float) -> np
         state = predictor.init()
         for index, (value, good) in enumerate(zip(record.measured_db.tolist(), record.heard.tolist(), strict=True)):
             now_s = (index + 0.5) * predictor.step_s
-            predictor.update(state, now_s, round(2 * value) / 2 if good else level_db, censored=not good)
+            predictor.update(state, now_s, round(2 * value) / 2 if good else level_db + 3.0, censored=not good)
             if index < HISTORY or index % 2:
                 continue
             for h in HORIZONS:
@@ -100,7 +100,7 @@ def rmse(predictor: Predictor, records: list[LinkRecord], level_db: float) -> np
 
 
 def main() -> None:
-    level_db = LinkBudget(Scenario.load(SCENARIOS / SEAS["harbour"]).fabric.modem).censored_snr_db
+    level_db = LinkBudget(Scenario.load(SCENARIOS / SEAS["harbour"]).fabric.modem).least_snr_db
     tuning = {sea: links(file, datetime(1994, 8, 1, 10, tzinfo=UTC), range(101, 104)) for sea, file in SEAS.items()}
     testing = {sea: links(file, datetime(1996, 6, 1, 10, tzinfo=UTC), range(201, 204)) for sea, file in SEAS.items()}
     lines = ["| method | settings | " + " | ".join(f"{sea} {h / 2:g} h" for sea in SEAS for h in HORIZONS) + " |"]

@@ -127,8 +127,10 @@ class SeaNetwork:
             world.env.process(spec.mac.run(node.radio))
             for process in spec.routing.processes(node):
                 world.env.process(process)
-        links = spec.probe.choose(history.upward_links(past), streams.rng("probe"))
-        world.env.process(spec.probe.run(world, self.channel, links, self._forecast, LinkBudget(spec.modem).censored_snr_db))
+        budget = LinkBudget(spec.modem)
+        links = spec.probe.choose(history.upward_links(past), past, streams.rng("probe"))
+        self._describe_link(past, links, budget)
+        world.env.process(spec.probe.run(world, self.channel, links, self._forecast, budget.least_snr_db))
 
     @property
     def contexts(self) -> list[Context]:
@@ -179,6 +181,13 @@ class SeaNetwork:
     def _radio_energy_j(self, node: int) -> float:
         modem = self.spec.modem
         return float(self.medium.tx_s[node] * modem.tx_w + self.medium.rx_s[node] * modem.rx_w)
+
+    def _describe_link(self, past: LinkHistory, links: list[tuple[int, int]], budget: LinkBudget) -> None:
+        """Record the past of the link that is shown as an example, and the SNR that decoding takes."""
+        self.world.ledger.metric(0.0, "decode_threshold_db", budget.decode_snr_db)
+        for sender, receiver in links[:1]:
+            for t_s, snr_db in zip(past.t_s.tolist(), past.snr_db[:, sender, receiver].tolist(), strict=True):
+                self.world.ledger.metric(t_s, "link_snr_db", snr_db, f"{sender}->{receiver}")
 
     def _describe(self, past: LinkHistory) -> None:
         """Record where everybody is, how grey the links are, and the weather."""

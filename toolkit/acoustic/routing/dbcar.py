@@ -76,7 +76,8 @@ class DbcarState:
     neighbours: dict[int, Neighbour] = field(default_factory=dict)
     queue: deque[Copy] = field(default_factory=deque)
     idle: Event | None = None
-    accepted: dict[tuple[int, int], None] = field(default_factory=dict)
+    accepted: dict[tuple[int, int], int] = field(default_factory=dict)
+    """Packets taken so far, and the node each came from."""
     awaited: dict[tuple[int, int], tuple[int, Event]] = field(default_factory=dict)
     last_sent_s: float = float("-inf")
     turn: int = 0
@@ -164,11 +165,14 @@ class Dbcar(Routing):
         if not known and not node.is_sink and len(state.queue) >= self.queue_limit:
             packet.reason = "queue_full"
             return
+        if known and not node.is_sink and frame.body.sideways and frame.src != state.accepted[packet.key]:
+            packet.reason = "loop"  # it has come back on a way around a void; silence sends it elsewhere
+            return
         ack = AckHeader(packet.key, encode_snr(snr_db), node.is_sink or self._has_way_up(node))
         state.last_sent_s = node.now
         node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, None, 0, node.depth_m, ack))
         if node.is_sink:
-            state.accepted[packet.key] = None
+            state.accepted[packet.key] = frame.src
             node.deliver(packet, frame.hops)
         elif known:
             node.book.duplicates += 1
@@ -181,7 +185,7 @@ class Dbcar(Routing):
         if len(state.queue) >= self.queue_limit:
             node.book.drop(copy.packet, "queue_full")
             return
-        state.accepted[copy.packet.key] = None
+        state.accepted[copy.packet.key] = copy.previous
         state.queue.append(copy)
         if state.idle is not None:
             state.idle.succeed()
@@ -197,7 +201,7 @@ class Dbcar(Routing):
         """The neighbour says at which SNR it hears this node, or that it should have and did not."""
         snr_db = decode_snr(code)
         if snr_db is None:
-            neighbour.forward.censor(t_s, state.budget.censored_snr_db)
+            neighbour.forward.censor(t_s, state.budget.decode_snr_db)
         else:
             neighbour.forward.sample(t_s, snr_db)
 
@@ -311,7 +315,7 @@ class Dbcar(Routing):
                 return True
             state.awaited.pop(copy.packet.key, None)
             yield node.ctx.sleep(2**attempt * self.backoff_s * node.rng.random())
-        neighbour.forward.censor(node.now, state.budget.censored_snr_db)
+        neighbour.forward.censor(node.now, state.budget.decode_snr_db)
         neighbour.blacklist_until_s = node.now + self.blacklist_s
         return False
 
@@ -392,7 +396,7 @@ class Dbcar(Routing):
 
     def _mark_silent(self, node: SeaNode) -> None:
         """A neighbour whose beacon was surely due and did not come leaves a censored sample on both links."""
-        level_db = node.state.budget.censored_snr_db
+        level_db = node.state.budget.decode_snr_db
         now = node.now
         for neighbour in node.state.neighbours.values():
             if now - max(neighbour.heard_s, neighbour.marked_s) > 1.5 * self.beacon_s:
@@ -410,7 +414,7 @@ class Dbcar(Routing):
             neighbour = self._neighbour(node, other)
             last = int(inward.nonzero()[0][-1])
             neighbour.heard(float(history.t_s[last]), float(history.depth_m[last, other]), None)
-            level_db = node.state.budget.censored_snr_db
+            level_db = node.state.budget.decode_snr_db
             neighbour.reverse.learn(history.t_s, history.snr_db[:, other, me], inward, level_db)
             outward = history.heard[:, me, other] & inward  # feedback only comes with a beacon that is heard
             neighbour.forward.learn(history.t_s, history.snr_db[:, me, other], outward, level_db)

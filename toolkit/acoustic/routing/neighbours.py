@@ -41,8 +41,8 @@ class LinkBudget:
         per = np.asarray(self._table.per(grid_db + self._gain_db, 512))
         self.decode_snr_db = float(grid_db[int(np.argmax(per < 0.5))])
         """SNR at which half of the frames of 64 bytes are decoded."""
-        self.censored_snr_db = self.decode_snr_db - 3.0
-        """What a missing frame is recorded as."""
+        self.least_snr_db = self.decode_snr_db - 3.0
+        """What a predictor takes a missing frame for: it was below the decode level, and nobody knows by how much."""
 
     def success(self, forecast: Forecast | None, bits: int) -> float:
         """Probability that a frame of *bits* is decoded: 1 - E[PER] over the forecast; 0 for a link nobody knows."""
@@ -80,7 +80,7 @@ class Link:
         self._stale = True
 
     def censor(self, t_s: float, level_db: float) -> None:
-        """A frame that was due was not heard."""
+        """A frame that was due was not heard: the SNR was at most *level_db*."""
         self._pending.append((t_s, level_db, True))
         self._stale = True
 
@@ -105,7 +105,7 @@ class Link:
         return self._forecast, predictor.work(self.state)
 
     def learn(self, t_s: NDArray[np.float64], snr_db: NDArray[np.float64], heard: NDArray[np.bool_], level_db: float) -> None:
-        """Take a history of samples (steps of half a decibel); where nothing was heard, a censored one at *level_db*."""
+        """Take a history of samples (steps of half a decibel); where nothing was heard, the SNR was at most *level_db*."""
         self._past = (t_s, np.where(heard, np.round(2.0 * snr_db) / 2.0, level_db), heard)
 
 
