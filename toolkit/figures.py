@@ -23,7 +23,7 @@ STYLE = Path(__file__).with_name("toolkit.mplstyle")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
 INK = "#222222"
-FAINT = "#8A8A8A"
+FAINT = "#767676"
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from toolkit.core import yaml12
 from toolkit.core.rundir import RunDirectory
 from toolkit.html import Story, write_html
-from toolkit.report import REPORT_COLUMNS, Result
+from toolkit.report import REPORT_COLUMNS, Result, View, complete
 from toolkit.scenario import Scenario
 
 
@@ -30,15 +31,17 @@ def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str
         metrics.insert(1, "seed", seed)
         observed.append(metrics)
     path = directory.path
-    pd.DataFrame(rows, columns=REPORT_COLUMNS).to_csv(path / "report.csv", index=False)
+    view = View.find(scenario.fabric.view())
+    complete(pd.DataFrame(rows, columns=REPORT_COLUMNS), view.metrics).to_csv(path / "report.csv", index=False)
     pd.concat(observed, ignore_index=True).to_parquet(path / "metrics.parquet", compression="zstd", index=False)
-    result = Result.load(path)
+    result = Result.load(path, view)
     result.write_tables()
     shutil.rmtree(path / "figures", ignore_errors=True)
     result.write_figures()
     answers = scenario.fabric.answers(result)
     (path / "answers.txt").write_text("".join(f"{answer}\n" for answer in answers), encoding="utf-8")
     settings = {"simulated": f"{scenario.duration_s / 3600:g} h measured per run", **scenario.fabric.extras()}
+    settings |= {f"arm {arm}": yaml12.dump(overrides).strip() for arm, overrides in scenario.compare.items() if overrides}
     write_html(result, Story(scenario.name.replace("_", " "), scenario.question, answers, settings, scenario.caveats,
                              "python -m toolkit.simulate scenario.yaml"))
     (path / "DONE").touch()

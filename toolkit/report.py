@@ -69,13 +69,13 @@ class MetricInfo:
         return self.label if self.unit in {"", "1"} else f"{self.label} ({self.unit})"
 
     def text(self, value: float, *, sign: bool = False) -> str:
-        """A value as it is printed; one too small for `digits` decimals keeps two significant figures."""
+        """A value as it is printed; one without sign that is too small for `digits` decimals keeps two significant figures."""
         if not np.isfinite(value):
             return "–"
-        plus = "+" if sign else ""
-        if value != 0 and abs(value) < 0.5 * 10.0**-self.digits:
-            return f"{value:{plus}.2g}"
-        return f"{value:{plus}.{self.digits}f}"
+        if sign:
+            return f"{value:+.{self.digits}f}"
+        small = value != 0 and abs(value) < 0.5 * 10.0**-self.digits
+        return f"{value:.2g}" if small else f"{value:.{self.digits}f}"
 
     def with_interval(self, mean: float, low: float, high: float) -> str:
         """``mean ± half of the interval``, or the mean alone where there is no interval."""
@@ -216,8 +216,8 @@ def multiplicity_note(frame: pd.DataFrame) -> str:
     held = int((frame["p_holm"] < 1 - CONFIDENCE).sum())
     seeds = int(frame["n"].max())
     return (
-        f"{tested} paired comparisons over {seeds} seeds: {called} intervals exclude zero; by chance alone about "
-        f"{(1 - CONFIDENCE) * tested:.0f} would. {held} stay below p = 0.05 after Holm's adjustment for all {tested}."
+        f"{tested} paired comparisons over {seeds} seeds. Intervals that exclude zero: {called}, where chance alone would give about "
+        f"{(1 - CONFIDENCE) * tested:.2g}. After Holm's adjustment for all {tested}, p stays below 0.05 in {held}."
     )
 
 

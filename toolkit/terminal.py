@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from toolkit.report import MetricInfo, Result, headline, multiplicity_note
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 WIDTH = 120
-COLUMNS = 3
-"""Metrics per table of differences."""
 SIGNS = {"better": "▲", "worse": "▼", "no difference shown": " "}
 COLOURS = {"better": "green", "worse": "red", "no difference shown": "dim"}
 
@@ -21,16 +21,15 @@ def show(result: Result, console: Console, answers: Sequence[str] = ()) -> None:
     """Print the headline metrics per arm (mean ± half of the 95 % interval), the paired differences, and *answers*."""
     from rich.text import Text
 
+    width = min(WIDTH, console.width)
     console.print()
-    for number, metrics in enumerate(_fitting(result, min(WIDTH, console.width))):
-        console.print(_means(result, metrics, continued=number > 0))
-    for table in _differences(result):
-        console.print(table)
-    console.print(Text(multiplicity_note(result.differences), style="dim"))
+    for table in [*_means(result, width), *_differences(result, width)]:
+        console.print(table, width=width)
+    console.print(Text(multiplicity_note(result.differences), style="dim"), width=width)
     if answers:
         console.print()
     for answer in answers:
-        console.print(Text(answer, style="bold"))
+        console.print(Text(answer, style="bold"), width=width)
 
 
 def cell(result: Result, arm: str, info: MetricInfo) -> str:
@@ -44,63 +43,71 @@ def cell(result: Result, arm: str, info: MetricInfo) -> str:
     return info.with_interval(mean, low, high) + few
 
 
-def _fitting(result: Result, width: int) -> Iterator[list[MetricInfo]]:
-    """Share the headline metrics out over as many tables as it takes to stay within *width* columns."""
-    first = max(len(arm) for arm in result.arms) + 4
-    used, group = first, list[MetricInfo]()
+def _means(result: Result, width: int) -> Iterator[Table]:
+    """One row per arm, one column per metric."""
+    from rich.text import Text
+
+    columns = {info: {arm: Text(cell(result, arm, info), no_wrap=True) for arm in result.arms} for info in headline(result)}
+    return _tables(f"Mean ± half of the 95 % interval over {len(result.seeds)} seeds", "arm", columns, width)
+
+
+def _differences(result: Result, width: int) -> Iterator[Table]:
+    """One row per rival, one column per metric: the paired difference, its interval and a sign for the verdict."""
+    from rich.text import Text
+
+    rows = {(row["metric"], row["other"]): row for row in result.differences.to_dict("records")}
+    columns = {}
     for info in headline(result):
-        need = 3 + max(len(text) for text in [*(cell(result, arm, info) for arm in result.arms), *info.title.split()])
+        texts = {}
+        for other in result.arms[1:]:
+            row = rows.get((info.name, other))
+            if row is None:
+                texts[other] = Text("–")
+                continue
+            verdict = str(row["verdict"])
+            interval = f" ({interval_text(info, row['ci95_low'], row['ci95_high'])})" if row["n"] > 1 else ""
+            texts[other] = Text(f"{info.text(row['mean'], sign=True)}{interval} {SIGNS[verdict]}", style=COLOURS[verdict], no_wrap=True)
+        if any((info.name, other) in rows for other in texts):
+            columns[info] = texts
+    title = f"{result.arms[0]} minus each other arm, paired by seed, with the 95 % interval (▲ better, ▼ worse)"
+    return _tables(title, "against", columns, width)
+
+
+def _tables(title: str, corner: str, columns: Mapping[MetricInfo, Mapping[str, Text]], width: int) -> Iterator[Table]:
+    """Share *columns* (metric to text per row) out over as many tables as it takes to stay within *width*."""
+    from rich.box import SIMPLE
+    from rich.table import Table
+    from rich.text import Text
+
+    heading: Text | None = Text(title)
+    for group in _fitting(columns, width):
+        table = Table(title=heading, box=SIMPLE, title_justify="left", pad_edge=False)
+        heading = None
+        table.add_column(corner, no_wrap=True)
+        for info in group:
+            table.add_column(Text(info.title), justify="right", min_width=_width(info, columns[info]))
+        for row in columns[group[0]]:
+            table.add_row(Text(row), *(columns[info][row] for info in group))
+        yield table
+
+
+def _fitting(columns: Mapping[MetricInfo, Mapping[str, Text]], width: int) -> Iterator[list[MetricInfo]]:
+    used, group = 0, list[MetricInfo]()
+    for info, texts in columns.items():
+        first = 4 + max(map(len, texts))
+        need = 3 + _width(info, texts)
         if group and used + need > width:
             yield group
-            used, group = first, []
-        used, group = used + need, [*group, info]
+            group = []
+        used = need + (used if group else first)
+        group.append(info)
     if group:
         yield group
 
 
-def _means(result: Result, metrics: Sequence[MetricInfo], *, continued: bool) -> object:
-    from rich.box import SIMPLE
-    from rich.table import Table
-    from rich.text import Text
-
-    title = None if continued else f"Mean ± half of the 95 % interval over {len(result.seeds)} seeds"
-    table = Table(title=title, box=SIMPLE, title_justify="left", pad_edge=False)
-    table.add_column("arm", no_wrap=True)
-    for info in metrics:
-        table.add_column(Text(info.title), justify="right")
-    for arm in result.arms:
-        table.add_row(Text(arm), *(Text(cell(result, arm, info), no_wrap=True) for info in metrics))
-    return table
-
-
-def _differences(result: Result) -> Iterator[object]:
-    """One row per rival, one column per metric: the paired difference, its interval and a sign for the verdict."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-    from rich.text import Text
-
-    metrics = [info for info in headline(result) if info.name in set(result.differences["metric"])]
-    rows = {(row["metric"], row["other"]): row for row in result.differences.to_dict("records")}
-    title: Text | None = Text(f"{result.arms[0]} minus each other arm, paired by seed, with the 95 % interval (▲ better, ▼ worse)")
-    for start in range(0, len(metrics), COLUMNS):
-        table = Table(title=title, box=SIMPLE, title_justify="left", pad_edge=False)
-        title = None
-        table.add_column("against", no_wrap=True)
-        for info in metrics[start : start + COLUMNS]:
-            table.add_column(Text(info.title), justify="right")
-        for other in result.arms[1:]:
-            cells = []
-            for info in metrics[start : start + COLUMNS]:
-                row = rows.get((info.name, other))
-                if row is None:
-                    cells.append(Text("–", style="dim"))
-                    continue
-                verdict = str(row["verdict"])
-                interval = f" ({interval_text(info, row['ci95_low'], row['ci95_high'])})" if row["n"] > 1 else ""
-                text = f"{info.text(row['mean'], sign=True)}{interval} {SIGNS[verdict]}"
-                cells.append(Text(text, style=COLOURS[verdict], no_wrap=True))
-            table.add_row(Text(other), *cells)
-        yield table
+def _width(info: MetricInfo, texts: Mapping[str, Text]) -> int:
+    """Columns that the longest text takes; titles break between words."""
+    return max(*(len(text) for text in texts.values()), *map(len, info.title.split()))
 
 
 def interval_text(info: MetricInfo, low: float, high: float) -> str:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from toolkit.acoustic.report import SEA_METRICS
@@ -40,13 +40,17 @@ SEA_CAPTIONS: dict[str, str] = {
     ),
     "rmse_vs_horizon": (
         "How far forecasts of a link's signal-to-noise ratio were off, against how far ahead they looked; mean over seeds and "
-        "its 95 % interval. Marks are set slightly apart where they would cover each other."
+        "its 95 % interval, which holds the luck of the seeds that all arms share: the table of paired differences is the sharper "
+        "test. Arms are set side by side so that none covers another."
     ),
     "network_map": (
         "Where the nodes were at the start, from above and from the side, and the links over which the first arm sent data in its "
         "first seed; darker and wider means more frames. Frames sent to all neighbours at once have no link and are not drawn."
     ),
-    "environment": "What the sea did in the first seed: wind, tide, and the noise density that a receiver had to hear through.",
+    "environment": (
+        "What the sea did in the first seed: wind, tide, and the noise density that a receiver had to hear through. The shaded part "
+        "is the history before the measured part, in which links were only listened to."
+    ),
 }
 
 
@@ -81,16 +85,17 @@ def rmse_vs_horizon(result: Result) -> Figure | None:
     arms = [arm for arm in result.arms if arm in set(rows["arm"])]
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     hours = np.unique(rows["hours"].to_numpy(float))
-    gap = float(np.diff(hours).min()) if len(hours) > 1 else 1.0
-    figure = new_figure(8.0, 4.6)
+    step = min(0.14, 0.7 / len(arms))
+    figure = new_figure(9.0, 4.6)
     panel = figure.subplots()
     for place, arm in enumerate(arms):
         own = rows[rows["arm"] == arm]
         mean, low = own["mean"].to_numpy(float), own["ci95_low"].to_numpy(float)
-        shift = (place - (len(arms) - 1) / 2) * min(0.35 * gap / max(len(arms), 1), 0.06 * gap)
-        panel.errorbar(own["hours"] + shift, mean, yerr=np.nan_to_num(mean - low), color=colours[arm], marker=markers[arm],
+        at = np.searchsorted(hours, own["hours"].to_numpy(float)) + (place - (len(arms) - 1) / 2) * step
+        panel.errorbar(at, mean, yerr=np.nan_to_num(mean - low), color=colours[arm], marker=markers[arm],
                        capsize=3, label=arm, markeredgecolor="white")
-    panel.set_xticks(hours)
+    panel.set_xticks(range(len(hours)), [f"{hour:g}" for hour in hours])
+    panel.grid(axis="x", visible=False)
     panel.set_xlabel("how far ahead (h)")
     panel.set_ylabel("forecast RMSE (dB)")
     panel.set_ylim(bottom=0)
@@ -110,25 +115,25 @@ def link_forecast(result: Result) -> Figure | None:
     run = metrics[(metrics["arm"] == arm) & (metrics["seed"] == seed)]
     means = run[run["name"] == "link_forecast_db"]
     link = str(means["who"].iloc[0])
-    truth_d, truth_db = _series(run, "link_snr_db", link)
+    truth_s, truth_db = _series(run, "link_snr_db", link)
     horizons = np.unique(means["step"])
     horizons = horizons[[0, -1]] if len(horizons) > 1 else horizons
     colour = arm_colours(result.arms)[arm]
     figure = new_figure(9.0, 1.3 + 2.5 * len(horizons))
     panels = figure.subplots(len(horizons), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for panel, step in zip(panels, horizons, strict=True):
-        days, mean_db = _series(means[means["step"] == step], "link_forecast_db", link)
-        std_days, std = _series(run[run["step"] == step], "link_forecast_std_db", link)
+        at_s, mean_db = _series(means[means["step"] == step], "link_forecast_db", link)
+        std_s, std = _series(run[run["step"] == step], "link_forecast_std_db", link)
         if len(std):
-            half = Z90 * (std if np.array_equal(days, std_days, equal_nan=True) else np.interp(days, std_days, std))
-            panel.fill_between(days, mean_db - half, mean_db + half, color=colour, alpha=0.25, linewidth=0,
-                               label="90 % of what is expected")
-        panel.plot(truth_d, truth_db, color=INK, linewidth=1.2, label="channel")
-        panel.plot(days, mean_db, color=colour, linewidth=1.8, label="forecast")
+            half = Z90 * (std if np.array_equal(at_s, std_s) else np.interp(at_s, std_s, std))
+            panel.fill_between(at_s, mean_db - half, mean_db + half, color=colour, alpha=0.25, linewidth=0,
+                               label="90 % interval")
+        panel.plot(truth_s, truth_db, color=INK, linewidth=1.2, label="channel")
+        panel.plot(at_s, mean_db, color=colour, linewidth=1.8, label="forecast")
         _threshold(panel, run)
         panel.set_title(f"{step / 3600:g} h ahead")
         panel.set_ylabel("SNR (dB)")
-    _day_axis(panels[-1])
+    _time_axis(panels[-1])
     label_above(figure, panels[0], columns=4)
     figure.suptitle(f"Link {link}, arm {arm}, seed {seed}", x=0.99, ha="right", fontsize=11, color=FAINT)
     return figure
@@ -179,7 +184,10 @@ def network_map(result: Result) -> Figure | None:
     _depth_axis(panels[1])
     label_above(figure, panels[0])
     if lines is not None:
-        figure.colorbar(lines, ax=panels, label="data frames sent", shrink=0.9)
+        bar = figure.colorbar(lines, ax=panels, label="data frames sent", shrink=0.9)
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        bar.ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        bar.ax.yaxis.set_minor_formatter(NullFormatter())
     figure.suptitle(f"arm {arm}, seed {seed}", x=0.99, ha="right", fontsize=11, color=FAINT)
     return figure
 
@@ -221,27 +229,35 @@ def environment(result: Result) -> Figure | None:
         panel.set_ylabel(kinds[name])
         if len(places) > 1:
             panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        first_s = float(rows["t_s"].min())
+        if first_s < 0:
+            panel.axvspan(first_s, 0.0, color="#F0F0F0", linewidth=0, zorder=0)
     figure.align_ylabels(panels)
-    _day_axis(panels[-1])
+    _time_axis(panels[-1])
     return figure
 
 
 def _series(rows: pd.DataFrame, name: str, who: str) -> tuple[Floats, Floats]:
-    """Time in days and values in order of time, with a NaN in every long gap so that no line bridges it."""
+    """Time in s and values in order of time, with a NaN in every long gap so that no line bridges it."""
     own = rows[(rows["name"] == name) & (rows["who"] == who)].sort_values("t_s", kind="stable")
     t_s, value = own["t_s"].to_numpy(float), own["value"].to_numpy(float)
     steps = np.diff(t_s)
     if len(steps):
         cuts = np.flatnonzero(steps > 4 * np.median(steps)) + 1
         t_s, value = np.insert(t_s, cuts, t_s[cuts - 1]), np.insert(value, cuts, np.nan)
-    return t_s / DAY_S, value
+    return t_s, value
 
 
-def _day_axis(panel: Axes) -> None:
-    panel.set_xlabel("time since the start (days)")
-    panel.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
-    panel.xaxis.set_minor_locator(NullLocator())
+def _time_axis(panel: Axes) -> None:
+    """Label an axis in seconds by days, or by hours where it spans less than three days."""
     panel.margins(x=0.01)
+    low_s, high_s = panel.get_xlim()
+    unit_s, name = (DAY_S, "days") if high_s - low_s > 3 * DAY_S else (3600.0, "h")
+    steps = MaxNLocator(nbins=9, steps=[1, 2, 5, 10] if name == "days" else [1, 2, 3, 4, 6, 10])
+    panel.set_xticks([float(tick) * unit_s for tick in steps.tick_values(low_s / unit_s, high_s / unit_s)])
+    panel.set_xlim(low_s, high_s)
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value / unit_s:g}")
+    panel.set_xlabel(f"time since the start ({name})")
 
 
 SEA_VIEW = View(metrics=tuple(SEA_METRICS), figures=sea_figures, captions=SEA_CAPTIONS)

@@ -13,17 +13,26 @@ Frames in the water live in the rows of a ring; row s, column j of the arrays is
 
 Nothing is decided when an arrival begins: decisions fall when one ends, or when its node starts to send or to sense, and then in
 the order in which the arrivals began. That needs one event per decodable arrival and none per interferer, and gives the answers
-that one process per arrival would give. Each function stands alone, so that numba can compile it as it is (`compiled`).
+that one process per arrival would give. numba can compile the functions as they are (`compiled`).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import sys
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+
+jit: Any = lambda function: function  # noqa: E731 - the plain form leaves functions as they are
+if __name__.endswith("_compiled"):  # see `compiled`
+    import numba
+
+    jit = numba.njit(cache=True)
+
 
 # Status of an arrival: not decodable; undecided; received; and the ways in which reception never began or broke off.
 WEAK, PENDING, LOCKED, BUSY, HALF_DUPLEX, DROWNED, CAPTURED, ABORTED = range(8)
@@ -38,6 +47,7 @@ DETECT, CAPTURE, CARRIER, EBN0_GAIN_DB, TABLE_LOW_DB, TABLE_STEP_DB, PIECEWISE =
 DELIVERED, NOISE, COLLISION = range(3)
 
 
+@jit
 def settle(ring, node, until_s, frames, start, power, status, heard_to, lock, noise, settings):  # type: ignore[no-untyped-def]
     """Decide, in order of their start, every arrival at *node* that began by *until_s*.
 
@@ -90,6 +100,7 @@ def settle(ring, node, until_s, frames, start, power, status, heard_to, lock, no
                 heard_to[new, node] = end_s
 
 
+@jit
 def decode(ring, node, row, draw, frames, start, power, noise, settings, table):  # type: ignore[no-untyped-def]
     """Return (outcome, mean SINR in dB) of a locked arrival that ended.
 
@@ -143,6 +154,23 @@ def decode(ring, node, row, draw, frames, start, power, noise, settings, table):
     return NOISE, sinr_db
 
 
+@jit
+def receive(ring, node, row, draw, frames, start, power, status, heard_to, lock, noise, settings, table):  # type: ignore[no-untyped-def]
+    """An arrival ended: decide it, and decode it if it was received to its end.
+
+    Returns (status, outcome, mean SINR in dB, when it began in s, until when it was listened to in s); *draw* is used up by a decoding
+    alone, which status LOCKED tells.
+    """
+    if status[row, node] == PENDING:
+        settle(ring, node, start[row, node], frames, start, power, status, heard_to, lock, noise, settings)
+    outcome = COLLISION
+    sinr_db = 0.0
+    if status[row, node] == LOCKED:
+        outcome, sinr_db = decode(ring, node, row, draw, frames, start, power, noise, settings, table)
+    return status[row, node], outcome, sinr_db, start[row, node], heard_to[row, node]
+
+
+@jit
 def present_power(ring, node, now_s, frames, start, power):  # type: ignore[no-untyped-def]
     """Return the intensity in uPa^2 of all frames that are arriving at *node* now."""
     rows = start.shape[0]
@@ -155,20 +183,28 @@ def present_power(ring, node, now_s, frames, start, power):  # type: ignore[no-u
 
 
 class Kernel(NamedTuple):
-    """The three decisions, in one of two forms."""
+    """The decisions, in one of two forms."""
 
     settle: Callable[..., Any]
-    decode: Callable[..., Any]
+    receive: Callable[..., Any]
     present_power: Callable[..., Any]
 
 
-PLAIN = Kernel(settle, decode, present_power)
+PLAIN = Kernel(settle, receive, present_power)
 
 
 @cache
 def compiled() -> Kernel:
-    """The same functions compiled by numba (about two seconds the first time, then kept on disk)."""
-    import numba
+    """The same functions compiled by numba (about three seconds the first time, then kept on disk).
 
-    jit = numba.njit(cache=True)
-    return Kernel(jit(settle), jit(decode), jit(present_power))
+    This file is loaded a second time, under another name, with every function compiled where it is defined; so the plain functions stay
+    plain, and compiled ones call compiled ones.
+    """
+    name = f"{__name__}_compiled"
+    spec = importlib.util.spec_from_file_location(name, __file__)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{__file__} cannot be loaded a second time")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return Kernel(module.settle, module.receive, module.present_power)

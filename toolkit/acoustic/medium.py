@@ -44,6 +44,7 @@ class Medium:
         self._world = world
         self._channel = channel
         self._modem = modem
+        self._rx_w = modem.rx_w
         self._fading = fading
         self._book = book
         self._count = count
@@ -73,8 +74,8 @@ class Medium:
         self._resize(32)
         self._sending_until_s = [0.0] * count
         self._spare: list[_Arrivals] = []
-        self.tx_s = np.zeros(count)
-        self.rx_s = np.zeros(count)
+        self.tx_s = [0.0] * count
+        self.rx_s = [0.0] * count
 
     def listen(self, node: int, listener: Listener) -> None:
         """Call *listener* with (frame, measured SINR in dB) for every frame that *node* decodes."""
@@ -139,38 +140,36 @@ class Medium:
                 status = int(self._status[arrivals.row, node])
                 if status in {phy.LOCKED, phy.CAPTURED, phy.ABORTED}:
                     until_s = min(end_s, float(self._heard_to[arrivals.row, node]))
-                    self._charge_reception(node, arrivals, until_s, _NAMES.get(status, "in_flight"))
+                    begin_s = float(self._start[arrivals.row, node])
+                    self._charge_reception(node, arrivals.frame, begin_s, until_s, _NAMES.get(status, "in_flight"))
         for node in range(self._count):
             idle_s = end_s - self.tx_s[node] - self.rx_s[node]
             self._world.ledger.charge(0.0, idle_s, node, node, "idle", "", energy_j=idle_s * self._modem.idle_w)
 
     def receive(self, arrivals: _Arrivals, node: int) -> None:
         """One arrival ended at *node*."""
-        row = arrivals.row
-        status = self._status[row, node]
-        if status == phy.PENDING:
-            self._settle(node, self._start[row, node])
-            status = self._status[row, node]
-        if status != phy.LOCKED:
-            outcome = _NAMES[int(status)]
-            self._charge_reception(node, arrivals, self._heard_to[row, node], outcome)
-            self._note_loss(arrivals.frame, node, outcome)
-            return
         if not self._uniform:
             self._uniform = self._draws.random(1024).tolist()
-        code, sinr_db = self._kernel.decode(
-            self._ring, node, row, self._uniform.pop(), self._frames, self._start, self._power, self._channel.noise,
-            self._settings, self._table,
+        status, code, sinr_db, begin_s, until_s = self._kernel.receive(
+            self._ring, node, arrivals.row, self._uniform[-1], self._frames, self._start, self._power, self._status, self._heard_to,
+            self._lock, self._channel.noise, self._settings, self._table,
         )
+        frame = arrivals.frame
+        if status != phy.LOCKED:
+            outcome = _NAMES[status]
+            self._charge_reception(node, frame, float(begin_s), float(until_s), outcome)
+            self._note_loss(frame, node, outcome)
+            return
+        self._uniform.pop()
         self._receptions += 1
         if self._receptions == COMPILE_AFTER:
             self._kernel = phy.compiled()
         outcome = _OUTCOMES[code]
-        self._charge_reception(node, arrivals, self._world.now, outcome)
+        self._charge_reception(node, frame, float(begin_s), self._world.env.now, outcome)
         if code == phy.DELIVERED:
-            self._listeners[node](arrivals.frame, sinr_db)
+            self._listeners[node](frame, sinr_db)
         else:
-            self._note_loss(arrivals.frame, node, outcome)
+            self._note_loss(frame, node, outcome)
 
     def retire(self, arrivals: _Arrivals) -> None:
         """The last arrival of a frame ended: its copy in the water is gone."""
@@ -185,14 +184,12 @@ class Medium:
         if frame.packet is not None and not frame.packet.delivered and frame.dst in {node, -1}:
             frame.packet.reason = outcome
 
-    def _charge_reception(self, node: int, arrivals: _Arrivals, until_s: float, outcome: str) -> None:
-        begin_s = self._start[arrivals.row, node]
-        dur_s = max(0.0, float(until_s - begin_s))
+    def _charge_reception(self, node: int, frame: Frame, begin_s: float, until_s: float, outcome: str) -> None:
+        dur_s = max(0.0, until_s - begin_s)
         self.rx_s[node] += dur_s
-        frame = arrivals.frame
         packet = frame.packet
         self._world.ledger.charge(
-            float(begin_s), dur_s, node, frame.src, "rx", frame.kind, 0.0, frame.nbytes, dur_s * self._modem.rx_w, outcome,
+            begin_s, dur_s, node, frame.src, "rx", frame.kind, 0.0, frame.nbytes, dur_s * self._rx_w, outcome,
             -1 if packet is None else packet.id,
         )
 

@@ -1,0 +1,156 @@
+"""One run's summary against a ledger small enough to be reckoned by hand."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from toolkit.acoustic.report import SEA_METRICS, summarise_run
+from toolkit.core.ledger import Ledger
+from toolkit.errors import CausalityError, ToolkitError
+from toolkit.report import describe
+
+DURATION_S, DRAIN_S = 1000.0, 100.0
+
+
+def small() -> Ledger:
+    """Two nodes (0, 1) and a sink (2); five packets, of which the last is created in the drain period."""
+    ledger = Ledger()
+    for who, sink in (("0", 0.0), ("1", 0.0), ("2", 1.0)):
+        ledger.metric(0.0, "is_sink", sink, who)
+    ledger.charge(0.0, 10.0, 0, 2, "send", nbytes=50, outcome="delivered", packet=1)
+    ledger.charge(100.0, 30.0, 1, 2, "send", nbytes=50, outcome="delivered", packet=2)
+    ledger.charge(200.0, 60.0, 0, -1, "send", "no_route", nbytes=50, outcome="lost", packet=3)
+    ledger.charge(800.0, 200.0, 1, -1, "send", nbytes=50, outcome="in_flight", packet=4)
+    ledger.charge(950.0, 5.0, 1, 2, "send", nbytes=50, outcome="delivered", packet=5)
+    ledger.charge(1.0, 0.5, 0, 1, "tx", "data", nbytes=60, energy_j=4.0, outcome="sent", packet=1)
+    ledger.charge(5.0, 0.5, 1, 2, "tx", "data", nbytes=60, energy_j=4.0, outcome="sent", packet=1)
+    ledger.charge(110.0, 0.5, 1, 2, "tx", "data", nbytes=60, energy_j=4.0, outcome="sent", packet=2)
+    ledger.charge(130.0, 0.1, 2, 1, "tx", "ack", nbytes=12, energy_j=1.0, outcome="sent", packet=2)
+    ledger.charge(300.0, 0.1, 0, -1, "tx", "beacon", nbytes=24, energy_j=2.0, outcome="sent")
+    ledger.charge(1.5, 0.5, 1, 0, "rx", "data", nbytes=60, energy_j=0.5, outcome="delivered", packet=1)
+    ledger.charge(5.5, 0.5, 0, 1, "rx", "data", nbytes=60, energy_j=0.25, outcome="collision", packet=1)
+    ledger.charge(5.5, 0.5, 2, 1, "rx", "data", nbytes=60, energy_j=0.5, outcome="delivered", packet=1)
+    ledger.charge(2.0, 0.0, 1, 1, "compute", "prediction", flops=1e6, energy_j=0.25)
+    for node, energy_j in ((0, 10.0), (1, 12.0), (2, 20.0)):
+        ledger.charge(0.0, 990.0, node, node, "idle", energy_j=energy_j)
+    for packet, hops in ((1, 2), (2, 1), (5, 1)):
+        ledger.metric(0.0, "hops", hops, "0", packet)
+    ledger.metric(1000.0, "duplicates", 3)
+    for error_db, covered, step in ((3.0, 1.0, 1800), (-4.0, 0.0, 1800), (2.0, 1.0, 21_600)):
+        ledger.metric(500.0, "forecast_error_db", error_db, "0->1", step)
+        ledger.metric(500.0, "forecast_covered", covered, "0->1", step)
+    return ledger
+
+
+# Above idle: node 0: 4 + 2 + 0.25 = 6.25 J; node 1: 4 + 4 + 0.5 + 0.25 = 8.75 J. Three packets were delivered in the whole run.
+BY_HAND = {
+    "delivery_ratio": 2 / 4,
+    "delay_mean_s": 20.0,
+    "delay_p95_s": 29.0,
+    "energy_per_delivered_j": 15.0 / 3,
+    "energy_per_node_j": (16.25 + 20.75) / 2,
+    "energy_sinks_j": 21.5,
+    "compute_energy_per_node_j": 0.125,
+    "transmissions_per_packet": 3 / 3,
+    "hops_mean": 1.5,
+    "collisions": 1 / 3,
+    "control_bytes_per_data_byte": 36 / 180,
+    "duplicates": 3.0,
+    "fairness_jain": 15.0**2 / (2 * (6.25**2 + 8.75**2)),
+    "rmse_db@0.5h": 12.5**0.5,
+    "rmse_db@6h": 2.0,
+    "bias_db@0.5h": -0.5,
+    "bias_db@6h": 2.0,
+    "coverage90@0.5h": 0.5,
+    "coverage90@6h": 1.0,
+    "lost_no_route": 0.25,
+    "in_flight": 0.25,
+    "generated": 4.0,
+}
+
+
+def summary(ledger: Ledger) -> dict[str, float]:
+    return {name: value for name, _, value in summarise_run(ledger.charges(), ledger.metrics(), DURATION_S, DRAIN_S)}
+
+
+def test_every_number_by_hand() -> None:
+    assert summary(small()) == pytest.approx(BY_HAND)
+
+
+def test_every_metric_is_described_with_its_unit() -> None:
+    for name, unit, _ in summarise_run(small().charges(), small().metrics(), DURATION_S, DRAIN_S):
+        info = describe(name, SEA_METRICS, "not described")
+        assert info.unit == unit
+
+
+def test_frames_with_categories_give_the_same() -> None:
+    ledger = small()
+    charges = ledger.charges().astype(dict.fromkeys(("kind", "phase", "outcome"), "category"))
+    rows = summarise_run(charges, ledger.metrics(), DURATION_S, DRAIN_S)
+    assert {name: value for name, _, value in rows} == pytest.approx(BY_HAND)
+
+
+def test_shares_of_packets_add_up_to_one() -> None:
+    found = summary(small())
+    lost = sum(value for name, value in found.items() if name.startswith("lost_"))
+    assert found["delivery_ratio"] + lost + found["in_flight"] == pytest.approx(1.0)
+
+
+def test_nothing_delivered_is_not_a_number_rather_than_free() -> None:
+    ledger = Ledger()
+    ledger.charge(0.0, 9.0, 0, -1, "send", "no_route", outcome="lost", packet=1)
+    ledger.charge(0.0, 0.5, 0, -1, "tx", "data", nbytes=60, energy_j=4.0, outcome="sent", packet=1)
+    found = summary(ledger)
+    assert found["delivery_ratio"] == 0.0
+    assert found["energy_per_node_j"] == 4.0
+    for name in ("delay_mean_s", "delay_p95_s", "energy_per_delivered_j", "transmissions_per_packet", "hops_mean", "collisions"):
+        assert np.isnan(found[name])
+
+
+def test_an_empty_run_is_no_crash() -> None:
+    found = summary(Ledger())
+    assert found["generated"] == 0
+    assert np.isnan(found["delivery_ratio"])
+
+
+def test_a_packet_that_vanishes_is_a_bug() -> None:
+    ledger = small()
+    ledger.charge(300.0, 1.0, 0, -1, "send", outcome="mislaid", packet=6)
+    with pytest.raises(ToolkitError, match="5 created, 2 delivered, 1 lost, 1 in flight"):
+        summary(ledger)
+
+
+def test_a_packet_told_twice_is_a_bug() -> None:
+    ledger = small()
+    ledger.charge(300.0, 1.0, 0, 2, "send", outcome="delivered", packet=1)
+    with pytest.raises(ToolkitError, match="packet 1 has two"):
+        summary(ledger)
+
+
+def test_arriving_before_leaving_is_a_bug() -> None:
+    ledger = small()
+    ledger.charge(300.0, -2.0, 0, 2, "send", outcome="delivered", packet=6)
+    with pytest.raises(CausalityError, match="packet 6 arrived 2 s before"):
+        summary(ledger)
+
+
+def big(rows: int) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    kind = rng.choice(["tx", "rx", "compute", "send"], rows, p=[0.15, 0.8, 0.03, 0.02])
+    outcome = np.where(kind == "send", rng.choice(["delivered", "lost"], rows), rng.choice(["delivered", "noise", "collision"], rows))
+    return pd.DataFrame({
+        "t0_s": rng.uniform(0, 800, rows), "dur_s": rng.uniform(0, 1, rows), "node": rng.integers(0, 60, rows), "peer": 1,
+        "kind": kind, "phase": rng.choice(["data", "ack", "beacon"], rows), "flops": 0.0, "nbytes": 60,
+        "energy_j": rng.uniform(0, 1, rows), "outcome": outcome, "packet": np.arange(rows),
+    })
+
+
+def test_a_hundred_thousand_rows_take_little_time() -> None:
+    ledger, metrics = big(100_000), small().metrics()
+    begun = time.perf_counter()
+    summarise_run(ledger, metrics, DURATION_S, DRAIN_S)
+    assert time.perf_counter() - begun < 2.0

@@ -1,0 +1,119 @@
+"""Figures show what is there, say their units, cover no data with legends, and leave matplotlib as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from tests import fake_run
+from toolkit.acoustic.figures import SEA_CAPTIONS, rmse_vs_horizon
+from toolkit.figures import COLOURS, arm_colours, arm_markers, bars_with_intervals, overview, save, style
+from toolkit.report import Result, View, headline
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory) -> Result:
+    return fake_run.build(tmp_path_factory.mktemp("figures") / "run")
+
+
+@pytest.fixture(scope="module")
+def drawn(result: Result) -> dict[str, Figure]:
+    return result.plot()
+
+
+def test_every_figure_is_drawn_and_has_a_caption(drawn: dict[str, Figure]) -> None:
+    assert set(drawn) == set(SEA_CAPTIONS)
+
+
+def test_axes_carry_units(drawn: dict[str, Figure]) -> None:
+    labels = {name: [axis.get_xlabel() + "|" + axis.get_ylabel() for axis in figure.axes] for name, figure in drawn.items()}
+    assert labels["outcome"] == ["delivery ratio|", "mean delay (s)|", "energy per delivered packet (J)|"]
+    assert labels["rmse_vs_horizon"] == ["how far ahead (h)|forecast RMSE (dB)"]
+    assert labels["link_forecast"] == ["|SNR (dB)", "time since the start (h)|SNR (dB)"]
+    assert labels["network_map"][:2] == ["east (km)|north (km)", "east (km)|depth (m)"]
+    assert labels["environment"][:2] == ["|wind (m/s)", "|tide (m)"]
+    assert "dB re 1 µPa²/Hz" in labels["environment"][2]
+
+
+@pytest.mark.parametrize("name", list(SEA_CAPTIONS))
+def test_legends_lie_outside_the_panels(drawn: dict[str, Figure], name: str) -> None:
+    figure = drawn[name]
+    with style():
+        figure.draw_without_rendering()
+    legends = [*figure.legends, *(axis.get_legend() for axis in figure.axes if axis.get_legend())]
+    for legend in legends:
+        box = legend.get_window_extent()
+        assert not any(box.overlaps(axis.get_window_extent()) for axis in figure.axes)
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+
+
+def test_means_and_whiskers_are_those_of_the_summary(result: Result) -> None:
+    info = headline(result)[0]
+    figure = bars_with_intervals(result, [info])
+    summary = result.summary[result.summary["metric"] == info.name]
+    (panel,) = figure.axes
+    means = [line.get_xdata()[0] for line in panel.lines if line.get_markeredgecolor() == "white"]
+    assert means == pytest.approx(summary["mean"].tolist())
+    ends = np.concatenate([bars.get_segments()[0][:, 0] for bars in panel.collections])
+    assert ends == pytest.approx(summary[["ci95_low", "ci95_high"]].to_numpy().ravel())
+
+
+def test_an_arm_without_value_says_so(result: Result) -> None:
+    infos = [info for info in headline(result) if info.name == "rmse_db@1h"]
+    (panel,) = bars_with_intervals(result, infos).axes
+    assert [text.get_text() for text in panel.texts] == ["no value"]
+
+
+def test_depth_grows_downwards(drawn: dict[str, Figure]) -> None:
+    bottom, top = drawn["network_map"].axes[1].get_ylim()
+    assert bottom > top
+
+
+def test_links_are_counted_both_ways(drawn: dict[str, Figure], result: Result) -> None:
+    ledger = result.ledger_of("knn", 1)
+    frames = ((ledger["kind"] == "tx") & (ledger["phase"] == "data")).sum()
+    lines = drawn["network_map"].axes[0].collections[0]
+    assert lines.get_array().sum() == frames
+
+
+def test_colours_are_steady_and_pairs_are_unique() -> None:
+    arms = [f"arm {i}" for i in range(64)]
+    colours, markers = arm_colours(arms), arm_markers(arms)
+    assert arm_colours(arms[:3]) == {arm: colours[arm] for arm in arms[:3]}
+    assert [colours[arm] for arm in arms[:8]] == list(COLOURS)
+    assert len({(colours[arm], markers[arm]) for arm in arms}) == 64
+
+
+def test_figures_without_data_are_left_out(tmp_path: Path) -> None:
+    full = fake_run.build(tmp_path / "run")
+    (tmp_path / "run" / "metrics.parquet").unlink()
+    assert set(Result.load(full.directory).plot()) == {"outcome", "rmse_vs_horizon"}
+
+
+def test_a_run_of_one_seed_has_no_whiskers(result: Result) -> None:
+    single = Result(result.directory, result.report[result.report["seed"] == 1], result.view)
+    assert not single.plot()["outcome"].axes[0].collections
+
+
+def test_any_run_has_an_overview(result: Result) -> None:
+    plain = Result(result.directory, result.report, View())
+    path = plain.write_figures()["overview"]
+    assert path == result.directory / "figures" / "overview.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert list(overview(result)) == ["overview"]
+
+
+def test_drawing_leaves_the_settings_of_matplotlib_alone(result: Result) -> None:
+    before = dict(mpl.rcParams)
+    rmse_vs_horizon(result)
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_same_picture_is_the_same_bytes(result: Result, tmp_path: Path) -> None:
+    first, second = (save(rmse_vs_horizon(result), tmp_path / f"{i}.png").read_bytes() for i in range(2))
+    assert first == second

@@ -1,0 +1,210 @@
+"""Means, intervals, paired differences and verdicts against hand calculations and SciPy."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from tests import fake_run
+from toolkit.errors import RunDirectoryError
+from toolkit.report import (
+    REPORT_COLUMNS,
+    MetricInfo,
+    Result,
+    View,
+    complete,
+    describe,
+    differences,
+    holm,
+    mean_interval,
+    multiplicity_note,
+    ordered_metrics,
+    summarise,
+    terminal_tables,
+)
+
+GAIN = MetricInfo("gain", "dB", "gain", "higher", 2, headline=True)
+COST = MetricInfo("cost", "J", "cost", "lower", 1)
+INFOS = [GAIN, COST, MetricInfo("lost_*", "1", "lost: {}", absent=0.0)]
+
+
+def frame(**arms: dict[str, list[float]]) -> pd.DataFrame:
+    """A report of arm=dict(metric=values of seeds 1, 2, …)."""
+    rows = [
+        (arm, seed, metric, "1", value)
+        for arm, metrics in arms.items() for metric, values in metrics.items() for seed, value in enumerate(values, 1)
+    ]
+    return pd.DataFrame(rows, columns=REPORT_COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory) -> Result:
+    return fake_run.build(tmp_path_factory.mktemp("report") / "run")
+
+
+def test_interval_is_that_of_scipy() -> None:
+    values = np.array([1.0, 2.0, 4.0, 4.5])
+    mean, low, high, n = mean_interval(values)
+    expected = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
+    assert (mean, n) == (2.875, 4)
+    assert (low, high) == pytest.approx(expected, rel=1e-9)
+
+
+def test_one_value_has_no_interval_and_none_has_no_mean() -> None:
+    assert mean_interval(np.array([3.0]))[0] == 3.0
+    assert np.isnan(mean_interval(np.array([3.0]))[1:3]).all()
+    assert np.isnan(mean_interval(np.array([np.nan]))[0])
+    assert mean_interval(np.array([np.nan, 1.0, 3.0]))[::3] == (2.0, 2)
+
+
+def test_intervals_hold_the_true_mean_19_times_in_20() -> None:
+    rng = np.random.default_rng(1)
+    held = [low < 5.0 < high for _, low, high, _ in (mean_interval(rng.normal(5.0, 2.0, 4)) for _ in range(2000))]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
+
+
+def test_summary_keeps_the_order_of_arms_and_metrics() -> None:
+    summary = summarise(frame(zulu={"cost": [1, 3], "gain": [5, 7]}, alpha={"gain": [1, 1]}), INFOS)
+    assert list(zip(summary["arm"], summary["metric"], summary["mean"], strict=True)) == [
+        ("zulu", "gain", 6.0), ("zulu", "cost", 2.0), ("alpha", "gain", 1.0),
+    ]
+
+
+def test_a_loss_that_did_not_happen_counts_as_zero() -> None:
+    report = frame(a={"gain": [1, 1, 1], "lost_noise": [0.3]}, b={"gain": [1, 1, 1]})
+    summary = summarise(report, INFOS).set_index(["arm", "metric"])
+    assert summary.loc[("a", "lost_noise"), "mean"] == pytest.approx(0.1)
+    assert summary.loc[("b", "lost_noise"), ["mean", "n"]].tolist() == [0.0, 3]
+    once = complete(report, INFOS)
+    assert complete(once, INFOS).equals(once)
+
+
+def test_pairing_finds_what_the_luck_of_seeds_hides() -> None:
+    luck = np.array([0.0, 10.0, 20.0, 30.0])
+    ours = luck + np.array([1.0, 1.1, 0.9, 1.0])
+    report = frame(ours={"gain": ours.tolist()}, theirs={"gain": luck.tolist()})
+    row = differences(report, INFOS).iloc[0]
+    assert stats.ttest_ind(ours, luck).pvalue > 0.9
+    assert row["mean"] == pytest.approx(1.0)
+    assert row["verdict"] == "better"
+    assert row["p"] == pytest.approx(stats.ttest_rel(ours, luck).pvalue, rel=1e-6)
+
+
+def test_seeds_are_paired_by_number_whatever_their_order() -> None:
+    report = frame(ours={"gain": [1.0, 2.0, 3.0]}, theirs={"gain": [0.0, 1.0, 2.0]})
+    assert differences(report.iloc[::-1].sort_values("arm", kind="stable"), INFOS)["mean"].tolist() == [1.0]
+    lacking = report[~((report["arm"] == "theirs") & (report["seed"] == 2))]
+    assert differences(lacking, INFOS)[["mean", "n"]].iloc[0].tolist() == [1.0, 2]
+
+
+@pytest.mark.parametrize(("metric", "ours", "verdict"), [
+    ("gain", [5.0, 6.1, 7.0], "better"), ("gain", [-5.0, -6.1, -7.0], "worse"),
+    ("cost", [5.0, 6.1, 7.0], "worse"), ("cost", [-5.0, -6.1, -7.0], "better"),
+    ("gain", [5.0, -6.0, 1.0], "no difference shown"), ("gain", [5.0], "no difference shown"),
+])
+def test_verdict_follows_the_direction_of_the_metric(metric: str, ours: list[float], verdict: str) -> None:
+    report = frame(ours={metric: ours}, theirs={metric: [0.0] * len(ours)})
+    assert differences(report, INFOS)["verdict"].tolist() == [verdict]
+
+
+def test_equal_arms_do_not_differ_and_rounding_is_no_difference() -> None:
+    report = frame(ours={"gain": [0.1 + 0.2, 0.7]}, theirs={"gain": [0.3, 0.7]})
+    row = differences(report, INFOS).iloc[0]
+    assert (row["mean"], row["p"], row["verdict"]) == (0.0, 1.0, "no difference shown")
+
+
+def test_metrics_without_direction_are_not_judged() -> None:
+    assert differences(frame(ours={"hops": [5, 6]}, theirs={"hops": [1, 2]}), INFOS).empty
+
+
+def test_holm_by_hand() -> None:
+    assert holm(np.array([0.01, 0.04, np.nan, 0.03])) == pytest.approx([0.03, 0.06, np.nan, 0.06], nan_ok=True)
+    assert holm(np.array([0.5, 0.9])).tolist() == [1.0, 1.0]
+    assert holm(np.array([])).tolist() == []
+
+
+def test_the_note_counts_comparisons() -> None:
+    report = frame(a={"gain": [1.0, 1.1, 0.9]}, b={"gain": [0.0, 0.0, 0.0]}, c={"gain": [1.0, 0.8, 1.2]})
+    note = multiplicity_note(differences(report, INFOS))
+    assert note.startswith("2 paired comparisons over 3 seeds. Intervals that exclude zero: 1, where chance alone would give about 0.1.")
+    assert "No paired comparison" in multiplicity_note(differences(frame(a={"gain": [1.0]}), INFOS))
+
+
+def test_families_of_metrics_and_natural_order() -> None:
+    info = describe("lost_no_route", INFOS)
+    assert (info.name, info.label, info.absent) == ("lost_no_route", "lost: no route", 0.0)
+    report = frame(a={"rmse@12h": [1], "rmse@0.5h": [1], "rmse@6h": [1], "gain": [1]})
+    assert [info.name for info in ordered_metrics(report, INFOS)] == ["gain", "rmse@0.5h", "rmse@6h", "rmse@12h"]
+
+
+def test_numbers_as_text() -> None:
+    assert GAIN.with_interval(1.234, 1.0, 1.468) == "1.23 ± 0.23"
+    assert GAIN.with_interval(1.234, np.nan, np.nan) == "1.23"
+    assert (GAIN.text(0.00123), GAIN.text(0.0), GAIN.text(np.nan)) == ("0.0012", "0.00", "–")
+    assert GAIN.text(0.001, sign=True) == "+0.00"
+
+
+def test_result_reads_back_what_was_written(result: Result) -> None:
+    assert (result.arms, result.seeds) == (list(fake_run.ARMS), [1, 2, 3])
+    assert len(result.ledger) == 9 * 81
+    assert list(result.ledger.columns[:3]) == ["arm", "seed", "t0_s"]
+    one = result.ledger_of("ewma <fast>", 2)
+    assert set(one["arm"]) == {"ewma <fast>"}
+    assert set(one["seed"]) == {2}
+    both = result.ledger.groupby(["arm", "seed"], observed=True)["energy_j"].sum()
+    assert both.loc[("ewma <fast>", 2)] == pytest.approx(one["energy_j"].sum())
+    assert result.ledger_of("nobody", 1).empty
+
+
+def test_written_tables_read_back_the_same(result: Result) -> None:
+    result.write_tables()
+    summary = pd.read_csv(result.directory / "summary.csv")
+    pd.testing.assert_frame_equal(summary, result.summary, check_dtype=False)
+    verdicts = pd.read_csv(result.directory / "differences.csv").set_index(["metric", "other"])["verdict"]
+    assert verdicts["delivery_ratio", "flooding"] == "better"
+    assert verdicts["delay_mean_s", "flooding"] == "worse"
+    assert verdicts["energy_per_delivered_j", "flooding"] == "no difference shown"
+
+
+def test_an_arm_called_none_stays_an_arm(tmp_path: Path) -> None:
+    frame(none={"gain": [1, np.nan]}, NA={"gain": [2, 3]}).to_csv(tmp_path / "report.csv", index=False)
+    result = Result.load(tmp_path, View((GAIN,)))
+    assert result.arms == ["none", "NA"]
+    assert result.summary["n"].tolist() == [1, 2]
+
+
+def test_a_folder_without_report_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="no report\\.csv"):
+        Result.load(tmp_path)
+    (tmp_path / "report.csv").write_text("arm,seed,metric,value\n", encoding="utf-8")
+    with pytest.raises(RunDirectoryError, match="'unit' is missing"):
+        Result.load(tmp_path)
+
+
+def test_terminal_tables_fit_120_columns(result: Result) -> None:
+    console = Console(file=io.StringIO(), width=160, highlight=False)
+    terminal_tables(result, console, ["A long answer is wrapped, word by word. " * 5, "The first arm is the better one [really]."])
+    text = console.file.getvalue()
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 120
+    assert re.search(r"knn +0\.860 ± 0\.050", text)
+    assert "ewma <fast>" in text
+    assert "[really]" in text
+    assert "paired by seed" in text
+    assert "…" not in text.replace(" … ", "")  # nothing was cut off
+
+
+def test_pyplot_is_never_imported() -> None:
+    code = (
+        "import toolkit.report, sys; assert not {'matplotlib', 'scipy.stats', 'rich'} & set(sys.modules)\n"
+        "import toolkit.acoustic.figures, toolkit.html; assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
