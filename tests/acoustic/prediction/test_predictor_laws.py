@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from toolkit.acoustic.prediction import Predictor
-from toolkit.acoustic.prediction.evaluate import errors, rolling
+from toolkit.acoustic.prediction.evaluate import errors, evaluate, rolling
 
 ALL = sorted(Predictor.members())
 BLIND = [name for name in ALL if name != "oracle"]
@@ -44,6 +44,22 @@ def test_nothing_is_known_before_the_first_sample(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("gap", [0, 5])
+def test_the_same_samples_give_the_same_forecast(name: str, gap: int) -> None:
+    """Also from a part that has served other, older links before."""
+    values = wavy(150)
+    values[60 : 60 + gap] = np.nan
+    predictor, old = fed(name, wavy(300))
+    ask(predictor, old, 299, 6)
+    state = predictor.init(lambda at_s: 12.0)
+    for index, value in enumerate(values):
+        if value == value:
+            predictor.update(state, (index + 0.5) * STEP_S, float(value))
+    for ahead in (1, 6):
+        assert ask(predictor, state, 149, ahead) == ask(*fed(name, values), 149, ahead)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_asking_changes_nothing(name: str) -> None:
     values = wavy(200)
     quiet = fed(name, values)
@@ -74,6 +90,14 @@ def test_white_noise_cannot_be_forecast(name: str) -> None:
     for ahead, forecasts in rolling(make(name), values, 400, (1, 2, 6, 12), stride=3).items():
         rmse = math.sqrt(float(np.mean(errors(values, forecasts) ** 2)))
         assert rmse / values[400:].std() >= 0.98, ahead
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_the_spread_is_honest(name: str) -> None:
+    """Of white noise about nine in ten values fall within the 90 % interval; a model that expects wandering is less sure."""
+    values = np.random.default_rng(6).standard_normal(900) * 3.0 + 10.0
+    for score in evaluate({name: make(name)}, values, 300, (1, 6), stride=2):
+        assert 0.84 <= score.coverage90 <= 0.985, score
 
 
 @pytest.mark.parametrize("name", BLIND)

@@ -1,4 +1,8 @@
-"""Autoregression: the SNR ahead as a linear function of the last cells, one fit per horizon."""
+"""Autoregression: the SNR ahead as a linear function of the last cells, one fit per horizon.
+
+Source: standard (direct multi-step least squares with a ridge; leave-one-out residuals from the diagonal of the hat matrix).
+Departures: the order is shortened to half the past while the past is short; the mean is that of the past and is not penalised.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +31,12 @@ class Fit:
 
 @dataclass(slots=True)
 class ArState:
-    """The grid of one link and the fits by horizon (None: too little past)."""
+    """The grid of one link and the fits by horizon in cells (None: too little past), each with the block it was made for."""
 
     series: SnrSeries
     fits: dict[int, tuple[int, Fit | None]] = field(default_factory=dict)
     fitted: bool = False
+    """Whether the last forecast renewed a fit."""
 
 
 @final
@@ -58,10 +63,17 @@ class Ar(Predictor):
         return state.series.forecast(at_s, lambda ahead: self._ahead(state, ahead))
 
     def work(self, state: ArState) -> Work:
-        """Price p multiply-adds; and in the prediction that renews a fit, n p^2 for the normal equations and p^3 / 3 to solve them."""
-        p, n = float(self.order), float(len(state.series))
-        renewal = 2.0 * n * p**2 + 2.0 * p**3 / 3.0 if state.fitted else 0.0
-        return Work(2.0 * p + renewal, 16.0 * p + (8.0 * n * p if state.fitted else 0.0), 16.0)
+        """Price p multiply-adds; and, in the forecast that renews a fit, the fit.
+
+        That is 2 n p^2 for the normal equations, 2 p^3 / 3 to factor them, 2 p^2 to solve for each of n + 1 right-hand sides (the rows
+        too, for the leave-one-out residuals), and 2 n p for those residuals and for the leverages each.
+        """
+        n = float(len(state.series))
+        p = float(min(self.order, max(1, len(state.series) // 2)))
+        if not state.fitted:
+            return Work(2.0 * p, 16.0 * p, 16.0)
+        fit = 2.0 * n * p**2 + 2.0 * p**3 / 3.0 + 2.0 * p**2 * (n + 1.0) + 4.0 * n * p
+        return Work(2.0 * p + fit, 16.0 * p + 24.0 * n * p, 16.0 + 8.0 * p * (p + n))
 
     def _ahead(self, state: ArState, ahead: int) -> Forecast:
         series = state.series

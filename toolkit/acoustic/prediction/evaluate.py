@@ -1,4 +1,11 @@
-"""Rolling-origin evaluation of predictors on one series, with the scores that forecasts of a link are judged by."""
+"""Rolling-origin evaluation of predictors on one series, with the scores that forecasts of a link are judged by.
+
+A forecast is made after its origin's cell and before anything later is fed, with `update` and `predict` alone, so a predictor is
+evaluated as a node would use it.
+
+Source: standard; CRPS of a normal distribution after Gneiting and Raftery (2007), equal accuracy after Diebold and Mariano (1995) with
+the correction of Harvey, Leybourne and Newbold (1997). Departures: none.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import erf, stdtr
 
 from toolkit.acoustic.prediction import Predictor
+from toolkit.acoustic.prediction.persistence import Persistence
 
 Floats = NDArray[np.float64]
 Z90 = 1.6448536269514722
@@ -61,22 +69,33 @@ def errors(values: Floats, forecasts: Floats) -> Floats:
 def evaluate(
     predictors: Mapping[str, Predictor], values: Floats, first: int, horizons: Sequence[int], *, stride: int = 1
 ) -> list[Score]:
-    """Score predictors on the same origins; skill is against plain persistence on these origins."""
+    """Score predictors on the same origins; skill is against persistence there (NaN where persistence makes no error)."""
     scores = []
+    yardsticks: dict[float, dict[int, float]] = {}  # RMSE of persistence by grid step and horizon
     for name, predictor in predictors.items():
+        if predictor.step_s not in yardsticks:
+            still = rolling(Persistence(step_s=predictor.step_s), values, first, horizons, stride=stride)
+            yardsticks[predictor.step_s] = {h: _rmse(errors(values, found)) for h, found in still.items()}
         for h, forecasts in rolling(predictor, values, first, horizons, stride=stride).items():
             gap = errors(values, forecasts)
             known = gap == gap
             gap, std = gap[known], forecasts[known, 2]
-            origins = forecasts[known, 0].astype(int) - h
-            still = values[origins] - values[origins + h]
-            persistence = math.sqrt(float(np.nanmean(still**2)))
-            rmse = math.sqrt(float(np.mean(gap**2)))
+            if not len(gap):
+                raise ValueError(f"no cell {h} cells after an origin is known from cell {first} on")
+            rmse = _rmse(gap)
+            persistence = yardsticks[predictor.step_s][h]
             scores.append(Score(
-                name, h * predictor.step_s, rmse, float(np.abs(gap).mean()), float(gap.mean()), 1.0 - rmse / persistence,
+                name, h * predictor.step_s, rmse, float(np.abs(gap).mean()), float(gap.mean()),
+                1.0 - rmse / persistence if persistence else math.nan,
                 float(crps(gap, std).mean()), float(np.mean(np.abs(gap) <= Z90 * std)), len(gap),
             ))
     return scores
+
+
+def _rmse(gap: Floats) -> float:
+    """Root mean square of the errors that are known."""
+    gap = gap[gap == gap]
+    return math.sqrt(float(gap @ gap) / len(gap)) if len(gap) else math.nan
 
 
 def crps(error_db: Floats, std_db: Floats) -> Floats:
@@ -88,16 +107,23 @@ def crps(error_db: Floats, std_db: Floats) -> Floats:
 
 
 def diebold_mariano(first: Floats, second: Floats, horizon: int) -> float:
-    """Two-sided p that two rows of errors at the same targets have the same mean square, with Harvey's small-sample correction."""
+    """Two-sided p that two rows of errors (n,) at the same targets have the same mean square.
+
+    The variance of the mean loss takes in the h - 1 autocovariances that forecasts *horizon* = h cells ahead must have; where their sum
+    is negative, which happens in short rows, the variance alone is taken. NaN with fewer than 3 pairs, 1 where no pair differs.
+    """
     loss = first**2 - second**2
     loss = loss[loss == loss]
     n = len(loss)
+    if n < 3:
+        return math.nan
     centred = loss - loss.mean()
-    variance = float(centred @ centred) / n
-    for lag in range(1, min(horizon, n)):
-        variance += 2.0 * float(centred[lag:] @ centred[:-lag]) / n
-    if variance <= 0 or n < 3:
-        return 1.0 if abs(loss.mean()) < 1e-12 else float("nan")
+    alone = float(centred @ centred) / n
+    variance = alone + 2.0 * sum(float(centred[lag:] @ centred[:-lag]) / n for lag in range(1, min(horizon, n)))
+    if variance <= 0.0:
+        variance, horizon = alone, 1
+    if variance <= 0.0:
+        return 1.0 if loss[0] == 0.0 else 0.0
     correction = max((n + 1 - 2 * horizon + horizon * (horizon - 1) / n) / n, 1e-9)
     statistic = float(loss.mean()) / math.sqrt(variance / n) * math.sqrt(correction)
     return float(2.0 * stdtr(n - 1, -abs(statistic)))
