@@ -17,8 +17,24 @@ def sea_answers(result: Result) -> list[str]:
     first, others = result.arms[0], result.arms[1:]
     if not others or len(result.seeds) < 2:
         return [f"One arm or one seed only: no comparison can be made ({', '.join(result.arms)})."] if result.arms else []
-    answers = [_routing(result, first, others, name) for name in JUDGED]
+    answers = [_in_short(result, first, others), *(_routing(result, first, others, name) for name in JUDGED)]
     return [*answers, *_forecasts(result, first, others), *_cost(result, first)]
+
+
+def _in_short(result: Result, first: str, others: Sequence[str]) -> str:
+    """Count the verdicts of delivery, delay and energy against rivals that predict with something else, and against the rest."""
+    rows = result.differences[result.differences["metric"].isin(JUDGED)]
+    predicting = set(result.summary.loc[result.summary["metric"].str.startswith("rmse_db@") & (result.summary["n"] > 0), "arm"])
+    parts = []
+    for who, arms in (
+        ("the other predictors under the same protocol", [arm for arm in others if arm in predicting]),
+        ("the remaining arms", [arm for arm in others if arm not in predicting]),
+    ):
+        verdicts = rows.loc[rows["other"].isin(arms), "verdict"]
+        if len(verdicts):
+            counts = [int((verdicts == verdict).sum()) for verdict in ("better", "worse", "no difference shown")]
+            parts.append(f"against {who} it is better in {counts[0]}, worse in {counts[1]} and not told apart in {counts[2]}")
+    return f"In short, of the comparisons of {first} in delivery, delay and energy, {'; '.join(parts)}."
 
 
 def _routing(result: Result, first: str, others: Sequence[str], name: str) -> str:

@@ -135,7 +135,7 @@ def link_forecast(result: Result) -> Figure | None:
         panel.set_ylabel("SNR (dB)")
     _time_axis(panels[-1])
     label_above(figure, panels[0], columns=4)
-    figure.suptitle(f"Link {link}, arm {arm}, seed {seed}", x=0.99, ha="right", fontsize=11, color=FAINT)
+    panels[0].set_title(f"link {link}, arm {arm}, seed {seed}", loc="right", fontsize=11, fontweight="normal", color=FAINT)
     return figure
 
 
