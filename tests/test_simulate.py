@@ -15,6 +15,7 @@ import pytest
 
 import toolkit
 from toolkit.core import yaml12
+from toolkit.core.world import World
 from toolkit.errors import RunDirectoryError, UserError
 from toolkit.scenario import Scenario
 from toolkit.simulate import main
@@ -107,17 +108,18 @@ def test_a_killed_run_resumes_to_the_same_result(finished, tmp_path) -> None:
     assert all((again / "runs" / name).stat().st_mtime_ns == stamp for name, stamp in kept.items()), "finished runs are not run again"
 
 
-def test_ctrl_c_keeps_what_is_finished(tmp_path) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_keeps_what_is_finished(tmp_path, jobs: int) -> None:
     path = tiny(tmp_path, seeds=20)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "toolkit.simulate", str(path), "--out", str(out), "--jobs", "1"]
+    command = [sys.executable, "-m", "toolkit.simulate", str(path), "--out", str(out), "--jobs", str(jobs)]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE, text=True)
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)
     for _ in range(600):
         if len(list((out / "runs").glob("*.json"))) >= 2:
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
@@ -236,6 +238,21 @@ def test_a_full_disk_gets_one_sentence(finished, capsys, monkeypatch, tmp_path) 
     assert "No space left on device" in errors
     assert "--resume" in errors
     assert "Traceback" not in errors
+
+
+def test_a_file_in_the_way_of_the_directory(tmp_path, capsys) -> None:
+    (tmp_path / "out").write_text("in the way")
+    assert run(tiny(tmp_path), tmp_path / "out") == 2
+    assert "a file stands where a folder is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_links_of_the_sea_trial_are_grey_as_they_should_be(seed: int) -> None:
+    """Check 8: at the worst hour 20 to 60 % of the upward links are neither good nor dead."""
+    scenario = Scenario.load(SEA_TRIAL)
+    network = scenario.fabric.build(World(seed, 60.0))
+    metrics = network.world.ledger.metrics()
+    assert 0.2 <= metrics.loc[metrics.name == "grey_share_peak", "value"].item() <= 0.6
 
 
 def test_check_reads_everything_and_runs_nothing(tmp_path, capsys) -> None:

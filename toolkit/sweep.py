@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -113,6 +115,12 @@ def run_job(job: Job) -> tuple[str, float]:
     return job.name, time.perf_counter() - begun_s
 
 
+def _run_in_worker(job: Job) -> tuple[str, float]:
+    """`run_job` in another process, which leaves Ctrl-C to the one that the user sees."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return run_job(job)
+
+
 def _execute(todo: list[Job], jobs: int, backend: str) -> Iterator[tuple[str, float]]:
     if jobs <= 1 or len(todo) <= 1:
         yield from map(run_job, todo)
@@ -122,11 +130,12 @@ def _execute(todo: list[Job], jobs: int, backend: str) -> Iterator[tuple[str, fl
     try:
         with joblib.parallel_config(backend=backend, n_jobs=min(jobs, len(todo))):
             yield from joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(
-                joblib.delayed(run_job)(job) for job in todo
+                joblib.delayed(_run_in_worker)(job) for job in todo
             )
     except KeyboardInterrupt:
         from joblib.externals.loky import get_reusable_executor
 
+        threading.excepthook = lambda _: None  # the pool's own thread would complain that its workers are gone
         get_reusable_executor().shutdown(wait=False, kill_workers=True)
         raise
     except (ImportError, ValueError) as error:

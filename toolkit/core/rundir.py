@@ -53,8 +53,10 @@ class RunDirectory:
             (self.path / "DONE").unlink(missing_ok=True)
             settings.write_text(text, encoding="utf-8")
             (self.path / "versions.json").write_text(json.dumps({"view": view, **versions()}, indent=2) + "\n", encoding="utf-8")
-        except FileExistsError as error:
-            raise RunDirectoryError(f"{error.filename}: is a file, and a folder is needed there; give another --out") from None
+        except (FileExistsError, NotADirectoryError):
+            raise RunDirectoryError(f"{self.path}: a file stands where a folder is needed; give another --out") from None
+        except FileNotFoundError:
+            raise RunDirectoryError(f"{self.path}: no folder can be made there; give another --out") from None
 
     def record(self, run: str) -> Path:
         return self.path / "runs" / f"{run}.json"
