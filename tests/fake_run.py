@@ -53,7 +53,7 @@ def observe(ledger: Ledger, arm: str, rng: np.random.Generator) -> None:
             continue
         truth_db = 8 + 5 * np.cos(t_s / 7_100)
         ledger.metric(t_s, "link_snr_db", truth_db, "2->7")
-        for step in (3600, 21_600):
+        for step in (3600, 10_800, 21_600):
             if t_s >= step:
                 ledger.metric(t_s, "link_forecast_db", truth_db + rng.normal(), "2->7", step)
                 ledger.metric(t_s, "link_forecast_std_db", 1.0 + step / 10_000, "2->7", step)

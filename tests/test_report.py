@@ -139,6 +139,18 @@ def test_the_note_counts_comparisons() -> None:
     assert "No paired comparison" in multiplicity_note(differences(frame(a={"gain": [1.0]}), INFOS))
 
 
+def test_holm_adjusts_within_a_metric_and_its_horizons() -> None:
+    infos = [GAIN, MetricInfo("rmse@*", "dB", "rmse at {}", "lower")]
+    rng = np.random.default_rng(2)
+    names = ["gain", "rmse@1h", "rmse@6h"]
+    report = frame(**{arm: {name: rng.normal(0, 1, 4).tolist() for name in names} for arm in "abc"})
+    rows = differences(report, infos)
+    assert dict(zip(rows["metric"], rows["family"], strict=True)) == {"gain": "gain", "rmse@1h": "rmse@*", "rmse@6h": "rmse@*"}
+    for _, group in rows.groupby("family"):
+        assert group["p_holm"].to_numpy() == pytest.approx(holm(group["p"].to_numpy()))
+    assert rows.groupby("family").size().to_dict() == {"gain": 2, "rmse@*": 4}
+
+
 def test_families_of_metrics_and_natural_order() -> None:
     info = describe("lost_no_route", INFOS)
     assert (info.name, info.label, info.absent) == ("lost_no_route", "lost: no route", 0.0)

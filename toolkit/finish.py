@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
-from toolkit.core import yaml12
 from toolkit.core.rundir import RunDirectory
 from toolkit.html import Story, write_html
 from toolkit.report import REPORT_COLUMNS, Result, View, complete
@@ -41,8 +41,16 @@ def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str
     answers = scenario.fabric.answers(result)
     (path / "answers.txt").write_text("".join(f"{answer}\n" for answer in answers), encoding="utf-8")
     settings = {"simulated": f"{scenario.duration_s / 3600:g} h measured per run", **scenario.fabric.extras()}
-    settings |= {f"arm {arm}": yaml12.dump(overrides).strip() for arm, overrides in scenario.compare.items() if overrides}
+    settings |= {f"arm {arm}": _in_line(overrides) for arm, overrides in scenario.compare.items() if overrides}
     write_html(result, Story(scenario.name.replace("_", " "), scenario.question, answers, settings, scenario.caveats,
                              "python -m toolkit.simulate scenario.yaml"))
     (path / "DONE").touch()
     return result
+
+
+def _in_line(value: Any) -> str:
+    """A setting on one line: ``fabric.routing.prediction: {type: ewma, alpha: 0.24}``."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {{{_in_line(item)}}}" if isinstance(item, dict) else f"{key}: {_in_line(item)}"
+                         for key, item in value.items())
+    return f"[{', '.join(map(_in_line, value))}]" if isinstance(value, list) else str(value)

@@ -25,7 +25,8 @@ h2 { font-size: 1.3rem; margin: 2.6rem 0 .6rem; padding-top: .8rem; border-top: 
 p, li, dd, figcaption { max-width: 46rem; }
 .question { font-size: 1.15rem; color: var(--soft); margin: 0 0 1.2rem; }
 .answers { background: var(--tint); border-left: 4px solid #0072b2; padding: .8rem 1.2rem; border-radius: 4px; }
-.answers p { margin: .35rem 0; font-weight: 600; }
+.answers p { margin: .45rem 0; }
+.answers p:first-child { font-weight: 600; }
 .note, figcaption { color: var(--soft); font-size: .9rem; }
 .wide { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -158,7 +159,7 @@ def _differences_section(result: Result) -> str:
     note = multiplicity_note(result.differences)
     explained = (
         "A verdict is given only where the 95 % interval of the paired difference excludes zero; it is not adjusted for the number "
-        "of comparisons. p is of the paired t-test, p (Holm) is adjusted for all rows."
+        "of comparisons. p is of the paired t-test; p (Holm) is adjusted for the rivals of one metric, its horizons together."
     )
     return f'<h2>Differences</h2><p class="note">{escape(explained)} {escape(note)}</p>{differences_table(result)}'
 

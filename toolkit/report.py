@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
+    from toolkit.scenario import Scenario
+
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
 REPORT_COLUMNS = ["arm", "seed", "metric", "unit", "value"]
 SUMMARY_COLUMNS = ["arm", "metric", "unit", "mean", "ci95_low", "ci95_high", "n"]
-DIFFERENCE_COLUMNS = ["metric", "unit", "arm", "other", "mean", "ci95_low", "ci95_high", "n", "p", "p_holm", "verdict"]
+DIFFERENCE_COLUMNS = ["metric", "unit", "arm", "other", "mean", "ci95_low", "ci95_high", "n", "p", "family", "p_holm", "verdict"]
 SHARD = re.compile(r"(?P<arm>.+)-s(?P<seed>\d+)-\d+")
 
 
@@ -85,10 +87,13 @@ class MetricInfo:
 
 def describe(name: str, infos: Sequence[MetricInfo], unit: str = "") -> MetricInfo:
     """Return the entry for the metric *name*: the first that matches, or a plain one without direction."""
-    for info in infos:
-        if info.matches(name):
-            return info.named(name)
-    return MetricInfo(name, unit, name.replace("_", " "))
+    found = next((info for info in infos if info.matches(name)), None)
+    return found.named(name) if found else MetricInfo(name, unit, name.replace("_", " "))
+
+
+def family(name: str, infos: Sequence[MetricInfo]) -> str:
+    """Return what the metric *name* is tested together with: ``rmse_db@*`` for one horizon of many, else itself."""
+    return next((info.name for info in infos if info.matches(name)), name)
 
 
 def ordered_metrics(report: pd.DataFrame, infos: Sequence[MetricInfo]) -> list[MetricInfo]:
@@ -149,7 +154,8 @@ def differences(report: pd.DataFrame, infos: Sequence[MetricInfo] = ()) -> pd.Da
 
     Pairing removes what the two arms share (weather, traffic, positions). The verdict is that of the first arm, and one is
     only given where the 95 % interval of the mean difference excludes zero. `p` is of the paired t-test; `p_holm` is
-    adjusted by Holm's method for all rows of the frame.
+    adjusted by Holm's method for all rows of the same `family`: one metric against all rivals, and the horizons or reasons of a
+    metric that has several together.
     """
     report = complete(report, infos)
     arms = list(report["arm"].unique())
@@ -165,10 +171,11 @@ def differences(report: pd.DataFrame, infos: Sequence[MetricInfo] = ()) -> pd.Da
             if not len(gap):
                 continue
             mean, low, high, n = mean_interval(gap)
-            rows.append((info.name, info.unit, arms[0], other, mean, low, high, n, _p_value(gap), np.nan,
-                         _verdict(low, high, info.better)))
+            rows.append((info.name, info.unit, arms[0], other, mean, low, high, n, _p_value(gap),
+                         family(info.name, infos), np.nan, _verdict(low, high, info.better)))
     frame = pd.DataFrame(rows, columns=DIFFERENCE_COLUMNS)
-    return frame.assign(p_holm=holm(frame["p"].to_numpy(float)))
+    adjusted = frame.groupby("family", sort=False)["p"].transform(lambda p: holm(p.to_numpy(float)))
+    return frame.assign(p_holm=adjusted.astype(float))
 
 
 def _paired(first: Floats, second: Floats) -> Floats:
@@ -215,9 +222,11 @@ def multiplicity_note(frame: pd.DataFrame) -> str:
     called = int((frame["verdict"] != "no difference shown").sum())
     held = int((frame["p_holm"] < 1 - CONFIDENCE).sum())
     seeds = int(frame["n"].max())
+    families = frame["family"].nunique()
     return (
         f"{tested} paired comparisons over {seeds} seeds. Intervals that exclude zero: {called}, where chance alone would give about "
-        f"{(1 - CONFIDENCE) * tested:.2g}. After Holm's adjustment for all {tested}, p stays below 0.05 in {held}."
+        f"{(1 - CONFIDENCE) * tested:.2g}. After Holm's adjustment within each of {families} famil{'ies' if families > 1 else 'y'} (one "
+        f"metric against all rivals, all horizons of it together), p stays below 0.05 in {held}; nothing adjusts across families."
     )
 
 
@@ -316,6 +325,13 @@ class Result:
             return pd.DataFrame(columns=["arm", "seed", *Charge._fields])
         frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
         return frame
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """What was run, every value spelled out."""
+        from toolkit.scenario import Scenario
+
+        return Scenario.load(self.directory / "scenario.yaml")
 
     @cached_property
     def versions(self) -> dict[str, Any]:

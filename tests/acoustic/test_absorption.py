@@ -56,11 +56,11 @@ def test_the_two_full_formulas_agree_in_the_sea() -> None:
     np.testing.assert_allclose(other, one, rtol=0.10)
 
 
-@given(st.floats(0.4, 200), st.floats(1.001, 3), st.floats(0, 30), st.floats(5, 40), st.floats(0, 5000))
-def test_absorption_rises_with_frequency(f_khz: float, step: float, temperature_c: float, salinity_ppt: float, depth_m: float) -> None:
+@given(st.floats(0.4, 200), st.floats(1.001, 3), st.tuples(st.floats(0, 30), st.floats(5, 40), st.floats(0, 5000)))
+def test_absorption_rises_with_frequency(f_khz: float, step: float, water: tuple[float, float, float]) -> None:
     assert 0 < thorp(f_khz) < thorp(f_khz * step)
     for formula in FULL.values():
-        low, high = formula(np.array([f_khz, f_khz * step]), temperature_c, salinity_ppt, depth_m, 8.0)
+        low, high = formula(np.array([f_khz, f_khz * step]), *water, 8.0)
         assert 0 < low < high
 
 

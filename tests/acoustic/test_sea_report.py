@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from tests import fake_run
+from toolkit.acoustic.answers import sea_answers
+from toolkit.acoustic.figures import SEA_VIEW
 from toolkit.acoustic.report import SEA_METRICS, summarise_run
 from toolkit.core.ledger import Ledger
 from toolkit.errors import CausalityError, ToolkitError
-from toolkit.report import describe
+from toolkit.report import REPORT_COLUMNS, Result, describe
 
 DURATION_S, DRAIN_S = 1000.0, 100.0
 
@@ -55,7 +59,8 @@ BY_HAND = {
     "energy_per_node_j": (16.25 + 20.75) / 2,
     "energy_sinks_j": 21.5,
     "compute_energy_per_node_j": 0.125,
-    "transmissions_per_packet": 3 / 3,
+    "transmissions_per_delivered": 3 / 3,
+    "transmissions_per_packet": 3 / 5,
     "hops_mean": 1.5,
     "collisions": 1 / 3,
     "control_bytes_per_data_byte": 36 / 180,
@@ -68,8 +73,10 @@ BY_HAND = {
     "coverage90@0.5h": 0.5,
     "coverage90@6h": 1.0,
     "lost_no_route": 0.25,
-    "in_flight": 0.25,
     "generated": 4.0,
+    "delivered": 2.0,
+    "lost": 1.0,
+    "in_flight": 1.0,
 }
 
 
@@ -94,10 +101,11 @@ def test_frames_with_categories_give_the_same() -> None:
     assert {name: value for name, _, value in rows} == pytest.approx(BY_HAND)
 
 
-def test_shares_of_packets_add_up_to_one() -> None:
+def test_packets_and_their_shares_add_up() -> None:
     found = summary(small())
     lost = sum(value for name, value in found.items() if name.startswith("lost_"))
-    assert found["delivery_ratio"] + lost + found["in_flight"] == pytest.approx(1.0)
+    assert found["delivered"] + found["lost"] + found["in_flight"] == found["generated"]
+    assert found["delivery_ratio"] + lost + found["in_flight"] / found["generated"] == pytest.approx(1.0)
 
 
 def test_nothing_delivered_is_not_a_number_rather_than_free() -> None:
@@ -107,7 +115,7 @@ def test_nothing_delivered_is_not_a_number_rather_than_free() -> None:
     found = summary(ledger)
     assert found["delivery_ratio"] == 0.0
     assert found["energy_per_node_j"] == 4.0
-    for name in ("delay_mean_s", "delay_p95_s", "energy_per_delivered_j", "transmissions_per_packet", "hops_mean", "collisions"):
+    for name in ("delay_mean_s", "delay_p95_s", "energy_per_delivered_j", "transmissions_per_delivered", "hops_mean", "collisions"):
         assert np.isnan(found[name])
 
 
@@ -154,3 +162,47 @@ def test_a_hundred_thousand_rows_take_little_time() -> None:
     begun = time.perf_counter()
     summarise_run(ledger, metrics, DURATION_S, DRAIN_S)
     assert time.perf_counter() - begun < 2.0
+
+
+def answers(report: pd.DataFrame, tmp_path: Path) -> list[str]:
+    return sea_answers(Result(tmp_path, report, SEA_VIEW))
+
+
+def test_answers_say_what_the_intervals_carry(tmp_path: Path) -> None:
+    said = answers(fake_run.report_frame(), tmp_path)
+    assert said[0] == (
+        "In short, of the comparisons of knn in delivery, delay and energy, against the other arms that forecast it is better in 1, "
+        "worse in 1 and not told apart in 1; against the remaining arms it is better in 1, worse in 1 and not told apart in 1."
+    )
+    assert said[1] == (
+        "Delivery ratio of knn: better than ewma <fast> (difference +0.098, 95 % interval +0.096 to +0.100) "
+        "and flooding (+0.196, +0.191 to +0.201)."
+    )
+    assert said[2].startswith("Mean delay of knn: worse than ewma <fast> (difference +4.8, 95 % interval +4.6 to +5.0 s) and flooding")
+    assert said[3].startswith("Energy per delivered packet of knn: no difference shown against ewma <fast> (difference -0.03, ")
+    assert said[4] == (
+        "Forecast RMSE at 1h: knn 1.24 dB; smaller than that of ewma <fast> (difference -1.00, 95 % interval -1.00 to -1.00 dB)."
+    )
+    assert [line[:18] for line in said[5:]] == ["Forecast RMSE at 3", "Forecast RMSE at 6"]
+
+
+def test_answers_claim_nothing_where_metrics_or_seeds_are_missing(tmp_path: Path) -> None:
+    report = fake_run.report_frame()
+    routing = answers(report[~report["metric"].str.startswith("rmse")], tmp_path)
+    assert routing[0].count("against the others it is better in 2, worse in 2 and not told apart in 2") == 1
+    assert not any("orecast" in line for line in routing)
+    assert answers(report[report["metric"] == "lost_no_route"], tmp_path) == [
+        "One arm or one seed only: no comparison can be made (knn)."
+    ]
+    assert answers(report[report["seed"] == 1], tmp_path)[0].startswith("One arm or one seed only")
+    other = pd.DataFrame([(arm, seed, "x", "1", 1.0) for arm in "ab" for seed in (1, 2)], columns=REPORT_COLUMNS)
+    assert answers(other, tmp_path) == []
+
+
+def test_the_price_of_computing_is_told_beside_that_of_the_rivals(tmp_path: Path) -> None:
+    costs = {"knn": 0.5, "ar": 0.25, "dbr": 0.0}
+    rows = [(arm, seed, name, "J", value) for arm, compute_j in costs.items() for seed in (1, 2)
+            for name, value in (("compute_energy_per_node_j", compute_j), ("energy_per_node_j", 100.0))]
+    assert answers(pd.DataFrame(rows, columns=REPORT_COLUMNS), tmp_path) == [
+        "Computing takes knn 0.5 J per node and run (ar 0.25 J); that is 0.5 % of the 100 J that a node uses in all, idle included."
+    ]

@@ -4,85 +4,116 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from toolkit.acoustic.report import SEA_METRICS
-from toolkit.report import Result, describe
+from toolkit.report import MetricInfo, Result, ordered_metrics
 
 JUDGED = ("delivery_ratio", "delay_mean_s", "energy_per_delivered_j")
+UNDECIDED = "no difference shown"
 
 
 def sea_answers(result: Result) -> list[str]:
-    """Compare the first arm with the others: routing, forecasts, and what the forecasting costs."""
+    """Compare the first arm with the others: routing, forecasts, and what the computing takes.
+
+    Differences are the first arm minus the other, paired by seed. Where no interval can be made, nothing is claimed.
+    """
+    if len(result.arms) < 2 or len(result.seeds) < 2:
+        return [f"One arm or one seed only: no comparison can be made ({', '.join(result.arms)})."]
+    metrics = ordered_metrics(result.report, SEA_METRICS)
+    routing = [_verdicts(result, info) for info in metrics if info.name in JUDGED]
+    forecasts = [_forecast(result, info) for info in metrics if info.name.startswith("rmse_db@")]
+    sentences = [_in_short(result), *routing, *forecasts, _cost(result)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _forecasting(result: Result) -> set[str]:
+    """The arms whose forecasts were scored."""
+    summary = result.summary
+    return set(summary.loc[summary["metric"].str.startswith("rmse_db@") & (summary["n"] > 0), "arm"])
+
+
+def _in_short(result: Result) -> str:
+    """Count the verdicts on delivery, delay and energy, apart for rivals whose forecasts are scored and for the rest."""
     first, others = result.arms[0], result.arms[1:]
-    if not others or len(result.seeds) < 2:
-        return [f"One arm or one seed only: no comparison can be made ({', '.join(result.arms)})."] if result.arms else []
-    answers = [_in_short(result, first, others), *(_routing(result, first, others, name) for name in JUDGED)]
-    return [*answers, *_forecasts(result, first, others), *_cost(result, first)]
-
-
-def _in_short(result: Result, first: str, others: Sequence[str]) -> str:
-    """Count the verdicts of delivery, delay and energy against rivals that predict with something else, and against the rest."""
-    rows = result.differences[result.differences["metric"].isin(JUDGED)]
-    predicting = set(result.summary.loc[result.summary["metric"].str.startswith("rmse_db@") & (result.summary["n"] > 0), "arm"])
+    rows = result.differences[result.differences["metric"].isin(JUDGED) & (result.differences["n"] > 1)]
+    scored = _forecasting(result)
+    groups = {"the others": others}
+    if first in scored and len(scored) > 1:
+        groups = {
+            "the other arms that forecast": [arm for arm in others if arm in scored],
+            "the remaining arms": [arm for arm in others if arm not in scored],
+        }
     parts = []
-    for who, arms in (
-        ("the other predictors under the same protocol", [arm for arm in others if arm in predicting]),
-        ("the remaining arms", [arm for arm in others if arm not in predicting]),
-    ):
+    for who, arms in groups.items():
         verdicts = rows.loc[rows["other"].isin(arms), "verdict"]
         if len(verdicts):
-            counts = [int((verdicts == verdict).sum()) for verdict in ("better", "worse", "no difference shown")]
-            parts.append(f"against {who} it is better in {counts[0]}, worse in {counts[1]} and not told apart in {counts[2]}")
-    return f"In short, of the comparisons of {first} in delivery, delay and energy, {'; '.join(parts)}."
+            better, worse, even = (int((verdicts == verdict).sum()) for verdict in ("better", "worse", UNDECIDED))
+            parts.append(f"against {who} it is better in {better}, worse in {worse} and not told apart in {even}")
+    return f"In short, of the comparisons of {first} in delivery, delay and energy, {'; '.join(parts)}." if parts else ""
 
 
-def _routing(result: Result, first: str, others: Sequence[str], name: str) -> str:
-    """``Delivery ratio of A: better than B (+0.03, 95 % 0.01 to 0.05); worse than …; no difference shown against …``."""
-    info = describe(name, SEA_METRICS)
-    rows = result.differences[result.differences["metric"] == name].set_index("other")
-    parts = []
-    for verdict in ("better", "worse"):
-        named = [
-            f"{other} ({_signed(row)} {info.unit})" if info.unit != "1" else f"{other} ({_signed(row)})"
-            for other, row in rows[rows["verdict"] == verdict].iterrows()
-        ]
+def _verdicts(result: Result, info: MetricInfo) -> str:
+    """``Delivery ratio of A: better than B (+0.03, 95 % interval +0.01 to +0.05); no difference shown against C (…)``."""
+    found = _by_verdict(result, info, {"better": "better than", "worse": "worse than", UNDECIDED: f"{UNDECIDED} against"})
+    return f"{info.label.capitalize()} of {result.arms[0]}: {found or 'not comparable'}."
+
+
+def _forecast(result: Result, info: MetricInfo) -> str:
+    """``Forecast RMSE at 3h: A 3.8 dB; smaller than that of B (…); no difference shown against C (…)``."""
+    first = result.arms[0]
+    found = _by_verdict(result, info, {
+        "better": "smaller than that of", "worse": "larger than that of", UNDECIDED: f"{UNDECIDED} against",
+    })
+    if not found:
+        return ""
+    own = result.summary[(result.summary["arm"] == first) & (result.summary["metric"] == info.name)].iloc[0]
+    return f"{info.label[:1].upper()}{info.label[1:]}: {first} {info.text(own['mean'])} {info.unit}; {found}."
+
+
+def _by_verdict(result: Result, info: MetricInfo, words: dict[str, str]) -> str:
+    """The rivals under each verdict, every one with its difference and interval; empty where nothing can be compared."""
+    differences = result.differences
+    rows = differences[(differences["metric"] == info.name) & (differences["n"] > 1)]
+    parts, explained = [], False
+    for verdict, word in words.items():
+        named = []
+        for _, row in rows[rows["verdict"] == verdict].iterrows():
+            named.append(f"{row['other']} ({_signed(row, info, explain=not explained)})")
+            explained = True
         if named:
-            parts.append(f"{verdict} than {', '.join(named)}")
-    even = [other for other in others if other in rows.index and rows.loc[other, "verdict"] == "no difference shown"]
-    if even:
-        parts.append(f"no difference shown against {', '.join(even)}")
-    return f"{info.label.capitalize()} of {first}: {'; '.join(parts) if parts else 'not comparable'}."
+            parts.append(f"{word} {_listed(named)}")
+    return "; ".join(parts)
 
 
-def _signed(row: pd.Series) -> str:
-    return f"{row['mean']:+.3g}, 95 % interval {row['ci95_low']:+.3g} to {row['ci95_high']:+.3g}"
+def _signed(row: pd.Series, info: MetricInfo, *, explain: bool) -> str:
+    """The difference and its interval; only the first of a sentence says what the numbers are."""
+    unit = "" if info.unit in {"", "1"} else f" {info.unit}"
+    words = "difference {}, 95 % interval {} to {}" if explain else "{}, {} to {}"
+    values = [float(row[column]) for column in ("mean", "ci95_low", "ci95_high")]
+    tiny = 0.5 * 10.0**-info.digits
+    return words.format(*(f"{x:+.2g}" if 0 < abs(x) < tiny else info.text(x, sign=True) for x in values)) + unit
 
 
-def _forecasts(result: Result, first: str, others: Sequence[str]) -> list[str]:
-    """How the first arm's forecast errors compare, horizon by horizon."""
-    summary = result.summary[result.summary["metric"].str.startswith("rmse_db@") & (result.summary["n"] > 0)]
-    own = summary[summary["arm"] == first]
-    rivals = [arm for arm in others if arm in set(summary["arm"])]
-    if own.empty or not rivals:
-        return []
-    sentences = []
-    for row in own.itertuples():
-        same = summary[(summary["metric"] == row.metric) & (summary["arm"].isin(rivals))]
-        texts = []
-        for other in same.itertuples():
-            gap = result.differences[(result.differences["metric"] == row.metric) & (result.differences["other"] == other.arm)]
-            verdict = "" if gap.empty else {"better": ", worse than ours", "worse": ", better than ours"}.get(gap["verdict"].iloc[0], "")
-            texts.append(f"{other.arm} {other.mean:.2f}{verdict.replace('ours', first)}")
-        sentences.append(f"Forecast RMSE {str(row.metric).partition('@')[2]} ahead: {first} {row.mean:.2f} dB; {'; '.join(texts)}.")
-    return sentences
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _cost(result: Result, first: str) -> list[str]:
-    """What the computing takes, as a share of the energy above idle."""
-    summary = result.summary[result.summary["arm"] == first].set_index("metric")["mean"]
-    compute_j = float(summary.get("compute_energy_per_node_j", float("nan")))
-    total_j = float(summary.get("energy_per_node_j", float("nan")))
-    if not compute_j > 0:
-        return []
-    return [f"Predicting costs {first} {compute_j:.3g} J of computing per node, of {total_j:.4g} J that a node uses in all."]
+def _cost(result: Result) -> str:
+    """What the computing takes, as a share of all energy, beside that of the other arms that compute."""
+    means = result.summary.pivot(index="arm", columns="metric", values="mean")
+    if not {"compute_energy_per_node_j", "energy_per_node_j"} <= set(means.columns):
+        return ""
+    first = result.arms[0]
+    compute_j, total_j = means["compute_energy_per_node_j"], means["energy_per_node_j"]
+    if not compute_j[first] > 0 or not np.isfinite(total_j[first]):
+        return ""
+    rivals = [f"{arm} {compute_j[arm]:.2g} J" for arm in result.arms[1:] if compute_j[arm] > 0]
+    beside = f" ({_listed(rivals)})" if rivals else ""
+    percent = 100 * compute_j[first] / total_j[first]
+    share = "less than 0.01" if percent < 0.01 else f"{percent:.2g}"
+    return (
+        f"Computing takes {first} {compute_j[first]:.2g} J per node and run{beside}; that is {share} % of the {total_j[first]:.4g} J "
+        "that a node uses in all, idle included."
+    )

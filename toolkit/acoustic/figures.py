@@ -27,21 +27,24 @@ from toolkit.report import Result, View, describe
 
 Floats = NDArray[np.float64]
 DAY_S = 86_400.0
+SHOWN_S = 10_800
+"""The horizon that the figure of one link shows, where it was scored."""
 Z90 = 1.6449  # half width of the central 90 % of a normal, in standard deviations
 
 SEA_CAPTIONS: dict[str, str] = {
-    "link_forecast": (
-        "Signal-to-noise ratio of one link as the channel had it, and as it was forecast the stated time ahead by the first arm "
-        "that predicts. The band is meant to hold the truth nine times in ten. Only forecasts that were due are drawn."
-    ),
     "outcome": (
         "Delivery, delay and energy per arm. Each light dot is one seed, the large mark their mean and the bar its 95 % interval. "
-        "Delay is of delivered packets only, so an arm that loses its slow packets looks fast: read it with the delivery ratio."
+        "Delay is of delivered packets only, so an arm that loses its slow packets looks fast: read it with the delivery ratio. "
+        "With few seeds an interval may reach beyond what is possible, such as a ratio above 1."
     ),
     "rmse_vs_horizon": (
         "How far forecasts of a link's signal-to-noise ratio were off, against how far ahead they looked; mean over seeds and "
         "its 95 % interval, which holds the luck of the seeds that all arms share: the table of paired differences is the sharper "
         "test. Arms are set side by side so that none covers another."
+    ),
+    "link_forecast": (
+        "Signal-to-noise ratio of one link as the channel had it, and as it was forecast the stated time ahead by the first arm "
+        "that predicts. The band is meant to hold the truth nine times in ten. Time 0 is the start of the measured part."
     ),
     "network_map": (
         "Where the nodes were at the start, from above and from the side, and the links over which the first arm sent data in its "
@@ -105,7 +108,7 @@ def rmse_vs_horizon(result: Result) -> Figure | None:
 
 @styled
 def link_forecast(result: Result) -> Figure | None:
-    """Truth and forecasts of one link, one panel for the shortest and one for the longest horizon."""
+    """Truth and forecasts of one link at one horizon, after as much of its past as there are forecasts, and a day at least."""
     metrics = result.metrics
     all_means = metrics[metrics["name"] == "link_forecast_db"]
     arm = next((name for name in result.arms if name in set(all_means["arm"])), None)
@@ -115,27 +118,25 @@ def link_forecast(result: Result) -> Figure | None:
     run = metrics[(metrics["arm"] == arm) & (metrics["seed"] == seed)]
     means = run[run["name"] == "link_forecast_db"]
     link = str(means["who"].iloc[0])
-    truth_s, truth_db = _series(run, "link_snr_db", link)
     horizons = np.unique(means["step"])
-    horizons = horizons[[0, -1]] if len(horizons) > 1 else horizons
+    step = SHOWN_S if SHOWN_S in horizons else int(horizons[len(horizons) // 2])
+    at_s, mean_db = _series(means[means["step"] == step], "link_forecast_db", link)
+    std_s, std = _series(run[run["step"] == step], "link_forecast_std_db", link)
+    truth_s, truth_db = _series(run, "link_snr_db", link)
+    shown = truth_s >= -max(float(at_s[-1]), DAY_S)
     colour = arm_colours(result.arms)[arm]
-    figure = new_figure(9.0, 1.3 + 2.5 * len(horizons))
-    panels = figure.subplots(len(horizons), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    for panel, step in zip(panels, horizons, strict=True):
-        at_s, mean_db = _series(means[means["step"] == step], "link_forecast_db", link)
-        std_s, std = _series(run[run["step"] == step], "link_forecast_std_db", link)
-        if len(std):
-            half = Z90 * (std if np.array_equal(at_s, std_s) else np.interp(at_s, std_s, std))
-            panel.fill_between(at_s, mean_db - half, mean_db + half, color=colour, alpha=0.25, linewidth=0,
-                               label="90 % interval")
-        panel.plot(truth_s, truth_db, color=INK, linewidth=1.2, label="channel")
-        panel.plot(at_s, mean_db, color=colour, linewidth=1.8, label="forecast")
-        _threshold(panel, run)
-        panel.set_title(f"{step / 3600:g} h ahead")
-        panel.set_ylabel("SNR (dB)")
-    _time_axis(panels[-1])
-    label_above(figure, panels[0], columns=4)
-    panels[0].set_title(f"link {link}, arm {arm}, seed {seed}", loc="right", fontsize=11, fontweight="normal", color=FAINT)
+    figure = new_figure(9.0, 4.4)
+    panel = figure.subplots()
+    if len(std):
+        half = Z90 * (std if np.array_equal(at_s, std_s) else np.interp(at_s, std_s, std))
+        panel.fill_between(at_s, mean_db - half, mean_db + half, color=colour, alpha=0.25, linewidth=0, label="90 % interval")
+    panel.plot(truth_s[shown], truth_db[shown], color=INK, linewidth=1.2, label="channel")
+    panel.plot(at_s, mean_db, color=colour, linewidth=1.8, label=f"forecast {step / 3600:g} h ahead")
+    _threshold(panel, run)
+    panel.set_ylabel("SNR (dB)")
+    panel.set_title(f"link {link.replace('->', ' → ')}, arm {arm}, seed {seed}", loc="right", fontsize=11, fontweight="normal", color=FAINT)
+    _time_axis(panel)
+    label_above(figure, panel, columns=4)
     return figure
 
 
@@ -174,7 +175,8 @@ def network_map(result: Result) -> Figure | None:
         for own, marker, size, colour, name in ((~sink, "o", 45, COLOURS[0], "node"), (sink, "^", 130, COLOURS[1], "sink")):
             panel.scatter(*flat[own].to_numpy(float).T, marker=marker, s=size, color=colour, edgecolor="white", zorder=3, label=name)
         if len(nodes) <= 30:
-            for number, x, y in flat.itertuples():
+            named = flat if vertical == "y_m" else flat[~sink]  # sinks lie behind each other seen from the side
+            for number, x, y in named.itertuples():
                 panel.annotate(str(number), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=9, zorder=4)
         panel.set_title(title)
         panel.set_xlabel("east (km)")
@@ -256,7 +258,7 @@ def _time_axis(panel: Axes) -> None:
     steps = MaxNLocator(nbins=9, steps=[1, 2, 5, 10] if name == "days" else [1, 2, 3, 4, 6, 10])
     panel.set_xticks([float(tick) * unit_s for tick in steps.tick_values(low_s / unit_s, high_s / unit_s)])
     panel.set_xlim(low_s, high_s)
-    panel.xaxis.set_major_formatter(lambda value, _: f"{value / unit_s:g}")
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value / unit_s:g}".replace("-", "−"))
     panel.set_xlabel(f"time since the start ({name})")
 
 

@@ -25,7 +25,8 @@ SEA_METRICS: list[MetricInfo] = [
     MetricInfo("energy_per_node_j", "J", "energy per node, idle included", "lower", 1),
     MetricInfo("energy_sinks_j", "J", "energy of all sinks, idle included", None, 1),
     MetricInfo("compute_energy_per_node_j", "J", "computing energy per node", None, 4),
-    MetricInfo("transmissions_per_packet", "1", "data transmissions per delivered packet", "lower", 2, headline=True),
+    MetricInfo("transmissions_per_delivered", "1", "data transmissions per delivered packet", "lower", 2, headline=True),
+    MetricInfo("transmissions_per_packet", "1", "data transmissions per generated packet", None, 2),
     MetricInfo("hops_mean", "1", "hops", None, 2),
     MetricInfo("collisions", "1", "collisions per delivered packet", "lower", 2),
     MetricInfo("control_bytes_per_data_byte", "1", "control bytes per data byte", None, 3),
@@ -35,8 +36,10 @@ SEA_METRICS: list[MetricInfo] = [
     MetricInfo("bias_db@*", "dB", "forecast bias at {}", None, 2),
     MetricInfo("coverage90@*", "1", "coverage of the 90 % interval at {}", None, 3),
     MetricInfo("lost_*", "1", "share lost: {}", None, 3, absent=0.0),
-    MetricInfo("in_flight", "1", "share in flight at the end", None, 3),
-    MetricInfo("generated", "packets", "generated and counted", None, 0),
+    MetricInfo("generated", "packets", "generated and counted", None, 1),
+    MetricInfo("delivered", "packets", "of these delivered", None, 1),
+    MetricInfo("lost", "packets", "of these lost", None, 1),
+    MetricInfo("in_flight", "packets", "of these in flight at the end", None, 1),
     MetricInfo("grey_share_peak", "1", "share of upward links that are grey at the worst hour", None, 3),
     MetricInfo("grey_share_ever", "1", "share of upward links that are grey at some hour", None, 3),
 ]
@@ -45,10 +48,11 @@ SEA_METRICS: list[MetricInfo] = [
 def summarise_run(ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float, drain_s: float) -> list[Row]:
     """Return (metric, unit, value) rows of one run.
 
-    Delivery, delay, hops and loss are of the packets created before ``duration_s - drain_s``, so that the last ones had time
-    to arrive. What is divided by "delivered packets" (energy, transmissions, collisions) is a total of the whole run, and so is
-    its divisor: all packets delivered in it. Energy above idle is that of sending, receiving and computing. Sinks have a
-    supply of their own, hence their energy is told apart and in none of the other energies. Nothing delivered gives NaN.
+    Counts, delivery, delay, hops and loss are of the packets created before ``duration_s - drain_s``, so that the last ones had
+    time to arrive. What is divided by "delivered packets" (energy, transmissions, collisions) is a total of the whole run, and so
+    is its divisor: all packets delivered in it; transmissions are also told per packet generated in the whole run. Energy above
+    idle is that of sending, receiving and computing. Sinks have a supply of their own, hence their energy is told apart and in
+    none of the other energies. Nothing delivered gives NaN.
 
     Raises:
         ToolkitError: packets were created that were neither delivered nor lost nor are in flight, or one was told twice.
@@ -59,7 +63,7 @@ def summarise_run(ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float
     delivered = int(_is(sends, "outcome", "delivered").sum())
     values += _packets(sends, metrics, duration_s - drain_s)
     values += _energy(ledger, metrics, delivered)
-    values += _overhead(ledger, metrics, delivered)
+    values += _overhead(ledger, metrics, len(sends), delivered)
     values += _forecasts(metrics)
     values += [(name, "1", float(_named(metrics, name)["value"].iloc[0])) for name in GREY if len(_named(metrics, name))]
     order = {info.name: i for i, info in enumerate(SEA_METRICS)}
@@ -104,8 +108,10 @@ def _packets(sends: pd.DataFrame, metrics: pd.DataFrame, created_before_s: float
         ("delay_p95_s", "s", float(np.quantile(delay_s, 0.95)) if len(delay_s) else NAN),
         ("hops_mean", "1", float(hops["value"].mean()) if len(hops) else NAN),
         *((f"lost_{reason}", "1", _ratio(count, generated)) for reason, count in reasons.items()),
-        ("in_flight", "1", _ratio(flying, generated)),
         ("generated", "packets", float(generated)),
+        ("delivered", "packets", float(len(arrived))),
+        ("lost", "packets", float(len(lost))),
+        ("in_flight", "packets", float(flying)),
     ]
 
 
@@ -136,14 +142,15 @@ def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int) -> list
     ]
 
 
-def _overhead(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int) -> list[Row]:
+def _overhead(ledger: pd.DataFrame, metrics: pd.DataFrame, generated: int, delivered: int) -> list[Row]:
     """What was sent, and what was heard in vain, beyond one frame per packet."""
     sent = _is(ledger, "kind", "tx")
     data = sent & _is(ledger, "phase", "data")
     nbytes = ledger["nbytes"].to_numpy(np.int64)
     collided = _is(ledger, "kind", "rx") & _is(ledger, "outcome", "collision")
     return [
-        ("transmissions_per_packet", "1", _ratio(data.sum(), delivered)),
+        ("transmissions_per_delivered", "1", _ratio(data.sum(), delivered)),
+        ("transmissions_per_packet", "1", _ratio(data.sum(), generated)),
         ("control_bytes_per_data_byte", "1", _ratio(nbytes[sent & ~data].sum(), int(nbytes[data].sum()))),
         ("collisions", "1", _ratio(collided.sum(), delivered)),
         ("duplicates", "1", float(_named(metrics, "duplicates")["value"].sum())),
