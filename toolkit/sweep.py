@@ -115,12 +115,6 @@ def run_job(job: Job) -> tuple[str, float]:
     return job.name, time.perf_counter() - begun_s
 
 
-def _run_in_worker(job: Job) -> tuple[str, float]:
-    """`run_job` in another process, which leaves Ctrl-C to the one that the user sees."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return run_job(job)
-
-
 def _execute(todo: list[Job], jobs: int, backend: str) -> Iterator[tuple[str, float]]:
     if jobs <= 1 or len(todo) <= 1:
         yield from map(run_job, todo)
@@ -129,19 +123,47 @@ def _execute(todo: list[Job], jobs: int, backend: str) -> Iterator[tuple[str, fl
 
     try:
         with joblib.parallel_config(backend=backend, n_jobs=min(jobs, len(todo))):
-            yield from joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")(
-                joblib.delayed(_run_in_worker)(job) for job in todo
-            )
+            pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+            _quiet_pool()
+            with _deaf_to_interrupts():  # workers start here and inherit it: Ctrl-C is for the process that the user sees
+                finished = pool(joblib.delayed(run_job)(job) for job in todo)
+            yield from finished
     except KeyboardInterrupt:
         from joblib.externals.loky import get_reusable_executor
 
-        threading.excepthook = lambda _: None  # the pool's own thread would complain that its workers are gone
         get_reusable_executor().shutdown(wait=False, kill_workers=True)
         raise
     except (ImportError, ValueError) as error:
         if backend == "loky":
             raise
         raise ScenarioError(f"backend: '{backend}' cannot be used here ({error}); install and start it, or use loky") from error
+
+
+def _quiet_pool() -> None:
+    """Keep the pool's own thread and its tracker from telling the terminal, after Ctrl-C, that the workers are gone.
+
+    Left in place, since the thread may die later than we do; other threads and warnings are told as before.
+    """
+    ours = "ignore:resource_tracker:UserWarning"
+    known = os.environ.get("PYTHONWARNINGS", "")
+    if ours in known:
+        return
+    os.environ["PYTHONWARNINGS"] = f"{known},{ours}".lstrip(",")
+    before = threading.excepthook
+    threading.excepthook = lambda args: None if args.thread and args.thread.name == "ExecutorManagerThread" else before(args)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Ignore SIGINT for a moment (the main thread alone can)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class ShadowingState:
     """One value per pair in the order of `np.triu_indices(n, 1)`; None before the first step."""
 
     def step(self, dt_s: float) -> Floats:
-        """Move on by *dt_s* and return the shadowing in dB, (n, n), symmetric with a zero diagonal, to be added to the level.
+        """Move on by *dt_s* and return the shadowing in dB, (n, n), symmetric with a zero diagonal; its law has no sign.
 
         The first call draws from the stationary law, whatever *dt_s*. Each call takes n(n - 1)/2 normals, whatever sigma and
         *dt_s*: the random numbers used depend on the count of steps alone, so that two runs with other settings stay paired.

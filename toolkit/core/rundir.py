@@ -20,7 +20,7 @@ PACKAGES = ("simpy", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib
 class RunDirectory:
     """Paths inside DIR, and the rules of its use.
 
-        scenario.yaml (resolved)   versions.json   command.txt   log.txt
+        scenario.yaml (resolved)   versions.json   answers.txt   log.txt
         runs/<arm>-s<seed>.json    the report rows of a finished run; written last, so its presence means that the run is whole
         ledger/<arm>-s<seed>-NNN.parquet   metrics/<arm>-s<seed>.parquet
         metrics.parquet report.csv summary.csv differences.csv figures/ report.html DONE
