@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from toolkit.scenario import Scenario
 
 
+INTERRUPTED = 130
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
@@ -45,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: finished runs are kept; the same command with --resume does the rest" + "\n")
-        return 130
+        return INTERRUPTED
 
 
 def _simulate(args: argparse.Namespace) -> int:
@@ -100,4 +103,9 @@ def _directory(args: argparse.Namespace, scenario: Scenario) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == INTERRUPTED:  # leave at once: what is torn down half-way would only complain
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.acoustic.prediction.series import series_a
+from toolkit.acoustic.noise import wenz
 from toolkit.acoustic.prediction.ar import Ar
 from toolkit.acoustic.prediction.evaluate import crps, diebold_mariano, errors, evaluate, rolling
 from toolkit.acoustic.prediction.ewma import Ewma
@@ -15,6 +18,10 @@ from toolkit.acoustic.prediction.harmonic import TIDES_AND_DAY_S, Harmonic
 from toolkit.acoustic.prediction.knn import Knn
 from toolkit.acoustic.prediction.persistence import Persistence
 from toolkit.acoustic.prediction.seasonal_naive import SeasonalNaive
+from toolkit.core.streams import Streams
+from toolkit.scenario import Scenario
+
+SEA_OPEN = Path(__file__).parents[3] / "scenarios" / "sea_trial_open.yaml"
 
 FIGURES = {  # RMSE in dB, mean of three seeds, at 3 h and 6 h
     "persistence": (Persistence(), 6.44, 7.83),
@@ -75,3 +82,19 @@ def test_diebold_mariano_tells_a_better_forecast_from_an_equal_one() -> None:
     assert diebold_mariano(good, 2 * rng.standard_normal(400), 1) < 1e-6
     assert diebold_mariano(good, rng.standard_normal(400), 1) > 0.01
     assert diebold_mariano(good, good, 1) == 1.0
+
+
+def test_on_noise_from_wind_alone_nearest_neighbours_gain_nothing() -> None:
+    """Check 3: real wind is red noise; kNN is no better there than an autoregression of order 1, and nobody may claim it."""
+    sea = Scenario.load(SEA_OPEN).fabric.sea
+    start = datetime(1996, 6, 1, 10, tzinfo=UTC)
+    state = sea.model_copy(update={"start": start, "random_start_days": 0}).init(0.0, 29 * 86_400.0, 25_000.0, Streams(1))
+    t_s = np.arange(0.0, 29 * 86_400.0, 1800.0)
+    values = 50.0 - wenz(25.0, state.wind_m_s(t_s), 0.5)
+    first = int(0.7 * len(values))
+    for ahead in (2, 12):
+        knn, ar1 = (
+            math.sqrt(float(np.mean(errors(values, rolling(part, values, first, (ahead,))[ahead]) ** 2)))
+            for part in (Knn(window=24, k=20, same_phase_s=()), Ar(order=1, ridge=0.0))
+        )
+        assert knn > 0.95 * ar1
