@@ -146,11 +146,14 @@ def _quiet_pool() -> None:
     """
     ours = "ignore:resource_tracker:UserWarning"
     known = os.environ.get("PYTHONWARNINGS", "")
-    if ours in known:
-        return
-    os.environ["PYTHONWARNINGS"] = f"{known},{ours}".lstrip(",")
-    before = threading.excepthook
-    threading.excepthook = lambda args: None if args.thread and args.thread.name == "ExecutorManagerThread" else before(args)
+    if ours not in known:  # for the tracker, which is a process of its own
+        os.environ["PYTHONWARNINGS"] = f"{known},{ours}".lstrip(",")
+    threading.excepthook = _spare_the_pool
+
+
+def _spare_the_pool(args: threading.ExceptHookArgs) -> None:
+    if args.thread is None or args.thread.name != "ExecutorManagerThread":
+        threading.__excepthook__(args)
 
 
 @contextmanager
