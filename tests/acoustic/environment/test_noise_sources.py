@@ -17,6 +17,7 @@ from toolkit.acoustic.environment.flow_noise import FlowNoise
 from toolkit.acoustic.environment.steady_wind import SteadyWind
 from toolkit.acoustic.environment.still_tide import StillTide
 from toolkit.acoustic.environment.surface_noise import SurfaceNoise
+from toolkit.acoustic.noise import wenz
 from toolkit.errors import DataError
 
 DAY_S, HOUR_S = 86_400.0, 3600.0
@@ -46,6 +47,15 @@ def level(source: NoiseSource, tide=None, span: Span = WEEK, seed: int = 1) -> C
 
 def test_surface_noise_is_that_of_wenz_at_25_khz_and_5_m_s() -> None:
     assert level(SurfaceNoise())(0.0) == pytest.approx(38.55, abs=0.005)
+
+
+@pytest.mark.parametrize("f_hz", [1000.0, 10_000.0, 25_000.0, 120_000.0])
+@pytest.mark.parametrize("shipping", [0.0, 1.0])
+def test_working_out_the_steady_terms_beforehand_changes_no_bit_of_wenz(f_hz: float, shipping: float) -> None:
+    for wind_m_s in (0.0, 0.3, 5.0, 17.2):
+        weather = Weather(SteadyWind(speed_m_s=wind_m_s).init(WEEK, rng()), StillTide().init(WEEK, rng()))
+        at = SurfaceNoise(shipping=shipping).init(WEEK, weather, f_hz, rng())
+        assert at(0.0, HERE)[0] == wenz(f_hz / 1e3, wind_m_s, shipping)
 
 
 def test_small_craft_are_heard_from_8_to_18_local_time() -> None:
@@ -91,6 +101,7 @@ def test_a_place_is_louder_than_its_surroundings() -> None:
     ({"hours": (8, 18), "profile_db": [1, 2]}, "either 'hours'"),
     ({"hours": (8, 25)}, "between 0 and 24"),
     ({"hours": (8, 8)}, "begin and end together"),
+    ({"profile_db": [10, 9000]}, "less than or equal to 150"),
 ])
 def test_a_daily_source_has_one_shape(fields: dict[str, object], says: str) -> None:
     with pytest.raises(ValidationError, match=says):

@@ -113,6 +113,12 @@ def test_travellers_dive_within_their_range() -> None:
     assert depths.max() <= 60
 
 
+def test_travellers_wait_at_home_before_and_where_they_are_after() -> None:
+    move = RandomWaypoint(pause_s=0).init(HOMES_M.copy(), RUN, Stream(), rng())
+    np.testing.assert_array_equal(move(RUN.first_s - 5000.0), HOMES_M)
+    np.testing.assert_array_equal(move(RUN.last_s + 40 * DAY_S), move(RUN.last_s + 80 * DAY_S))
+
+
 def test_a_box_without_extent_keeps_its_only_node() -> None:
     move = RandomWaypoint(pause_s=0).init(HOMES_M[:1].copy(), RUN, Stream(), rng())
     np.testing.assert_array_equal(move(1000.0), HOMES_M[:1])

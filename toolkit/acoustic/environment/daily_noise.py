@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta, timezone
-from typing import Self, final
+from typing import Annotated, Self, final
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -24,7 +24,9 @@ class DailyNoise(NoiseSource):
 
     hours: tuple[float, float] | None = Field(None, description="begin and end of the pulse, local hour; may pass midnight")
     level_db: float = Field(44.0, ge=-50, le=150, description="level of the pulse in dB re 1 uPa^2/Hz")
-    profile_db: list[float] | None = Field(None, min_length=2, description="levels of equal slots from local midnight on")
+    profile_db: list[Annotated[float, Field(ge=SILENCE_DB, le=150)]] | None = Field(
+        None, min_length=2, description="levels of equal slots from local midnight on; -300 is silence"
+    )
     utc_offset_hours: float = Field(0.0, ge=-14, le=14, description="local time minus UTC")
     jitter_min: float = Field(0.0, ge=0, le=180, description="standard deviation of begin and end from day to day, in minutes")
     position_m: tuple[float, float] | None = Field(None, description="x, y of the source")

@@ -44,9 +44,19 @@ class RandomWaypoint(Mobility):
         if self.depth_range_m is not None:
             low[2], high[2] = self.depth_range_m
         paths = [self._path(home, low, high, span, rng) for home in home_m]
+        most = max(len(times) for times, _ in paths)
+        # (n, most): shorter paths repeat their last point, so that all nodes are looked up at once.
+        times_s = np.array([np.pad(times, (0, most - len(times)), mode="edge") for times, _ in paths])
+        points_m = np.array([np.pad(points, ((0, most - len(points)), (0, 0)), mode="edge") for _, points in paths])
+        took_s = np.diff(times_s, axis=1)[:, :, None]
+        velocity_m_s = np.zeros_like(points_m)  # of the leg that begins at each point; none at the last
+        velocity_m_s[:, :-1] = np.diff(points_m, axis=1) / np.where(took_s > 0, took_s, 1.0)  # a rest may take no time
+        node = np.arange(len(home_m))
 
         def position_m(t_s: float) -> Floats:
-            return np.array([[np.interp(t_s, times, points[:, axis]) for axis in range(3)] for times, points in paths])
+            leg = np.maximum((times_s <= t_s).sum(axis=1) - 1, 0)
+            since_s = np.maximum(t_s - times_s[node, leg], 0.0)
+            return np.asarray(points_m[node, leg] + velocity_m_s[node, leg] * since_s[:, None])
 
         return position_m
 
