@@ -10,7 +10,7 @@ from toolkit.acoustic.noise import wenz
 def series_a(seed: int, days: int = 45) -> np.ndarray:
     """Half-hourly SNR in dB: Wenz noise of a breezy wind with a memory, a tidal dip, boats by day, a tide, and 0.3 dB of noise.
 
-    The breeze peaks at 15 h: of the phases that the description leaves open, the one that gives the known error of persistence.
+    The breeze peaks at 15 h. The description leaves its phase open; with this one persistence errs within 5 % of the known figures.
     """
     rng = np.random.default_rng(seed)
     t_h = np.arange(days * 48) * 0.5

@@ -48,7 +48,7 @@ class Ar(Predictor):
     """
 
     order: int = Field(48, ge=1, le=500, description="cells p that the forecast is a function of; fewer while the past is short")
-    ridge: float = Field(1.0, ge=0, description="ridge penalty as a share of the mean variance of the regressors, times order")
+    ridge: float = Field(1.0, ge=0, description="ridge penalty as a share of the mean diagonal of the normal equations")
     refit_cells: int = Field(24, ge=1, description="cells between two fits")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 2048
