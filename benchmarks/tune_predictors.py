@@ -1,6 +1,6 @@
 """Chooses the predictors' settings for the sea trials: 24 settings per method, on other weather and other networks than are tested.
 
-    python benchmarks/tune_predictors.py          # about four minutes; prints the table of docs/prediction.md
+    python benchmarks/tune_predictors.py          # about a minute; prints the table of docs/prediction.md
 
 The links are those of the scenarios' own networks: beacons every half hour, measured with fading where they are heard and entered as
 censored where they are not, just as a node meets them. Tuning uses August 1994 and seeds 101 to 103; the table that is printed tests the

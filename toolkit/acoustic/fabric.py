@@ -153,7 +153,7 @@ class SeaNetwork:
 
     def _node(self, rank: int, *, is_sink: bool) -> SeaNode:
         ctx = Context(self.world, rank, self.count, self.spec.device, self.send)
-        radio = Radio(rank, ctx, self.medium, self.spec.mac.queue_limit, _note_full_queue)
+        radio = Radio(rank, ctx, self.medium, self.spec.mac.queue_limit, _note_drop)
         node = SeaNode(
             rank, is_sink, ctx, radio, self.channel, self.spec.modem, self.book, self._truth, self.spec.battery_j, self._radio_energy_j
         )
@@ -209,7 +209,7 @@ class SeaNetwork:
             ledger.metric(t_s, "noise_psd_db", float(self.water.noise_psd_db(t_s, middle_m)[0]), "mid-water")
 
 
-def _note_full_queue(frame: Frame) -> None:
+def _note_drop(frame: Frame, reason: str) -> None:
     """The MAC dropped a frame: its queue was full, or the channel never fell silent."""
     if frame.packet is not None:
-        frame.packet.reason = "channel_busy"
+        frame.packet.reason = reason

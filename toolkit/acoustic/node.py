@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class Radio:
     """What a MAC protocol sees: the frames that wait, the channel, and its own dice."""
 
-    def __init__(self, node: int, ctx: Context, medium: Medium, queue_limit: int, on_full: Callable[[Frame], None]) -> None:
+    def __init__(self, node: int, ctx: Context, medium: Medium, queue_limit: int, on_drop: Callable[[Frame, str], None]) -> None:
         self.node = node
         self.rng = ctx.rng("mac")
         self._ctx = ctx
         self._medium = medium
         self._queue: deque[Frame] = deque()
         self._limit = queue_limit
-        self._on_full = on_full
+        self._on_drop = on_drop
         self._wanted: Event | None = None
 
     def enqueue(self, frame: Frame) -> Event:
@@ -40,7 +40,7 @@ class Radio:
             self._wanted.succeed(frame)
             self._wanted = None
         elif len(self._queue) >= self._limit:
-            self._on_full(frame)
+            self._on_drop(frame, "queue_full")
             frame.sent.succeed(False)
         elif frame.kind == "ack":
             self._queue.appendleft(frame)
@@ -76,7 +76,7 @@ class Radio:
 
     def give_up(self, frame: Frame) -> None:
         """Drop a frame that the channel never let through."""
-        self._on_full(frame)
+        self._on_drop(frame, "channel_busy")
         if frame.sent is not None:
             frame.sent.succeed(False)
 
