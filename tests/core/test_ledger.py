@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 
 from toolkit.core import ledger as module
-from toolkit.core.context import Context
+from toolkit.core.context import SimulatedContext
 from toolkit.core.device import Device
 from toolkit.core.ledger import Charge, Ledger, Metric
 from toolkit.core.work import Work
@@ -43,7 +43,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path) -> None:
 def test_computing_takes_roofline_time_in_turn_and_is_charged() -> None:
     world = World(1, 10.0)
     device = Device(peak_flops_per_s=100.0, efficiency=0.5, memory_bytes_per_s=1000.0, overhead_s=0.1, busy_w=2.0)
-    ctx = Context(world, 0, 1, device, lambda *_: world.env.event())
+    ctx = SimulatedContext(world, 0, 1, device, lambda *_: world.env.event())
     times = []
 
     def program():

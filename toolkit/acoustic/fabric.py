@@ -24,7 +24,7 @@ from toolkit.acoustic.probe import Probe
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.sea import Sea, SeaState
-from toolkit.core.context import Context
+from toolkit.core.context import Context, SimulatedContext
 from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
 from toolkit.core.program import Process
@@ -152,7 +152,7 @@ class SeaNetwork:
         return packet.done
 
     def _node(self, rank: int, *, is_sink: bool) -> SeaNode:
-        ctx = Context(self.world, rank, self.count, self.spec.device, self.send)
+        ctx = SimulatedContext(self.world, rank, self.count, self.spec.device, self.send)
         radio = Radio(rank, ctx, self.medium, self.spec.mac.queue_limit, _note_drop)
         node = SeaNode(
             rank, is_sink, ctx, radio, self.channel, self.spec.modem, self.book, self._truth, self.spec.battery_j, self._radio_energy_j

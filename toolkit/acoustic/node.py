@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from toolkit.acoustic.channel import Channel
     from toolkit.acoustic.medium import Medium
     from toolkit.acoustic.modem import Modem
-    from toolkit.core.context import Context
+    from toolkit.core.context import SimulatedContext
 
 
 class Radio:
     """What a MAC protocol sees: the frames that wait, the channel, and its own dice."""
 
-    def __init__(self, node: int, ctx: Context, medium: Medium, queue_limit: int, on_drop: Callable[[Frame, str], None]) -> None:
+    def __init__(self, node: int, ctx: SimulatedContext, medium: Medium, queue_limit: int, on_drop: Callable[[Frame, str], None]) -> None:
         self.node = node
         self.rng = ctx.rng("mac")
         self._ctx = ctx
@@ -90,7 +90,7 @@ class SeaNode:
 
     id: int
     is_sink: bool
-    ctx: Context
+    ctx: SimulatedContext
     radio: Radio
     channel: Channel
     modem: Modem

@@ -1,10 +1,16 @@
-"""The context of one node: the two calls that cost anything, and little else."""
+"""The context of one node: the calls that cost anything, and little else.
+
+A program is a generator that yields what its context's calls return. Three contexts drive the same program: `SimulatedContext` (events
+of the simulator, costs charged), `toolkit.core.local.LocalContext` (no clock, no costs), and
+`toolkit.cluster.distributed.DistributedContext` (real processes).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 from simpy.events import Event, Timeout
@@ -12,6 +18,25 @@ from simpy.events import Event, Timeout
 from toolkit.core.device import Device
 from toolkit.core.work import Work
 from toolkit.core.world import World
+from toolkit.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from toolkit.collectives import Collectives
+
+Asking = Generator[Any, Any, Any]
+"""What a program or a collective is: a generator that yields what it waits for."""
+
+
+class Payload(Protocol):
+    """What travels in a message: a torch tensor, or a `toolkit.core.phantom.Phantom` where only the size matters."""
+
+    @property
+    def nbytes(self) -> int: ...
+    def numel(self) -> int: ...
+    def clone(self) -> Self: ...
+    def __getitem__(self, index: slice, /) -> Self: ...
+    def __setitem__(self, index: slice, value: Any, /) -> None: ...
+    def __add__(self, other: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -27,15 +52,107 @@ class Delivery:
     """Why it was lost (``collision``, ``noise``, ``void`` …)."""
 
 
-class Context:
+class PeerLost(Exception):  # noqa: N818 - an event of the simulated or real world, not an error of the program
+    """A worker is gone for good; thrown into the programs of those that are left once they can know it."""
+
+    def __init__(self, node: int) -> None:
+        super().__init__(f"node {node} is gone")
+        self.node = node
+
+
+class Context(ABC):
     """What a program sees of the world: its rank, its processor, its network, its random numbers.
 
-    `compute` and `send` are the only calls that take simulated time or energy, and both write the ledger.
+    `rank` counts the workers of the present group from 0 to ``size - 1``; servers, where there are any, are ranks ``size`` to
+    ``size + servers - 1``. `node` never changes. `compute`, `send` and `recv` are the only calls that take time or energy.
     """
 
-    def __init__(self, world: World, rank: int, size: int, device: Device, sender: Callable[[int, int, int, str], Event]) -> None:
+    rank: int
+    size: int
+    servers: int = 0
+    node: int
+    collectives: Collectives | None = None
+
+    @property
+    def is_server(self) -> bool:
+        return self.rank >= self.size
+
+    @property
+    @abstractmethod
+    def now(self) -> float:
+        """Time in s; 0 where there is no clock."""
+
+    @abstractmethod
+    def compute(self, work: Work, phase: str = "") -> Any:
+        """Run *work* on this node's processor, after whatever it is already doing."""
+
+    @abstractmethod
+    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Any:
+        """Start a message of *nbytes* to rank *dst*; what is returned can be yielded, and gives a `Delivery` when it has arrived.
+
+        The payload is copied, so the sender may go on changing it; it never affects the size.
+        """
+
+    @abstractmethod
+    def recv(self, src: int, like: Payload) -> Any:
+        """Wait for the next message of rank *src*; yielding gives its payload, which has the size and type of *like*.
+
+        Messages between two ranks are received in the order in which they were sent.
+        """
+
+    @abstractmethod
+    def sleep(self, delay_s: float) -> Any:
+        """Do nothing for a while."""
+
+    @abstractmethod
+    def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
+        """Record an observed value at the present time."""
+
+    @abstractmethod
+    def rng(self, *name: object) -> np.random.Generator:
+        """This node's own random stream of that name."""
+
+    @abstractmethod
+    def fresh_rng(self, *name: object) -> np.random.Generator:
+        """A stream that begins anew at each call and is the same on every node, for what all must draw alike.
+
+        Put the node or the step into the name where draws should differ; a resumed run then needs no saved state.
+        """
+
+    def all_reduce(self, x: Payload, phase: str = "all_reduce") -> Asking:
+        """Return the sum of *x* over all workers, the same bits on each of them.
+
+        Every worker calls it at the same place of its program (with a parameter server, the servers too, giving a template of *x*).
+        """
+        return (yield from self._collective("all_reduce", x, phase, self._schedules().all_reduce.run(self, x, phase)))
+
+    def all_gather(self, x: Payload, phase: str = "all_gather") -> Asking:
+        """Return the list of every worker's *x* by rank; all must have the same size."""
+        return (yield from self._collective("all_gather", x, phase, self._schedules().all_gather.run(self, x, phase)))
+
+    def broadcast(self, x: Payload, root: int = 0, phase: str = "broadcast") -> Asking:
+        """Return worker *root*'s *x* on every worker; the others give a template of it."""
+        return (yield from self._collective("broadcast", x, phase, self._schedules().broadcast(self, x, root, phase), root))
+
+    def _schedules(self) -> Collectives:
+        if self.collectives is None:
+            raise ScenarioError("program: works with all workers together, and this fabric has no collectives; use fabric: cluster")
+        return self.collectives
+
+    def _collective(self, kind: str, x: Payload, phase: str, schedule: Asking, root: int = 0) -> Asking:
+        """Where a driver may watch a collective or put something else in its place."""
+        return (yield from schedule)
+
+
+Sender = Callable[[int, int, int, str], Event]
+
+
+class SimulatedContext(Context):
+    """A node inside the simulator: `compute` and `send` return its events and write the ledger."""
+
+    def __init__(self, world: World, rank: int, size: int, device: Device, sender: Sender) -> None:
         self.world = world
-        self.rank = rank
+        self.rank = self.node = rank
         self.size = size
         self.device = device
         self._sender = sender
@@ -50,29 +167,36 @@ class Context:
         """Run *work* on this node's processor, after whatever it is already doing; the event fires when it is done."""
         now = self.world.now
         start_s = max(now, self._busy_until_s)
-        dur_s = self.device.duration_s(work)
+        dur_s = self.stretched_s(start_s, self.device.duration_s(work))
         self._busy_until_s = start_s + dur_s
         self.world.ledger.charge(
-            start_s, dur_s, self.rank, self.rank, "compute", phase, work.flops,
+            start_s, dur_s, self.node, self.node, "compute", phase, work.flops,
             int(work.read_bytes + work.write_bytes), dur_s * self.device.busy_w, "done",
         )
         return self.world.env.timeout(self._busy_until_s - now)
 
-    def send(self, dst: int, nbytes: int, phase: str = "data") -> Event:
+    def stretched_s(self, start_s: float, dur_s: float) -> float:
+        """How long a computation of *dur_s* takes that begins at *start_s*; longer where a fabric has slow or absent machines."""
+        return dur_s
+
+    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Event:
         """Send a message of *nbytes* to node *dst* (or to the fabric's ``ANY_SINK``); the event's value is a `Delivery`."""
         return self._sender(self.rank, dst, nbytes, phase)
 
+    def recv(self, src: int, like: Payload) -> Event:
+        raise ScenarioError(f"program: node {self.rank} waits for a message of node {src}, and this fabric only carries messages to sinks")
+
     def sleep(self, delay_s: float) -> Timeout:
-        """Do nothing for a while."""
         return self.world.env.timeout(delay_s)
 
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
-        """Record an observed value at the present time."""
         self.world.ledger.metric(self.world.now, name, value, who, step)
 
     def rng(self, *name: object) -> np.random.Generator:
-        """This node's own random stream of that name."""
-        return self.world.streams.rng(*name, self.rank)
+        return self.world.streams.rng(*name, self.node)
+
+    def fresh_rng(self, *name: object) -> np.random.Generator:
+        return self.world.streams.fresh(*name)
 
     def process(self, generator: Any) -> Event:
         """Start another process of this node."""

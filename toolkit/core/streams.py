@@ -23,8 +23,12 @@ class Streams:
         key = "/".join(str(word) for word in name)
         stream = self._streams.get(key)
         if stream is None:
-            digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
-            words = tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
-            stream = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=words))
-            self._streams[key] = stream
+            stream = self._streams[key] = self.fresh(*name)
         return stream
+
+    def fresh(self, *name: object) -> np.random.Generator:
+        """Return the generator called by these words at its beginning, leaving `rng`'s of that name where it is."""
+        key = "/".join(str(word) for word in name)
+        digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+        words = tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=words))

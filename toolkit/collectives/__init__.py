@@ -1,0 +1,131 @@
+"""Collectives: how workers sum, gather and spread vectors, as schedules of messages.
+
+A schedule is a generator over `ctx.send`, `ctx.recv` and `ctx.compute`, so the simulator, plain local training and real processes
+exchange the same messages. Every rank ends with the same bits: each element is summed in one place and copied, or summed everywhere
+in an order that gives the same rounding.
+
+Sources: Thakur, Rabenseifner and Gropp 2005 (schedules and costs); the closed forms assume one message at a time in each direction
+(full duplex), the same `alpha_s` and `beta_s_per_byte` between any two ranks, and no contention.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+from pydantic import Field
+
+from toolkit.core.context import Asking, Context, Payload
+from toolkit.core.part import Part, Spec
+from toolkit.core.work import Work
+
+
+class LinkCost(NamedTuple):
+    """The three constants of the closed forms."""
+
+    alpha_s: float
+    """Time of an empty message."""
+    beta_s_per_byte: float
+    """Time a byte takes on the wire."""
+    gamma_s_per_byte: float
+    """Time to add a received byte to what is there."""
+
+
+class AllReduce(Part):
+    """A schedule that sums a vector over all workers."""
+
+    family: ClassVar[str] = "all-reduce"
+    modules: ClassVar[tuple[str, ...]] = ("toolkit.collectives.all_reduce.{}",)
+
+    @abstractmethod
+    def run(self, ctx: Context, x: Payload, phase: str) -> Asking:
+        """Return the sum of *x* over all workers as a new vector; the same bits on every rank."""
+
+    @abstractmethod
+    def seconds(self, nbytes: float, size: int, cost: LinkCost, servers: int = 0) -> float:
+        """Closed form of its duration for *nbytes* on each of *size* workers, where the vector divides evenly."""
+
+    @abstractmethod
+    def total_bytes(self, nbytes: float, size: int, servers: int = 0) -> float:
+        """Bytes that all ranks together send."""
+
+    @abstractmethod
+    def busiest_bytes(self, nbytes: float, size: int, servers: int = 0) -> float:
+        """Bytes that the rank sends which sends most."""
+
+
+class AllGather(Part):
+    """A schedule after which every worker has every worker's vector."""
+
+    family: ClassVar[str] = "all-gather"
+    modules: ClassVar[tuple[str, ...]] = ("toolkit.collectives.all_gather.{}",)
+
+    @abstractmethod
+    def run(self, ctx: Context, x: Payload, phase: str) -> Asking:
+        """Return the list of all workers' *x*, by rank."""
+
+    @abstractmethod
+    def seconds(self, nbytes: float, size: int, cost: LinkCost) -> float:
+        """Closed form of its duration for *nbytes* of each of *size* workers."""
+
+    def total_bytes(self, nbytes: float, size: int) -> float:
+        """Bytes that all ranks together send: everybody has to receive what the others have, once."""
+        return size * (size - 1) * nbytes
+
+
+class Collectives(Spec):
+    """Which schedules a group of workers uses. Any number of workers."""
+
+    all_reduce: AllReduce = Field(default="ring")  # type: ignore[assignment]
+    all_gather: AllGather = Field(default="ring")  # type: ignore[assignment]
+
+    def broadcast(self, ctx: Context, x: Payload, root: int, phase: str) -> Asking:
+        """Binomial tree from *root*: ceil(log2 P) rounds."""
+        return (yield from binomial_broadcast(ctx, x, root, phase))
+
+
+def post(ctx: Context, dst: int, x: Payload, phase: str) -> Any:
+    """Start sending *x* to rank *dst*."""
+    return ctx.send(dst, x.nbytes, phase, x)
+
+
+def adding(x: Payload) -> Work:
+    """The work of adding a received vector to one that is there: one addition per element, two reads, one write."""
+    return Work(float(x.numel()), 2.0 * x.nbytes, float(x.nbytes))
+
+
+def depth(size: int) -> int:
+    """Return ceil(log2 *size*)."""
+    return (size - 1).bit_length()
+
+
+def binomial_broadcast(ctx: Context, x: Payload, root: int, phase: str) -> Asking:
+    """Return the *x* of rank *root* on every rank, doubling the number of ranks that have it in each round."""
+    size = ctx.size
+    me = (ctx.rank - root) % size
+    step = 1 << depth(size)
+    if me:
+        step = me & -me  # the lowest set bit says in which round one is told, and by whom
+        x = yield ctx.recv((me - step + root) % size, x)
+    step >>= 1
+    while step:
+        if me + step < size:
+            yield post(ctx, (me + step + root) % size, x, phase)
+        step >>= 1
+    return x
+
+
+def binomial_reduce(ctx: Context, x: Payload, phase: str) -> Asking:
+    """Return the sum of *x* over all ranks on rank 0 (elsewhere a partial one), pairs first, then pairs of pairs."""
+    total = x.clone()
+    step = 1
+    while step < ctx.size:
+        if ctx.rank & step:
+            yield post(ctx, ctx.rank - step, total, phase)
+            return total
+        if ctx.rank + step < ctx.size:
+            received = yield ctx.recv(ctx.rank + step, total)
+            total = total + received
+            yield ctx.compute(adding(total), phase)
+        step <<= 1
+    return total

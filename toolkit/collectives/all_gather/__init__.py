@@ -1,0 +1,1 @@
+"""Schedules after which every worker has every worker's vector, one file each."""

@@ -1,0 +1,1 @@
+"""Schedules that sum a vector over all workers, one file each."""

@@ -1,0 +1,54 @@
+"""Distributed SGD: what the workers tell each other after each gradient, one method per file.
+
+`program.py` is the training loop that they share. A method works on flat float32 vectors and changes the weights in place; whatever it
+sends goes through its context, so every byte it needs is on the ledger, and whatever it computes beyond the gradient is charged
+as `Work` (phase ``compress``).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from toolkit.core.context import Asking, Context
+from toolkit.core.part import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from toolkit.learning.flat import Layout
+
+
+class Step(NamedTuple):
+    """Which step of the training it is."""
+
+    index: int
+    """From 0."""
+    lr: float
+
+
+class Method(Part):
+    """How workers make one step together out of their own gradients."""
+
+    family: ClassVar[str] = "method"
+    needs_servers: ClassVar[bool] = False
+
+    @abstractmethod
+    def init(self, ctx: Context, layout: Layout) -> Any:
+        """Return this worker's (or server's) state: a dataclass of plain values and tensors, so that it can be saved and copied."""
+
+    @abstractmethod
+    def step(self, ctx: Context, state: Any, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+        """Exchange *gradient* ((d,), this worker's mean over its batch) and change *weights* ((d,)) in place.
+
+        All workers start and end with the same weights, to the bit (`local_sgd` excepted between its averages).
+        """
+
+    def serve(self, ctx: Context, state: Any, layout: Layout, step: Step) -> Asking:
+        """A server's part in one step, for methods that have servers."""
+        raise NotImplementedError(f"{self.type_name()} has no server part")
+        yield
+
+    @abstractmethod
+    def wire_bytes(self, layout: Layout) -> float:
+        """Bytes of the payloads that one worker hands over per step, before any schedule multiplies them (mean over many steps)."""
