@@ -40,7 +40,8 @@ def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str
     result.write_figures()
     answers = scenario.fabric.answers(result)
     (path / "answers.txt").write_text("".join(f"{answer}\n" for answer in answers), encoding="utf-8")
-    settings = {"simulated": f"{scenario.duration_s / 3600:g} h measured per run", **scenario.fabric.extras()}
+    length = "to the end of the programs" if scenario.duration_s is None else f"{scenario.duration_s / 3600:g} h measured per run"
+    settings = {"simulated": length, **scenario.fabric.extras()}
     settings |= {f"arm {arm}": _in_line(overrides) for arm, overrides in scenario.compare.items() if overrides}
     write_html(result, Story(scenario.name.replace("_", " "), scenario.question, answers, settings, scenario.caveats,
                              "python -m toolkit.simulate scenario.yaml"))

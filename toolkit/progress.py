@@ -20,9 +20,11 @@ def watch(jobs: list[Job], directory: RunDirectory) -> Iterator[None]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    hours = [float(job.tree["duration_s"]) / 3600.0 for job in jobs]
+    timed = all(job.tree["duration_s"] is not None for job in jobs)
+    hours = [float(job.tree["duration_s"]) / 3600.0 if timed else 1.0 for job in jobs]
+    unit = "simulated {task.completed:.0f} of {task.total:.0f} h" if timed else "{task.percentage:.0f} %"
     columns = (
-        TextColumn("{task.fields[runs]}"), BarColumn(), TextColumn("simulated {task.completed:.0f} of {task.total:.0f} h"),
+        TextColumn("{task.fields[runs]}"), BarColumn(), TextColumn(unit),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

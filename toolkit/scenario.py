@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toolkit.core import yaml12
 from toolkit.core.fabric import Fabric
@@ -30,7 +30,7 @@ class Scenario(Spec):
     caveats: list[str] = Field(default_factory=list, description="sentences to be shown wherever results are shown")
     seed: int = Field(1, ge=0, description="first seed; the others follow")
     seeds: int = Field(5, ge=1, le=10_000, description="number of seeds")
-    duration_s: float = Field(gt=0, description="simulated time that is measured")
+    duration_s: float | None = Field(None, gt=0, description="simulated time that is measured; without it a run ends with its programs")
     fabric: Fabric
     program: Program
     compare: dict[str, dict[str, Any]] = Field(default_factory=dict, description="arms: name to overrides")
@@ -43,6 +43,27 @@ class Scenario(Spec):
             if not ARM_NAME.fullmatch(name):
                 raise ValueError(f"arm name '{name}' must be letters, digits and _ . + @ - only, since files are named after it")
         return compare
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.duration_s is None and not self.fabric.ends_by_itself:
+            raise ValueError(f"duration_s is missing; a run over fabric '{self.fabric.type_name()}' does not end by itself")
+        return self
+
+    @property
+    def limit_s(self) -> float:
+        """Simulated time at which a run ends at the latest; infinite where it ends with its programs."""
+        return float("inf") if self.duration_s is None else self.duration_s
+
+    def check(self) -> None:
+        """Check every arm with the files and devices it names.
+
+        Raises:
+            UserError: an arm cannot be run; one clear sentence.
+        """
+        for arm in self.arms().values():
+            arm.fabric.check(arm.limit_s)
+            arm.program.check(arm.fabric)
 
     @classmethod
     def load(cls, path: str | Path, overrides: dict[str, Any] | None = None, *, quick: bool = False) -> Self:

@@ -68,10 +68,9 @@ def _simulate(args: argparse.Namespace) -> int:
     scenario = Scenario.load(args.scenario, overrides, quick=args.quick)
     console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)
     if args.check:
-        arms = scenario.arms()
-        for arm in arms.values():
-            arm.fabric.check(arm.duration_s)
-        console.print(f"{args.scenario}: good; {len(arms)} arms x {scenario.seeds} seeds of {scenario.duration_s / 3600:g} h each")
+        scenario.check()
+        length = "to the end of their programs" if scenario.duration_s is None else f"of {scenario.duration_s / 3600:g} h each"
+        console.print(f"{args.scenario}: good; {len(scenario.arms())} arms x {scenario.seeds} seeds {length}")
         return 0
     from toolkit.progress import watch
     from toolkit.report import terminal_tables

@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from simpy.core import EmptySchedule
+from simpy.events import Event
+
+from toolkit.core.fabric import Network
 from toolkit.core.ledger import Ledger
 from toolkit.core.rundir import RunDirectory
 from toolkit.core.world import World
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 BACKENDS = ("loky", "dask", "ray")
 SLICES = 50
 """How often a run says how far it is."""
+EVENTS_BETWEEN_LOOKS = 2000
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Job:
     seed: int
     tree: dict[str, Any]
     directory: Path
+    script: Path | None = None
+    """The requests of a finished run that are priced again instead of running the program."""
 
     @property
     def name(self) -> str:
@@ -46,6 +53,7 @@ class Job:
 def run(
     scenario: Scenario | str | Path, *, out: str | Path | None = None, seeds: int | None = None, jobs: int = 1,
     backend: str = "loky", resume: bool = False, quick: bool = False, watch: Callable[[list[Job], RunDirectory], Any] | None = None,
+    scripts: Path | None = None,
 ) -> Result:
     """Run every arm of a scenario with every seed and report.
 
@@ -58,6 +66,7 @@ def run(
         resume: keep the finished runs that *out* holds and do the rest.
         quick: apply the scenario's `quick` overrides (only when *scenario* is a path).
         watch: a context manager that shows progress; called with the jobs and the directory.
+        scripts: folder of the requests of a finished run that are priced again instead of running the programs.
 
     Raises:
         UserError: the scenario, an input file or the directory is not usable; one clear sentence.
@@ -70,14 +79,13 @@ def run(
         scenario = Scenario.build({**scenario.dump(), "seeds": seeds})
     if backend not in BACKENDS:
         raise ScenarioError(f"backend: '{backend}' is not one of {', '.join(BACKENDS)}")
+    scenario.check()
     arms = scenario.arms()
-    for arm in arms.values():
-        arm.fabric.check(arm.duration_s)
     directory = RunDirectory(Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-")))
     with _disk_errors(directory.path):
         directory.open(scenario.dump(), scenario.fabric.view(), resume=resume)
         work = [
-            Job(arm, seed, spec.dump(), directory.path)
+            Job(arm, seed, spec.dump(), directory.path, scripts / f"{arm}-s{seed}.parquet" if scripts is not None else None)
             for seed in range(scenario.seed, scenario.seed + scenario.seeds)
             for arm, spec in arms.items()
         ]
@@ -96,23 +104,46 @@ def run_job(job: Job) -> tuple[str, float]:
     directory = RunDirectory(job.directory)
     scenario = Scenario.build(job.tree)
     ledger = Ledger(directory.ledger_stem(job.name))
-    world = World(job.seed, scenario.duration_s, ledger)
+    world = World(job.seed, scenario.limit_s, ledger)
     network = scenario.fabric.build(world)
-    for ctx in network.contexts:
-        world.env.process(scenario.program.run(ctx))
+    program = scenario.program
+    if job.script is not None:
+        from toolkit.cluster.replay import Replay
+
+        program = Replay(script=job.script)
+    done = network.launch(program)
     progress = directory.record(job.name).with_suffix(".progress")
-    for part in range(1, SLICES + 1):
-        world.env.run(until=scenario.duration_s * part / SLICES)
-        progress.write_text(str(part / SLICES))
+    if scenario.duration_s is not None:
+        for part in range(1, SLICES + 1):
+            world.env.run(until=scenario.duration_s * part / SLICES)
+            progress.write_text(str(part / SLICES))
+    else:
+        _to_the_end(world, network, done, progress)
     network.finish()
-    rows = scenario.fabric.summarise(ledger.charges(), ledger.metrics(), scenario.duration_s)
-    ledger.close(directory.metrics(job.name))
+    rows = scenario.fabric.summarise(ledger.charges(), ledger.metrics(), min(scenario.limit_s, world.now))
+    ledger.close(directory.metrics(job.name), directory.requests(job.name))
     record = directory.record(job.name)
     partial = record.with_suffix(".partial")
     partial.write_text(json.dumps({"arm": job.arm, "seed": job.seed, "rows": rows}), encoding="utf-8")
     partial.replace(record)
-    progress.unlink()
+    progress.unlink(missing_ok=True)
     return job.name, time.perf_counter() - begun_s
+
+
+def _to_the_end(world: World, network: Network, done: Event, progress: Path) -> None:
+    """Run until all programs are at their end, telling from time to time how far they are."""
+    told = 0.0
+    try:
+        while done.callbacks is not None:
+            for _ in range(EVENTS_BETWEEN_LOOKS):
+                if done.callbacks is None:
+                    break
+                world.env.step()
+            if world.share - told >= 1.0 / SLICES:
+                told = world.share
+                progress.write_text(str(told))
+    except EmptySchedule:
+        raise network.stuck() from None
 
 
 def _execute(todo: list[Job], jobs: int, backend: str) -> Iterator[tuple[str, float]]:

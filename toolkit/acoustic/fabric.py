@@ -27,9 +27,10 @@ from toolkit.acoustic.sea import Sea, SeaState
 from toolkit.core.context import Context, SimulatedContext
 from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
-from toolkit.core.program import Process
+from toolkit.core.program import Process, Program
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
+from toolkit.errors import ToolkitError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,6 +137,13 @@ class SeaNetwork:
     def contexts(self) -> list[Context]:
         """The sensor nodes; sinks only listen."""
         return [node.ctx for node in self.nodes if not node.is_sink]
+
+    def launch(self, program: Program) -> Event:
+        """Start the traffic of every sensor node."""
+        return self.world.env.all_of([self.world.env.process(program.run(ctx)) for ctx in self.contexts])
+
+    def stuck(self) -> ToolkitError:
+        return ToolkitError("the sea stands still")
 
     def finish(self) -> None:
         """Close the books: receptions cut off by the end, idle time, packets in flight."""

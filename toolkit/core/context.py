@@ -21,7 +21,7 @@ from toolkit.core.world import World
 from toolkit.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from toolkit.collectives import Collectives
+    from toolkit.collectives import AllReduce, Collectives
 
 Asking = Generator[Any, Any, Any]
 """What a program or a collective is: a generator that yields what it waits for."""
@@ -55,9 +55,11 @@ class Delivery:
 class PeerLost(Exception):  # noqa: N818 - an event of the simulated or real world, not an error of the program
     """A worker is gone for good; thrown into the programs of those that are left once they can know it."""
 
-    def __init__(self, node: int) -> None:
+    def __init__(self, node: int, restart_s: float = 0.0) -> None:
         super().__init__(f"node {node} is gone")
         self.node = node
+        self.restart_s = restart_s
+        """Time that forming the new group takes."""
 
 
 class Context(ABC):
@@ -72,6 +74,8 @@ class Context(ABC):
     servers: int = 0
     node: int
     collectives: Collectives | None = None
+    may_lose_peers: bool = False
+    """Whether `PeerLost` can come, so that a program has to keep what it would go back to."""
 
     @property
     def is_server(self) -> bool:
@@ -108,6 +112,16 @@ class Context(ABC):
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
         """Record an observed value at the present time."""
 
+    def progress(self, share: float) -> None:
+        """Say what share of the program is done, for those who watch."""
+
+    def save(self, step: int, state: Any) -> None:
+        """Keep *state* (plain values and tensors) after *step* steps, where the driver keeps any: real processes do."""
+
+    def saved(self) -> Any:
+        """Return the state kept last, by which a stopped program goes on; None where there is none."""
+        return None
+
     @abstractmethod
     def rng(self, *name: object) -> np.random.Generator:
         """This node's own random stream of that name."""
@@ -119,12 +133,15 @@ class Context(ABC):
         Put the node or the step into the name where draws should differ; a resumed run then needs no saved state.
         """
 
-    def all_reduce(self, x: Payload, phase: str = "all_reduce") -> Asking:
+    def all_reduce(self, x: Payload, phase: str = "all_reduce", schedule: AllReduce | None = None) -> Asking:
         """Return the sum of *x* over all workers, the same bits on each of them.
 
         Every worker calls it at the same place of its program (with a parameter server, the servers too, giving a template of *x*).
+        A *schedule* that a method insists on takes the place of the fabric's.
         """
-        return (yield from self._collective("all_reduce", x, phase, self._schedules().all_reduce.run(self, x, phase)))
+        chosen = schedule or self._schedules().all_reduce
+        kind = f"all_reduce:{schedule.type_name()}" if schedule else "all_reduce"
+        return (yield from self._collective(kind, x, phase, chosen.run(self, x, phase)))
 
     def all_gather(self, x: Payload, phase: str = "all_gather") -> Asking:
         """Return the list of every worker's *x* by rank; all must have the same size."""
@@ -156,6 +173,8 @@ class SimulatedContext(Context):
         self.size = size
         self.device = device
         self._sender = sender
+        self.busy_s = 0.0
+        """Time in s that the processor has computed so far."""
         self._busy_until_s = 0.0
 
     @property
@@ -169,6 +188,7 @@ class SimulatedContext(Context):
         start_s = max(now, self._busy_until_s)
         dur_s = self.stretched_s(start_s, self.device.duration_s(work))
         self._busy_until_s = start_s + dur_s
+        self.busy_s += dur_s
         self.world.ledger.charge(
             start_s, dur_s, self.node, self.node, "compute", phase, work.flops,
             int(work.read_bytes + work.write_bytes), dur_s * self.device.busy_w, "done",
@@ -191,6 +211,9 @@ class SimulatedContext(Context):
 
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
         self.world.ledger.metric(self.world.now, name, value, who, step)
+
+    def progress(self, share: float) -> None:
+        self.world.share = share
 
     def rng(self, *name: object) -> np.random.Generator:
         return self.world.streams.rng(*name, self.node)

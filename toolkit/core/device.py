@@ -1,32 +1,85 @@
-"""Devices: how long a machine needs for a `Work`, and what it draws meanwhile."""
+"""Devices: how long a machine needs for a `Work`, what it draws meanwhile, and what fits into it."""
 
 from __future__ import annotations
 
-from typing import final
+from pathlib import Path
+from typing import Any, Literal, final
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from toolkit.core.part import Spec
+from toolkit.core.profiles import Profiles
 from toolkit.core.work import Work
+from toolkit.errors import ScenarioError
+
+PROFILES = Profiles(Path(__file__).parents[1] / "cluster" / "profiles", "device")
 
 
 @final
 class Device(Spec):
     """A machine under the roofline model (Williams, Waterman and Patterson 2009).
 
+    `profile: name` takes all values from ``cluster/profiles/name.yaml``; keys given beside it override the file, and the name alone
+    is short for both (``device: raspberry_pi_5``). `this_machine` is measured when it is first asked for; the numbers then stand
+    in the resolved scenario, and reading that does not measure again.
+
     The defaults are those of a small sensor-node microcontroller (Cortex-M4F class, 80 MHz, single precision): one
-    multiply-add per cycle at best, reached to a quarter by compiled code, 30 mW while busy. They are round numbers of that
-    class, not a measurement of one board.
+    multiply-add per cycle at best, reached to a quarter by compiled code, 256 KiB of SRAM, a serial flash chip of 8 MiB, 30 mW while
+    busy. They are round numbers of that class, not a measurement of one board. What such a node draws while idle belongs to its
+    modem there, hence `idle_w` 0.
+
+    Departures: one `efficiency` for all kinds of arithmetic; reading memory and computing overlap perfectly. Powers are those of
+    the profile's mode, whatever share of the machine a computation uses.
     """
 
+    profile: str | None = Field(None, description="name of a file in toolkit/cluster/profiles; explicit keys override it")
+    source: str = Field("", description="where the numbers come from, and which are assumed")
     peak_flops_per_s: float = Field(80e6, gt=0, description="peak floating-point rate")
     efficiency: float = Field(0.25, gt=0, le=1, description="share of the peak that real code reaches")
     memory_bytes_per_s: float = Field(160e6, gt=0, description="memory bandwidth")
+    memory_bytes: int = Field(256 * 1024, gt=0, description="memory that a program can use")
+    storage_bytes: int = Field(8 * 1024**2, ge=0, description="room on disk, card or flash")
+    storage_read_bytes_per_s: float = Field(5e6, gt=0, description="rate of reading from storage")
+    storage_write_bytes_per_s: float = Field(0.3e6, gt=0, description="rate of writing to storage")
     overhead_s: float = Field(20e-6, ge=0, description="fixed cost of starting a computation")
+    idle_w: float = Field(0.0, ge=0, description="electrical power while it has nothing to compute")
     busy_w: float = Field(0.03, ge=0, description="electrical power while computing")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_profile(cls, value: Any) -> Any:
+        return PROFILES.fill(value, cls.model_fields)
+
+    @staticmethod
+    def profiles() -> list[str]:
+        """Return the names that `profile` accepts."""
+        return PROFILES.names()
 
     def duration_s(self, work: Work) -> float:
         """Roofline time: overhead plus the larger of arithmetic time and memory time."""
         arithmetic_s = work.flops / (self.peak_flops_per_s * self.efficiency)
         memory_s = (work.read_bytes + work.write_bytes) / self.memory_bytes_per_s
         return self.overhead_s + max(arithmetic_s, memory_s)
+
+    def storage_s(self, read_bytes: float = 0, write_bytes: float = 0) -> float:
+        """Return the time in s of reading and writing that much storage, one after the other."""
+        return read_bytes / self.storage_read_bytes_per_s + write_bytes / self.storage_write_bytes_per_s
+
+    def check_fits(self, nbytes: float, what: str, place: Literal["memory", "storage"] = "memory") -> None:
+        """Raise a ScenarioError if *what* (``ResNet-18 at batch 64``) needs more than there is of *place*."""
+        has = self.memory_bytes if place == "memory" else self.storage_bytes
+        if nbytes <= has:
+            return
+        needed, there = amount(nbytes), amount(has)
+        if needed == there:
+            needed, there = f"{nbytes:.0f} bytes", f"{has} bytes"
+        raise ScenarioError(f"{what} needs {needed}; {self.profile or 'the device'} has {there} (device.{place}_bytes)")
+
+
+def amount(nbytes: float) -> str:
+    """Return a number of bytes for people, in powers of ten: ``3.1 GB``, ``640 kB``."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if nbytes >= size:
+            count = nbytes / size
+            return f"{count:.0f} {unit}" if count >= 99.5 else f"{count:.1f} {unit}"
+    return f"{nbytes:.0f} bytes"

@@ -9,9 +9,12 @@ from toolkit.core.part import Part
 
 if TYPE_CHECKING:
     import pandas as pd
+    from simpy.events import Event
 
     from toolkit.core.context import Context
+    from toolkit.core.program import Program
     from toolkit.core.world import World
+    from toolkit.errors import ToolkitError
     from toolkit.report import Result
 
 
@@ -21,6 +24,14 @@ class Network(Protocol):
     @property
     def contexts(self) -> list[Context]:
         """One context per node, in the order of their ranks."""
+        ...
+
+    def launch(self, program: Program) -> Event:
+        """Start *program* on every node; the event fires when all have come to their end."""
+        ...
+
+    def stuck(self) -> ToolkitError:
+        """Say who waits for whom when nothing moves any more although programs are not at their end."""
         ...
 
     def finish(self) -> None:
@@ -33,6 +44,8 @@ class Fabric(Part):
 
     family: ClassVar[str] = "fabric"
     modules: ClassVar[tuple[str, ...]] = ("toolkit.{}.fabric",)
+    ends_by_itself: ClassVar[bool] = False
+    """Whether a run without `duration_s` ends, with its programs."""
 
     @abstractmethod
     def build(self, world: World) -> Network:
@@ -52,6 +65,10 @@ class Fabric(Part):
 
     def check(self, duration_s: float) -> None:
         """Raise a UserError for settings that only together, or with the data they name, turn out to be wrong."""
+
+    def feedback(self) -> str:
+        """Say why what programs do depends on what things cost here; empty where it does not and a run can be priced again."""
+        return "this fabric keeps no scripts of what its programs asked for"
 
     def extras(self) -> dict[str, str]:
         """Facts about the set-up worth showing in the report's header (label to text)."""

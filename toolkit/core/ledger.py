@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_type_hints
 
+from toolkit.core.script import Request
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -50,6 +52,7 @@ class Ledger:
         self._charges: list[tuple[object, ...]] = []
         self._metrics: list[tuple[object, ...]] = []
         self._shards: list[Path] = []
+        self._requests: list[tuple[object, ...]] = []
 
     def charge(
         self, t0_s: float, dur_s: float, node: int, peer: int, kind: str, phase: str = "",
@@ -63,6 +66,10 @@ class Ledger:
     def metric(self, t_s: float, name: str, value: float, who: str = "", step: int = -1) -> None:
         """Record one observed value."""
         self._metrics.append((t_s, step, name, who, value))
+
+    def request(self, row: Request) -> None:
+        """Keep one row of a node's script."""
+        self._requests.append(row)
 
     def _flush(self) -> None:
         if self._stem is None or not self._charges:
@@ -87,10 +94,13 @@ class Ledger:
         """All metrics so far."""
         return _frame(self._metrics, Metric)
 
-    def close(self, metrics_path: Path) -> None:
-        """Write what is pending: the last ledger shard and the metrics."""
+    def close(self, metrics_path: Path, requests_path: Path) -> None:
+        """Write what is pending: the last ledger shard, the metrics, and the scripts where the fabric keeps any."""
         self._flush()
         _write(self.metrics(), metrics_path)
+        if self._requests:
+            requests_path.parent.mkdir(exist_ok=True)
+            _write(_frame(self._requests, Request), requests_path)
 
 
 def _frame(rows: list[tuple[object, ...]], row_type: type[NamedTuple]) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from toolkit.core.part import Part
 
 if TYPE_CHECKING:
     from toolkit.core.context import Context
+    from toolkit.core.fabric import Fabric
 
 Process = Generator[Any, Any, Any]
 """What a simulated actor is: a generator that yields the events it waits for."""
@@ -19,8 +20,15 @@ class Program(Part):
     """A traffic source or a learning method: one generator per node, told apart by `ctx.rank`."""
 
     family: ClassVar[str] = "program"
-    modules: ClassVar[tuple[str, ...]] = ("toolkit.acoustic.traffic.{}",)
+    modules: ClassVar[tuple[str, ...]] = ("toolkit.acoustic.traffic.{}", "toolkit.methods.{}.program")
 
     @abstractmethod
     def run(self, ctx: Context) -> Process:
         """Act as node `ctx.rank` of `ctx.size`."""
+
+    def check(self, fabric: Fabric) -> None:
+        """Raise a UserError for settings that do not go with *fabric*: too few servers, more memory than a device has."""
+
+    def feedback(self) -> str:
+        """Say why what this program does depends on what things cost; empty where it does not."""
+        return ""

@@ -23,6 +23,7 @@ class RunDirectory:
         scenario.yaml (resolved)   versions.json   answers.txt   log.txt
         runs/<arm>-s<seed>.json    the report rows of a finished run; written last, so its presence means that the run is whole
         ledger/<arm>-s<seed>-NNN.parquet   metrics/<arm>-s<seed>.parquet
+        requests/<arm>-s<seed>.parquet     what programs asked for, for `toolkit.recost`; only of fabrics whose runs can be priced again
         metrics.parquet report.csv summary.csv differences.csv figures/ report.html DONE
     """
 
@@ -66,6 +67,9 @@ class RunDirectory:
 
     def metrics(self, run: str) -> Path:
         return self.path / "metrics" / f"{run}.parquet"
+
+    def requests(self, run: str) -> Path:
+        return self.path / "requests" / f"{run}.parquet"
 
     def log(self, line: str) -> None:
         with (self.path / "log.txt").open("a", encoding="utf-8") as file:

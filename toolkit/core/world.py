@@ -12,12 +12,16 @@ from toolkit.core.streams import Streams
 
 @dataclass
 class World:
-    """Everything that one (arm, seed) run shares. Time is in seconds from the start of the measured part."""
+    """Everything that one (arm, seed) run shares. Time is in seconds from the start of the measured part; `duration_s` is infinite
+    where the run ends with its programs."""
 
     seed: int
     duration_s: float
     ledger: Ledger = field(default_factory=Ledger)
     env: simpy.Environment = field(default_factory=simpy.Environment)
+
+    share: float = 0.0
+    """Share of the run that is done, where a program rather than the clock says so."""
 
     def __post_init__(self) -> None:
         self.streams = Streams(self.seed)

@@ -1,0 +1,1 @@
+"""Machines on cables: devices, links and topologies, and what runs over them."""

@@ -1,0 +1,74 @@
+"""Replay: a finished run's requests made again, on other machines, links or schedules, without training again."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, final
+
+import pandas as pd
+
+from toolkit.core.context import Context
+from toolkit.core.phantom import Phantom
+from toolkit.core.program import Process, Program
+from toolkit.core.script import Request
+from toolkit.core.work import Work
+from toolkit.errors import RunDirectoryError
+
+ASKS = {"compute", "send", "recv", "sleep"}
+
+
+@final
+class Replay(Program):
+    """Every node asks for what it asked for in the recorded run, in the same order, and waits where it waited."""
+
+    script: Path
+
+    def run(self, ctx: Context) -> Process:
+        rows = _scripts(self.script).get(ctx.node, [])
+        asked: dict[int, Any] = {}
+        for index, row in enumerate(rows):
+            if row.op == "wait":
+                yield asked.pop(row.count)
+            elif row.op in ASKS:
+                asked[index] = _ask(ctx, row)
+            elif row.op == "metric":
+                ctx.metric(row.name, row.value, row.who, row.step)
+            else:
+                yield from _together(ctx, row)
+            ctx.progress(index / len(rows))
+
+
+def _ask(ctx: Context, row: Request) -> Any:
+    if row.op == "compute":
+        return ctx.compute(Work(row.flops, row.read_bytes, row.write_bytes), row.phase)
+    if row.op == "sleep":
+        return ctx.sleep(row.value)
+    payload = Phantom(row.count, row.itemsize)
+    return ctx.recv(row.peer, payload) if row.op == "recv" else ctx.send(row.peer, payload.nbytes, row.phase, payload)
+
+
+def _together(ctx: Context, row: Request) -> Process:
+    payload = Phantom(row.count, row.itemsize)
+    kind, _, name = row.op.partition(":")
+    if kind == "all_reduce":
+        from toolkit.collectives import AllReduce
+
+        yield from ctx.all_reduce(payload, row.phase, AllReduce.find(name)() if name else None)
+    elif kind == "all_gather":
+        yield from ctx.all_gather(payload, row.phase)
+    else:
+        yield from ctx.broadcast(payload, row.peer, row.phase)
+
+
+@lru_cache(maxsize=1)
+def _scripts(path: Path) -> dict[int, list[Request]]:
+    """Return the requests of a run by node, read once for all nodes of a run."""
+    if not path.is_file():
+        raise RunDirectoryError(f"{path}: is missing, so this run cannot be priced again")
+    frame = pd.read_parquet(path)
+    found: dict[int, list[Request]] = {}
+    for row in frame.itertuples(index=False, name=None):
+        request = Request(*row)
+        found.setdefault(request.node, []).append(request)
+    return found

@@ -1,0 +1,110 @@
+"""Workers and servers of a simulated cluster: contexts whose messages are flows, and the loop that drives their programs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import simpy
+from simpy.events import Event, Timeout
+
+from toolkit.core.script import Script
+from toolkit.core.context import Asking, Payload, PeerLost, SimulatedContext
+from toolkit.core.device import Device
+from toolkit.core.work import Work
+
+if TYPE_CHECKING:
+    from toolkit.cluster.network import ClusterNetwork
+
+CRASH = "crash"
+
+
+class WorkerContext(SimulatedContext):
+    """A machine of a cluster. Its rank may change when the group is formed anew; its `node` does not."""
+
+    def __init__(self, network: ClusterNetwork, node: int, device: Device) -> None:
+        spec = network.spec
+        super().__init__(network.world, node, spec.workers, device, network.refuse)
+        self.servers = spec.servers
+        self.collectives = spec.collectives
+        self.may_lose_peers = bool(spec.failures.crashes)
+        self.network = network
+        self.script = Script(node)
+        self.process_handle: simpy.Process | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.process_handle is not None and self.process_handle.is_alive
+
+    def idle_again(self) -> None:
+        """Forget what the processor was doing."""
+        self._busy_until_s = min(self._busy_until_s, self.world.now)
+
+    def compute(self, work: Work, phase: str = "") -> Timeout:
+        event = super().compute(work, phase)
+        self.script.add(
+            "compute", event, phase=phase, flops=float(work.flops), read_bytes=float(work.read_bytes), write_bytes=float(work.write_bytes)
+        )
+        return event
+
+    def stretched_s(self, start_s: float, dur_s: float) -> float:
+        return self.network.stretched_s(self.node, start_s, dur_s)
+
+    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Event:
+        event = self.network.transfer(self.node, self.network.node_of(dst), nbytes, phase, payload)
+        if not self.script.depth:
+            count, itemsize = _shape(payload, nbytes)
+            self.script.add("send", event, phase=phase, count=count, itemsize=itemsize, peer=dst)
+        return event
+
+    def recv(self, src: int, like: Payload) -> Event:
+        event = self.network.claim(self.network.node_of(src), self.node)
+        if not self.script.depth:
+            count, itemsize = _shape(like, like.nbytes)
+            self.script.add("recv", event, count=count, itemsize=itemsize, peer=src)
+        return event
+
+    def sleep(self, delay_s: float) -> Timeout:
+        event = super().sleep(delay_s)
+        self.script.add("sleep", event, value=float(delay_s))
+        return event
+
+    def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
+        super().metric(name, value, who, step)
+        self.script.add("metric", name=name, who=who, step=step, value=float(value))
+
+    def _collective(self, kind: str, x: Payload, phase: str, schedule: Asking, root: int = 0) -> Asking:
+        count, itemsize = _shape(x, x.nbytes)
+        self.script.add(kind, phase=phase, count=count, itemsize=itemsize, peer=root)
+        self.script.depth += 1
+        try:
+            if self.network.spec.pricing == "ideal":
+                return (yield self.network.meeting.join(self, kind, x, phase, root))
+            return (yield from schedule)
+        finally:
+            self.script.depth -= 1
+
+
+def _shape(x: Payload | None, nbytes: int) -> tuple[int, int]:
+    count = x.numel() if x is not None else nbytes
+    return count, nbytes // count if count else 0
+
+
+def drive(ctx: WorkerContext, program: Asking) -> Generator[Event, Any, None]:
+    """Run *program* as a process: write down what it waits for, and tell it when another worker is gone."""
+    value: Any = None
+    lost: PeerLost | None = None
+    while True:
+        try:
+            event = program.throw(lost) if lost is not None else program.send(value)
+        except StopIteration:
+            return
+        ctx.script.waits(event)
+        value = lost = None
+        try:
+            value = yield event
+        except simpy.Interrupt as interrupt:
+            if interrupt.cause == CRASH:
+                program.close()
+                return
+            lost = PeerLost(interrupt.cause, ctx.network.spec.failures.restart_s)

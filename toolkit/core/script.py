@@ -1,0 +1,56 @@
+"""Scripts: what each worker asked of its context, so that a finished run can be priced again on other machines and links.
+
+Only what a program asks itself is written down; the messages inside a collective follow from its schedule, which may be another one
+when the run is priced again.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Request(NamedTuple):
+    """One row of a script. `op` is ``compute``, ``send``, ``recv``, ``sleep``, ``metric``, ``wait`` or the name of a collective."""
+
+    node: int
+    op: str
+    phase: str = ""
+    flops: float = 0.0
+    read_bytes: float = 0.0
+    write_bytes: float = 0.0
+    count: int = 0
+    """Elements of the payload (or, for ``wait``, the index of the request that is waited for)."""
+    itemsize: int = 0
+    peer: int = -1
+    name: str = ""
+    who: str = ""
+    step: int = -1
+    value: float = 0.0
+
+
+class Script:
+    """The requests of one node, in the order in which it made them."""
+
+    def __init__(self, node: int) -> None:
+        self.node = node
+        self.rows: list[Request] = []
+        self.depth = 0
+        """Above 0 inside a collective, whose own messages are not written down."""
+        self._open: dict[int, int] = {}
+        """Requests not waited for yet, by the identity of their event."""
+
+    def add(self, op: str, event: Any = None, **values: Any) -> None:
+        """Write down one request; *event* is what the program may wait for."""
+        if self.depth:
+            return
+        if event is not None:
+            self._open[id(event)] = len(self.rows)
+        self.rows.append(Request(self.node, op, **values))
+
+    def waits(self, event: Any) -> None:
+        """Write down that the program waits for *event*."""
+        if self.depth:
+            return
+        index = self._open.pop(id(event), None)
+        if index is not None:
+            self.rows.append(Request(self.node, "wait", count=index))
