@@ -228,7 +228,7 @@ def test_a_full_disk_gets_one_sentence(finished, capsys, monkeypatch, tmp_path) 
 
     from toolkit.core.ledger import Ledger
 
-    def full(self, path):
+    def full(self, *paths):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Ledger, "close", full)

@@ -32,7 +32,8 @@ def test_dump_and_validate_are_inverse() -> None:
 
 
 def test_mistakes_name_place_value_and_remedy() -> None:
-    assert problems(mac="cmsa") == ["mac: 'cmsa' is not a MAC; did you mean 'csma'? (known: aloha, csma)"]
+    known = ", ".join(Mac.member_names())
+    assert problems(mac="cmsa") == [f"mac: 'cmsa' is not a MAC; did you mean 'csma'? (known: {known})"]
     assert problems(mac={"type": "csma", "windw": 3}) == ["mac: unknown key 'windw'; did you mean 'window'?"]
     assert problems(mac={"window": 3}) == ["mac: needs a 'type' naming a MAC: one of aloha, csma"]
     assert problems(mac={"type": "csma", "window": 0}) == ["mac.window: input should be greater than or equal to 1 (got 0)"]

@@ -19,19 +19,31 @@ LATE = 2
 """Priority of an event that comes after all others of the same instant."""
 
 
+class End(Event):
+    """The end of a flow as foreseen; one that is not its flow's `end` any more is void."""
+
+    __slots__ = ("flow",)
+
+    def __init__(self, env: simpy.Environment, flow: Flow, action: Callable[[Any], None]) -> None:
+        self.env = env
+        self.callbacks = [action]
+        self._ok, self._value = True, None
+        self.flow = flow
+
+
 class Flow:
     """One transfer under way."""
 
-    __slots__ = ("end", "ended", "left_bytes", "rate", "since_s", "uses")
+    __slots__ = ("end", "ended", "left_bytes", "order", "rate", "since_s", "uses")
 
-    def __init__(self, uses: tuple[Use, ...], nbytes: float, since_s: float, ended: Callable[[], None]) -> None:
+    def __init__(self, uses: tuple[Use, ...], nbytes: float, since_s: float, ended: Callable[[], None], order: int) -> None:
         self.uses = uses
         self.left_bytes = nbytes
         self.since_s = since_s
         self.rate = 0.0
         self.ended = ended
-        self.end: Event | None = None
-        """The event of its end as foreseen; an event that is not this one any more is void."""
+        self.end: End | None = None
+        self.order = order
 
 
 class Links:
@@ -42,15 +54,14 @@ class Links:
         self.bytes_per_s = [rate / 8.0 for rate in rate_bps]
         self.carried_bytes = [0.0] * len(self.bytes_per_s)
         self._on: list[set[Flow]] = [set() for _ in self.bytes_per_s]
-        self._order: dict[Flow, int] = {}
         self._started = 0
         self._touched: set[int] = set()
 
     def start(self, uses: tuple[Use, ...], nbytes: float, ended: Callable[[], None]) -> Flow:
         """Start a flow of *nbytes* over the links of *uses*; *ended* is called when the last byte has left."""
-        flow = Flow(uses, nbytes, self.env.now, ended)
-        self._order[flow] = self._started
+        env = self.env
         self._started += 1
+        flow = Flow(uses, nbytes, env.now, ended, self._started)
         alone = True
         rate = float("inf")
         for link, weight in uses:
@@ -60,15 +71,15 @@ class Links:
             self.carried_bytes[link] += nbytes * weight
             rate = min(rate, self.bytes_per_s[link] / weight)
         if alone:
-            self._run_at(flow, rate)
+            flow.rate = rate
+            flow.end = End(env, flow, self._finish)
+            env.schedule(flow.end, NORMAL, nbytes / rate)
         else:
             self._touch(uses)
         return flow
 
     def cancel(self, flow: Flow) -> None:
         """Take a flow off its links; what it has not sent is not carried."""
-        if flow not in self._order:
-            return
         now = self.env.now
         rest = max(0.0, flow.left_bytes - flow.rate * (now - flow.since_s))
         for link, weight in flow.uses:
@@ -85,20 +96,17 @@ class Links:
         flow.left_bytes -= flow.rate * (now - flow.since_s)
         flow.since_s = now
         flow.rate = rate
-        end = Event(self.env)
-        end._ok, end._value = True, None
-        end.callbacks = [lambda event: self._finish(flow, event)]
-        flow.end = end
-        self.env.schedule(end, NORMAL, max(0.0, flow.left_bytes) / rate)
+        flow.end = End(self.env, flow, self._finish)
+        self.env.schedule(flow.end, NORMAL, max(0.0, flow.left_bytes) / rate)
 
-    def _finish(self, flow: Flow, event: Event) -> None:
-        if flow.end is event:
+    def _finish(self, end: End) -> None:
+        flow = end.flow
+        if flow.end is end:
             self._leave(flow)
             flow.ended()
 
     def _leave(self, flow: Flow) -> None:
         flow.end = None
-        del self._order[flow]
         shared = False
         for link, _ in flow.uses:
             there = self._on[link]
@@ -130,7 +138,7 @@ class Links:
                 if flow not in flows:
                     flows.add(flow)
                     todo.extend(link for link, _ in flow.uses)
-        ordered = sorted(flows, key=self._order.__getitem__)
+        ordered = sorted(flows, key=lambda flow: flow.order)
         rates = max_min_rates([flow.uses for flow in ordered], self.bytes_per_s)
         for flow, rate in zip(ordered, rates, strict=True):
             if rate != flow.rate:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from simpy.events import Event
 
 from toolkit.collectives import adding, depth
+from toolkit.collectives.all_reduce.parameter_server import ParameterServer
 from toolkit.core.context import Payload
 from toolkit.core.device import Device
 from toolkit.core.phantom import Phantom
@@ -32,10 +33,15 @@ class Meeting:
         """Take part; the event's value is this worker's result."""
         event = Event(self.network.world.env)
         self._here.append((ctx.rank, event, x.clone()))
-        if len(self._here) == ctx.size:
+        if len(self._here) == ctx.size + self._servers(ctx, kind):
             here, self._here = sorted(self._here, key=lambda entry: entry[0]), []
             self._close(here, ctx, kind, phase, root)
         return event
+
+    def _servers(self, ctx: WorkerContext, kind: str) -> int:
+        """How many servers take part."""
+        together = kind.startswith("all_reduce") and isinstance(self.network.schedule(kind), ParameterServer)
+        return ctx.servers if together else 0
 
     def forget(self) -> None:
         """Let nobody wait any more: the group is being formed anew."""
@@ -50,7 +56,7 @@ class Meeting:
         if kind.startswith("all_reduce"):
             schedule = network.schedule(kind)
             total = vectors[0]
-            for vector in vectors[1:]:
+            for vector in vectors[1:size]:
                 total = total + vector
             results = [total.clone() for _ in here]
             dur_s, sent_bytes = schedule.seconds(nbytes, size, cost, servers), schedule.total_bytes(nbytes, size, servers)
@@ -65,7 +71,7 @@ class Meeting:
         for (rank, event, _), result in zip(here, results, strict=True):
             event._ok, event._value = True, result
             network.world.env.schedule(event, delay=dur_s)
-            network.charge_ideal(rank, sent_bytes / size, phase, dur_s)
+            network.charge_ideal(rank, sent_bytes / len(here), phase, dur_s)
 
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simpy.events import Event
 
@@ -22,16 +22,45 @@ if TYPE_CHECKING:
     from toolkit.cluster.fabric import Cluster
 
 
-class Letter:
-    """A message between its sending and its being read."""
+class Letter(Event):
+    """A message on its way; as an event it fires when the last byte has arrived, with its `Delivery`."""
 
-    __slots__ = ("arrived", "claim", "flow", "payload")
+    __slots__ = ("begun_s", "claim", "flow", "path", "payload", "phase")
 
-    def __init__(self, payload: Payload | None, arrived: Event) -> None:
+    def __init__(self, network: ClusterNetwork, path: Path, nbytes: int, phase: str, payload: Payload | None) -> None:
+        super().__init__(network.world.env)
+        self.network = network
+        self.path = path
+        self.nbytes = nbytes
+        self.phase = phase
         self.payload = payload
-        self.arrived = arrived
+        self.begun_s = self.env.now
         self.claim: Event | None = None
+        """What the receiver waits for, if it does already."""
         self.flow: Flow | None = None
+        self.callbacks.append(network.deliver)
+
+    def left(self) -> None:
+        """The last byte is on its way."""
+        self.flow = None
+        env, path = self.env, self.path
+        now = env.now
+        self.network.world.ledger.charge(
+            self.begun_s, now - self.begun_s, path.src, path.dst, "tx", self.phase, 0.0, self.nbytes,
+            self.nbytes * path.energy_j_per_byte, "delivered",
+        )
+        self._ok, self._value = True, Delivery("delivered", self.begun_s, now + path.latency_s, len(path.uses))
+        env.schedule(self, delay=path.latency_s)
+
+
+class Path(NamedTuple):
+    """What a message from one node to another takes."""
+
+    src: int
+    dst: int
+    uses: tuple[Use, ...]
+    latency_s: float
+    energy_j_per_byte: float
 
 
 class ClusterNetwork:
@@ -45,12 +74,13 @@ class ClusterNetwork:
         self.links = Links(world.env, (self.wiring.rate_bps * network.bandwidth_factor).tolist())
         self.meeting = Meeting(self)
         self.lost: list[int] = []
-        self._uses: dict[tuple[int, int], tuple[tuple[Use, ...], float, float]] = {}
+        self._paths: dict[tuple[int, int], Path] = {}
         self._mail: dict[tuple[int, int], deque[Letter]] = {}
         self._claims: dict[tuple[int, int], deque[Event]] = {}
         self._under_way: set[Letter] = set()
         self._slow = spec.stragglers.init(self.wiring, world.streams)
         self._away = spec.absences(self.wiring)
+        self._undisturbed = not self._away and spec.stragglers.type_name() == "none"
         self.workers = [WorkerContext(self, node, spec.device_of(name)) for node, name in enumerate(self.wiring.nodes)]
         self._members = list(range(len(self.workers)))
         """Nodes by rank in the present group; servers last."""
@@ -84,36 +114,25 @@ class ClusterNetwork:
     def refuse(self, *_: Any) -> Event:
         raise ToolkitError("a worker's messages go through WorkerContext.send")
 
-    def transfer(self, src: int, dst: int, nbytes: int, phase: str, payload: Payload | None) -> Event:
+    def transfer(self, src: int, dst: int, nbytes: int, phase: str, payload: Payload | None) -> Letter:
         """Start a message; the event fires with its `Delivery` when the last byte has arrived."""
-        env = self.world.env
-        begun_s = env.now
-        arrived = Event(env)
-        letter = Letter(payload.clone() if payload is not None else None, arrived)
         pair = (src, dst)
+        path = self._paths.get(pair) or self._find_path(src, dst)
+        letter = Letter(self, path, nbytes, phase, payload.clone() if payload is not None else None)
         claims = self._claims.get(pair)
         if claims:
             letter.claim = claims.popleft()
         else:
-            self._mail.setdefault(pair, deque()).append(letter)
-        arrived.callbacks.append(lambda _: self._deliver(letter))  # type: ignore[union-attr]
-        uses, latency_s, energy_j_per_byte = self._path(src, dst)
+            waiting = self._mail.get(pair)
+            if waiting is None:
+                waiting = self._mail[pair] = deque()
+            waiting.append(letter)
         self._under_way.add(letter)
-
-        def ended() -> None:
-            letter.flow = None
-            now = env.now
-            self.world.ledger.charge(
-                begun_s, now - begun_s, src, dst, "tx", phase, 0.0, nbytes, nbytes * energy_j_per_byte, "delivered"
-            )
-            arrived._ok, arrived._value = True, Delivery("delivered", begun_s, now + latency_s, len(uses))
-            env.schedule(arrived, delay=latency_s)
-
-        if nbytes and uses:
-            letter.flow = self.links.start(uses, nbytes, ended)
+        if nbytes and path.uses:
+            letter.flow = self.links.start(path.uses, nbytes, letter.left)
         else:
-            ended()
-        return arrived
+            letter.left()
+        return letter
 
     def claim(self, src: int, dst: int) -> Event:
         """Return the event of the next unread message from *src* at *dst*; its value is the payload."""
@@ -124,13 +143,14 @@ class ClusterNetwork:
             self._claims.setdefault(pair, deque()).append(event)
             return event
         letter = waiting.popleft()
-        if letter.arrived.callbacks is None:
+        if letter.callbacks is None:
             event._ok, event._value, event.callbacks = True, letter.payload, None  # type: ignore[assignment]
         else:
             letter.claim = event
         return event
 
-    def _deliver(self, letter: Letter) -> None:
+    def deliver(self, letter: Letter) -> None:
+        """Hand an arrived message to whoever waits for it."""
         self._under_way.discard(letter)
         claim = letter.claim
         if claim is not None:  # told at once: an event of its own would double the events per message
@@ -139,18 +159,19 @@ class ClusterNetwork:
             for callback in callbacks or ():
                 callback(claim)
 
-    def _path(self, src: int, dst: int) -> tuple[tuple[Use, ...], float, float]:
-        """Return what a message takes: its share of links, its latency in s, and the energy of a byte in J."""
-        pair = (src, dst)
-        if pair not in self._uses:
-            network, wiring = self.spec.network, self.wiring
-            route = wiring.route(src, dst)
-            back = wiring.route(dst, src) if network.ack_share else ()
-            uses = tuple((link, 1.0) for link in route) + tuple((link, network.ack_share) for link in back if link not in route)
-            latency_s = network.latency_factor * sum(float(wiring.delay_s[link]) for link in route)
-            energy_j = 8.0 * sum(float(wiring.energy_j_per_bit[link]) for link in route)
-            self._uses[pair] = (uses, latency_s, energy_j)
-        return self._uses[pair]
+    def path(self, src: int, dst: int) -> Path:
+        """Return what a message from node *src* to node *dst* takes."""
+        return self._paths.get((src, dst)) or self._find_path(src, dst)
+
+    def _find_path(self, src: int, dst: int) -> Path:
+        network, wiring = self.spec.network, self.wiring
+        route = wiring.route(src, dst)
+        back = wiring.route(dst, src) if network.ack_share else ()
+        uses = tuple((link, 1.0) for link in route) + tuple((link, network.ack_share) for link in back if link not in route)
+        latency_s = network.latency_factor * sum(float(wiring.delay_s[link]) for link in route)
+        energy_j = 8.0 * sum(float(wiring.energy_j_per_bit[link]) for link in route)
+        path = self._paths[src, dst] = Path(src, dst, uses, latency_s, energy_j)
+        return path
 
     def schedule(self, kind: str) -> AllReduce:
         """Return the all-reduce that a request names (``all_reduce:ring``), or this cluster's (``all_reduce``)."""
@@ -159,19 +180,22 @@ class ClusterNetwork:
 
     def link_cost(self) -> LinkCost:
         """The constants of the closed forms: those of the path from the first to the second worker."""
-        if self.spec.workers < 2:
+        if len(self.workers) < 2:
             return LinkCost(0.0, 0.0, 0.0)
-        uses, latency_s, _ = self._path(0, 1)
-        slowest = min(self.links.bytes_per_s[link] / weight for link, weight in uses)
-        return LinkCost(latency_s, 1.0 / slowest, add_s_per_byte(self.workers[0].device))
+        path = self.path(0, 1)
+        slowest = min(self.links.bytes_per_s[link] / weight for link, weight in path.uses)
+        return LinkCost(path.latency_s, 1.0 / slowest, add_s_per_byte(self.workers[0].device))
 
     def charge_ideal(self, rank: int, nbytes: float, phase: str, dur_s: float) -> None:
         """Write down one worker's part of a collective that is priced by its closed form."""
         node = self.node_of(rank)
-        energy_j = nbytes * self._path(0, 1)[2] if self.spec.workers > 1 else 0.0
+        energy_j = nbytes * self.path(0, 1).energy_j_per_byte if len(self.workers) > 1 else 0.0
         self.world.ledger.charge(self.world.now, dur_s, node, -1, "tx", phase, 0.0, round(nbytes), energy_j, "delivered")
 
     def stretched_s(self, node: int, start_s: float, dur_s: float) -> float:
+        """How long a computation takes on a machine that may be slow or away."""
+        if self._undisturbed:
+            return dur_s
         return stretched_by_absences(self._away.get(node, []), start_s, dur_s * self._slow(node, start_s))
 
     def _degrade(self, link: int, factor: float, from_s: float, to_s: float) -> Process:

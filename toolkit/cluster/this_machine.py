@@ -62,7 +62,7 @@ def measure() -> dict[str, Any]:
 def _best_s(run: Callable[[], object]) -> float:
     """Return the shortest of the runs that fit into the budget; the first one warms up and counts only if it is the only one."""
     begun_s = perf_counter()
-    times = []
+    times: list[float] = []
     while not times or perf_counter() - begun_s < BUDGET_S:
         start_s = perf_counter()
         run()

@@ -42,9 +42,11 @@ class WorkerContext(SimulatedContext):
 
     def compute(self, work: Work, phase: str = "") -> Timeout:
         event = super().compute(work, phase)
-        self.script.add(
-            "compute", event, phase=phase, flops=float(work.flops), read_bytes=float(work.read_bytes), write_bytes=float(work.write_bytes)
-        )
+        if not self.script.depth:
+            self.script.add(
+                "compute", event, phase=phase, flops=float(work.flops), read_bytes=float(work.read_bytes),
+                write_bytes=float(work.write_bytes),
+            )
         return event
 
     def stretched_s(self, start_s: float, dur_s: float) -> float:
@@ -92,6 +94,7 @@ def _shape(x: Payload | None, nbytes: int) -> tuple[int, int]:
 
 def drive(ctx: WorkerContext, program: Asking) -> Generator[Event, Any, None]:
     """Run *program* as a process: write down what it waits for, and tell it when another worker is gone."""
+    script = ctx.script
     value: Any = None
     lost: PeerLost | None = None
     while True:
@@ -99,7 +102,8 @@ def drive(ctx: WorkerContext, program: Asking) -> Generator[Event, Any, None]:
             event = program.throw(lost) if lost is not None else program.send(value)
         except StopIteration:
             return
-        ctx.script.waits(event)
+        if not script.depth:
+            script.waits(event)
         value = lost = None
         try:
             value = yield event

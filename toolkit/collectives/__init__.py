@@ -5,7 +5,9 @@ exchange the same messages. Every rank ends with the same bits: each element is 
 in an order that gives the same rounding.
 
 Sources: Thakur, Rabenseifner and Gropp 2005 (schedules and costs); the closed forms assume one message at a time in each direction
-(full duplex), the same `alpha_s` and `beta_s_per_byte` between any two ranks, and no contention.
+(full duplex), the same `alpha_s` and `beta_s_per_byte` between any two ranks, and no contention. They are exact for the ring and the
+parameter server with any number of ranks, for the others with a power of two; with other numbers, ranks that are early overlap
+what the form counts one after another, and the forms are off by up to a third.
 """
 
 from __future__ import annotations

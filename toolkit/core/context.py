@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from simpy.events import Event, Timeout
@@ -39,8 +38,7 @@ class Payload(Protocol):
     def __add__(self, other: Any, /) -> Any: ...
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """How one message ended. Loss is a value; a bug is an exception."""
 
     outcome: str
@@ -74,6 +72,8 @@ class Context(ABC):
     servers: int = 0
     node: int
     collectives: Collectives | None = None
+    accelerator: str = "cpu"
+    """Where torch computes; real processes may have a GPU."""
     may_lose_peers: bool = False
     """Whether `PeerLost` can come, so that a program has to keep what it would go back to."""
 

@@ -94,11 +94,11 @@ class Ledger:
         """All metrics so far."""
         return _frame(self._metrics, Metric)
 
-    def close(self, metrics_path: Path, requests_path: Path) -> None:
+    def close(self, metrics_path: Path, requests_path: Path | None = None) -> None:
         """Write what is pending: the last ledger shard, the metrics, and the scripts where the fabric keeps any."""
         self._flush()
         _write(self.metrics(), metrics_path)
-        if self._requests:
+        if self._requests and requests_path is not None:
             requests_path.parent.mkdir(exist_ok=True)
             _write(_frame(self._requests, Request), requests_path)
 

@@ -150,7 +150,7 @@ class Part(Spec):
         return {"type": self.type_name(), **self.model_dump(mode="json")}
 
 
-EXTRAS = {"torch": "learn", "pywt": "learn", "gsw": "sea"}
+EXTRAS = {"torch": "learn", "pywt": "learn", "sklearn": "learn", "gsw": "sea"}
 """Which optional group of dependencies brings a package."""
 
 

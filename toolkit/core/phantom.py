@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Self
 
 
-@dataclass(frozen=True)
 class Phantom:
     """A vector of *count* elements of *itemsize* bytes without values; the schedules of the collectives take it like a tensor."""
 
-    count: int
-    itemsize: int = 4
+    __slots__ = ("count", "nbytes")
 
-    @property
-    def nbytes(self) -> int:
-        return self.count * self.itemsize
+    def __init__(self, count: int, itemsize: int = 4) -> None:
+        self.count = count
+        self.nbytes = count * itemsize
 
     def numel(self) -> int:
         return self.count
@@ -24,7 +21,8 @@ class Phantom:
         return self
 
     def __getitem__(self, index: slice) -> Self:
-        return type(self)(len(range(*index.indices(self.count))), self.itemsize)
+        start, stop, _ = index.indices(self.count)
+        return type(self)(max(0, stop - start), self.nbytes // self.count if self.count else 0)
 
     def __setitem__(self, index: slice, value: Any) -> None:
         """Nothing to keep."""

@@ -115,5 +115,5 @@ def _look_up(kind: str, name: str, known: dict[str, int]) -> int:
     if name in known:
         return known[name]
     names = list(known)
-    hint = nearest(name, names) or (f"; the names go from '{names[0]}' to '{names[-1]}'" if names else "; there is none")
-    raise ValueError(f"'{name}' is not a {kind} of this topology{hint}")
+    span = f" (they go from '{names[0]}' to '{names[-1]}')" if names else " (there is none)"
+    raise ValueError(f"'{name}' is not a {kind} of this topology{nearest(name, names)}{span}")

@@ -63,6 +63,7 @@ class DistributedSgd(Program):
     decay: Literal["none", "cosine", "linear"] = Field("none", description="how the learning rate falls to zero")
     weight_decay: float = Field(0.0, ge=0, description="L2 penalty")
     evaluate_every: int = Field(25, ge=1, description="steps between two evaluations")
+    threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")
     save_every: int = Field(50, ge=1, description="steps between two checkpoints, of drivers that keep any")
     targets: list[float] = Field(default_factory=list, description="test accuracies whose first reaching is reported")
 
@@ -90,11 +91,15 @@ class DistributedSgd(Program):
         return ""
 
     def run(self, ctx: Context) -> Process:
+        torch.set_num_threads(self.threads)
         task = self.task.load()
         if ctx.is_server:
             yield from self._serve(ctx, task.layout)
             return
         training = self._begin(ctx, task)
+        if ctx.rank == 0:
+            for target in self.targets:
+                ctx.metric("target", target)
         while training.step < self.steps:
             try:
                 yield from self._one_step(ctx, task, training)
@@ -115,7 +120,7 @@ class DistributedSgd(Program):
 
     def _begin(self, ctx: Context, task: Task) -> Training:
         """All workers begin with the same weights, or with what they kept."""
-        model = task.build(torch_generator(ctx.fresh_rng("model")))
+        model = task.build(torch_generator(ctx.fresh_rng("model"))).to(ctx.accelerator)
         weights = adopt(model)
         gradient = torch.zeros_like(weights)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -135,7 +140,7 @@ class DistributedSgd(Program):
             training.keep()
         if training.step % self.evaluate_every == 0:
             self._evaluate(ctx, task, training)
-        images, labels = task.batch(ctx, training.step, self.batch)
+        images, labels = (tensor.to(ctx.accelerator) for tensor in task.batch(ctx, training.step, self.batch))
         training.gradient.zero_()
         training.model.train()
         loss = functional.cross_entropy(training.model(images), labels)

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from tests.cluster.helpers import FREE, LINK, Written, cluster, simulate
+from toolkit.core.context import Asking, Context, PeerLost
+from toolkit.core.phantom import Phantom
+from toolkit.core.work import Work
+from toolkit.core.world import World
+from toolkit.errors import ScenarioError
+
+SECOND = Work(1e12)
+"""One second on the machines of the tests."""
+
+
+def test_a_message_takes_alpha_and_beta() -> None:
+    def act(ctx: Context) -> Asking:
+        if ctx.rank == 0:
+            delivery = yield ctx.send(1, 1_000_000)
+            assert (delivery.outcome, delivery.t0_s, delivery.hops) == ("delivered", 0.0, 2)
+            assert delivery.t1_s == ctx.now == pytest.approx(1.002, rel=1e-12)
+
+    world, _ = simulate(cluster(2), act)
+    assert world.now == pytest.approx(1.002, rel=1e-12)
+
+
+def test_messages_are_read_in_the_order_in_which_they_were_sent() -> None:
+    """The second is much shorter and arrives first."""
+    def act(ctx: Context) -> Asking:
+        if ctx.rank == 0:
+            first, second = torch.ones(100_000), torch.zeros(1)
+            ctx.send(1, first.nbytes, "data", first)
+            yield ctx.send(1, second.nbytes, "data", second)
+        else:
+            assert (yield ctx.recv(0, torch.zeros(100_000))).numel() == 100_000
+            assert (yield ctx.recv(0, torch.zeros(1))).numel() == 1
+
+    simulate(cluster(2), act)
+
+
+def test_what_many_send_to_one_shares_its_link() -> None:
+    def act(ctx: Context) -> Asking:
+        if ctx.rank:
+            yield ctx.send(0, 1_000_000)
+
+    world, _ = simulate(cluster(5), act)
+    assert world.now == pytest.approx(4.002, rel=1e-12)
+
+
+def test_a_link_profile_with_corrections() -> None:
+    def act(ctx: Context) -> Asking:
+        if ctx.rank == 0:
+            yield ctx.send(1, 1_000_000)
+
+    world, _ = simulate(cluster(2, network={"bandwidth_factor": 0.5, "latency_factor": 10.0}), act)
+    assert world.now == pytest.approx(2.0 + 0.02, rel=1e-12)
+
+
+def test_acknowledgements_slow_two_that_send_to_each_other() -> None:
+    def act(ctx: Context) -> Asking:
+        yield ctx.send(1 - ctx.rank, 1_000_000)
+
+    world, _ = simulate(cluster(2, network={"ack_share": 0.25}), act)
+    assert world.now == pytest.approx(1.25 + 0.002, rel=1e-12)
+
+
+def test_energy_is_conserved_between_busy_idle_and_links() -> None:
+    def act(ctx: Context) -> Asking:
+        yield ctx.compute(SECOND.times(ctx.rank + 1), "gradient")
+        if ctx.rank == 1:
+            yield ctx.send(0, 1_000_000)
+
+    topology = {"type": "star", "link": {**LINK, "idle_w": 0.25}}
+    world, _ = simulate(cluster(2, topology=topology), act)
+    rows = world.ledger.charges()
+    by_kind = rows.groupby("kind")["energy_j"].sum()
+    end_s = 2.0 + 1.002
+    assert world.now == pytest.approx(end_s, rel=1e-12)
+    assert by_kind["compute"] == pytest.approx(5.0 * 3.0)
+    idle = rows[rows["kind"] == "idle"]
+    assert idle[idle["phase"] == "host"]["energy_j"].sum() == pytest.approx(2.0 * (2 * end_s - 3.0))
+    assert idle[idle["phase"] != "host"]["energy_j"].sum() == pytest.approx(4 * 0.25 * end_s)
+    assert by_kind["tx"] == pytest.approx(2 * 8e6 * 1e-9)
+
+
+def test_topology_changes_what_a_dense_exchange_takes() -> None:
+    """Acceptance check 11: eight workers on a star against racks with an oversubscribed uplink."""
+    times = {}
+    for name, topology in (
+        ("star", {"type": "star", "link": LINK}),
+        ("tree", {"type": "tree", "link": LINK, "rack_size": 4, "oversubscription": 4.0}),
+    ):
+        for schedule in ("recursive_doubling", "rabenseifner"):
+            spec = cluster(8, topology=topology, collectives={"all_reduce": schedule})
+            times[name, schedule] = simulate(spec, lambda ctx: ctx.all_reduce(Phantom(1_000_000)))[0].now
+    assert times["tree", "recursive_doubling"] / times["star", "recursive_doubling"] >= 1.5
+    assert times["tree", "rabenseifner"] / times["star", "rabenseifner"] >= 1.5
+
+
+def test_a_slow_machine_keeps_the_others_waiting() -> None:
+    def act(ctx: Context) -> Asking:
+        yield ctx.compute(SECOND, "gradient")
+        yield from ctx.all_reduce(Phantom(1))
+
+    plain = simulate(cluster(4), act)[0].now
+    slow = simulate(cluster(4, stragglers={"type": "fixed", "factors": {"worker2": 3.0}}), act)[0].now
+    assert slow - plain == pytest.approx(2.0, abs=1e-4)
+
+
+def test_lognormal_slow_downs_have_mean_one_and_do_not_depend_on_who_asks() -> None:
+    def act(ctx: Context) -> Asking:
+        for _ in range(300):
+            yield ctx.compute(SECOND, "gradient")
+
+    spec = cluster(8, stragglers={"type": "lognormal", "sigma": 0.5, "hold_s": 0.01})
+    world, network = simulate(spec, act)
+    rows = world.ledger.charges()
+    busy = rows[rows["kind"] == "compute"]["dur_s"]
+    assert busy.mean() == pytest.approx(1.0, abs=4 * 0.533 / (8 * 300) ** 0.5)
+    again, _ = simulate(spec, act)
+    assert again.now == world.now
+
+
+def test_a_trace_says_when_who_is_slow(tmp_path: Any) -> None:
+    file = tmp_path / "slow.csv"
+    file.write_text("node,t_s,factor\nworker1,0.5,3.0\nworker1,10,1.0\n")
+
+    def act(ctx: Context) -> Asking:
+        yield ctx.compute(SECOND, "gradient")
+        assert ctx.now == 1.0
+        yield ctx.compute(SECOND, "gradient")
+        assert ctx.now == (4.0 if ctx.rank == 1 else 2.0)
+
+    simulate(cluster(2, stragglers={"type": "trace", "file": str(file)}), act)
+
+
+def test_an_absent_machine_goes_on_where_it_was() -> None:
+    def act(ctx: Context) -> Asking:
+        yield ctx.compute(SECOND, "gradient")
+        assert ctx.now == pytest.approx(1.0 if ctx.rank else 1.0 + 2.0)
+
+    absences = [{"node": "worker0", "from_s": 0.5, "to_s": 2.0}, {"node": "worker0", "from_s": 1.5, "to_s": 2.5}]
+    simulate(cluster(2, failures={"absences": absences}), act)
+
+
+def test_a_degraded_link_is_slow_in_its_window() -> None:
+    def act(ctx: Context) -> Asking:
+        if ctx.rank == 0:
+            yield ctx.send(1, 2_000_000)
+
+    spec = cluster(2, failures={"degradations": [{"link": "worker0>switch", "from_s": 1.0, "to_s": 2.0, "factor": 0.5}]})
+    assert simulate(spec, act)[0].now == pytest.approx(1.0 + 1.0 + 0.5 + 0.002, rel=1e-9)
+
+
+def test_those_that_are_left_form_a_group_after_the_time_out() -> None:
+    seen: dict[int, list[Any]] = {}
+
+    def act(ctx: Context) -> Asking:
+        seen[ctx.node] = []
+        while True:
+            try:
+                yield from ctx.all_reduce(Phantom(100_000))
+                yield ctx.compute(SECOND)
+                if ctx.now > 5:
+                    return
+            except PeerLost as lost:
+                seen[ctx.node].append((ctx.now, lost.node, ctx.rank, ctx.size, lost.restart_s))
+                yield ctx.sleep(lost.restart_s)
+
+    failures = {"crashes": [{"node": "worker1", "at_s": 2.25}], "detect_s": 0.5, "restart_s": 0.25}
+    world, network = simulate(cluster(3, failures=failures), act)
+    assert network.lost == [1]
+    assert seen[0] == [(2.75, 1, 0, 2, 0.25)]
+    assert seen[2] == [(2.75, 1, 1, 2, 0.25)]
+    assert world.now > 5
+
+
+def test_two_runs_write_the_same_ledger() -> None:
+    def act(ctx: Context) -> Asking:
+        for _ in range(5):
+            yield ctx.compute(SECOND.times(float(ctx.rng("work").random())), "gradient")
+            yield from ctx.all_reduce(Phantom(1000))
+
+    first, _ = simulate(cluster(5), act)
+    second, _ = simulate(cluster(5), act)
+    assert first.ledger.charges().equals(second.ledger.charges())
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"workers": 0}, "greater than or equal to 1"),
+        ({"failures": {"crashes": [{"node": "worker9", "at_s": 1}]}}, "'worker9' is not a node"),
+        ({"failures": {"degradations": [{"link": "w0>switch", "from_s": 0, "to_s": 1, "factor": 0.5}]}}, "'w0>switch' is not a link"),
+        ({"node_devices": {"woker1": FREE}}, "did you mean 'worker1'"),
+        ({"failures": {"crashes": [{"node": f"worker{i}", "at_s": 1} for i in range(4)]}}, "at least one must be left"),
+        ({"failures": {"absences": [{"node": "worker0", "from_s": 2, "to_s": 1}]}}, "must be after"),
+        ({"topology": "torus"}, "'torus' is not a topology"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises((ValidationError, ScenarioError)) as error:
+        cluster(**{"workers": 4, **settings}).check(float("inf"))
+    told = str(error.value.errors()) if isinstance(error.value, ValidationError) else str(error.value)
+    assert sentence in told
+
+
+def test_a_program_that_waits_for_ever_is_told_who_waits() -> None:
+    world = World(1, float("inf"))
+    network = cluster(2).build(world)
+
+    def act(ctx: Context) -> Asking:
+        if ctx.rank == 1:
+            yield ctx.recv(0, Phantom(1))
+
+    network.launch(Written(act=act))
+    world.env.run()
+    assert "worker1 waits for worker0" in str(network.stuck())

@@ -1,0 +1,164 @@
+"""Real processes: the same programs over `torch.distributed`, started with `torchrun`."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from toolkit.collectives import Collectives
+from toolkit.core.context import Asking, Context, Delivery
+from toolkit.core.ledger import Metric
+from toolkit.core.streams import Streams
+from toolkit.core.work import Work
+from toolkit.errors import RunDirectoryError
+
+ARRIVED = Delivery("delivered", 0.0, 0.0, 1)
+PENDING = 64
+"""Messages that may be under way before the oldest is waited for."""
+
+
+class Answer:
+    """What a call returns: done at once, or when a message has been received."""
+
+    __slots__ = ("_request", "_value")
+
+    def __init__(self, value: Any = None, request: Any = None) -> None:
+        self._value = value
+        self._request = request
+
+    def wait(self) -> Any:
+        """Return the value, once it is there."""
+        if self._request is not None:
+            self._request.wait()
+        return self._value
+
+
+@dataclass
+class Checkpoints:
+    """Where this rank keeps its states; the last two, since a rank may have been stopped before it kept the last."""
+
+    folder: Path
+    rank: int
+    processes: int
+    resume: bool
+    last: int = field(default=0, init=False)
+
+    def keep(self, step: int, state: Any) -> None:
+        """Write *state* whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(step)
+        partial = path.with_suffix(".partial")
+        torch.save({"processes": self.processes, "state": state}, partial)
+        partial.replace(path)
+        self.last = step
+        for old in self.steps()[:-2]:
+            self._path(old).unlink(missing_ok=True)
+
+    def steps(self) -> list[int]:
+        """Return the steps of which this rank has a state."""
+        return sorted(int(path.stem.split("-")[1]) for path in self.folder.glob(f"step-*-rank{self.rank}.pt"))
+
+    def load(self) -> Any:
+        """Return the state of the last step that all ranks have, or None.
+
+        Raises:
+            RunDirectoryError: it was kept by another number of processes.
+        """
+        mine = set(self.steps()) if self.resume else set()
+        everybodys: list[Any] = [None] * self.processes
+        dist.all_gather_object(everybodys, mine)
+        common = set.intersection(*everybodys)
+        if not common:
+            return None
+        self.last = max(common)
+        kept = torch.load(self._path(self.last), weights_only=False)
+        if kept["processes"] != self.processes:
+            raise RunDirectoryError(
+                f"{self.folder}: was kept by {kept['processes']} processes, and this run has {self.processes}; start as many as before"
+            )
+        return kept["state"]
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}-rank{self.rank}.pt"
+
+
+class DistributedContext(Context):
+    """This process as one worker (or server) of a group. No simulated time: `compute` is free, since the real computing takes its time.
+
+    `sent_bytes` counts the payloads handed to `torch.distributed`. A message that is yielded counts as arrived at once: it was copied,
+    and the oldest of many is waited for, so that two ranks that send to each other first never wait for ever.
+    """
+
+    def __init__(
+        self, size: int, servers: int, seed: int, collectives: Collectives, checkpoints: Checkpoints, accelerator: str = "cpu"
+    ) -> None:
+        self.rank = self.node = dist.get_rank()
+        self.size = size
+        self.servers = servers
+        self.collectives = collectives
+        self.accelerator = accelerator
+        self.metrics: list[Metric] = []
+        self.sent_bytes = 0
+        self._begun_s = time.perf_counter()
+        self._streams = Streams(seed)
+        self._checkpoints = checkpoints
+        self._sent: deque[tuple[Any, Tensor]] = deque()
+
+    @property
+    def now(self) -> float:
+        """Wall time in s since this program began."""
+        return time.perf_counter() - self._begun_s
+
+    def compute(self, work: Work, phase: str = "") -> Answer:
+        return Answer()
+
+    def sleep(self, delay_s: float) -> Answer:
+        return Answer()
+
+    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Any = None) -> Answer:
+        self.sent_bytes += nbytes
+        if nbytes:
+            copy = payload.detach().clone(memory_format=torch.contiguous_format)
+            self._sent.append((dist.isend(copy, dst), copy))
+            while len(self._sent) > PENDING:
+                self._sent.popleft()[0].wait()
+        return Answer(ARRIVED)
+
+    def recv(self, src: int, like: Any) -> Answer:
+        buffer = torch.empty_like(like, memory_format=torch.contiguous_format)
+        return Answer(buffer, dist.irecv(buffer, src) if buffer.numel() else None)
+
+    def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
+        self.metrics.append(Metric(self.now, step, name, who, value))
+
+    def rng(self, *name: object) -> np.random.Generator:
+        return self._streams.rng(*name, self.node)
+
+    def fresh_rng(self, *name: object) -> np.random.Generator:
+        return self._streams.fresh(*name)
+
+    def save(self, step: int, state: Any) -> None:
+        self._checkpoints.keep(step, state)
+
+    def saved(self) -> Any:
+        return self._checkpoints.load()
+
+    def run(self, program: Asking) -> None:
+        """Run *program* to its end, and wait until all that it sent is received."""
+        value: Any = None
+        while True:
+            try:
+                answer = program.send(value)
+            except StopIteration:
+                break
+            value = answer.wait()
+        while self._sent:
+            self._sent.popleft()[0].wait()
