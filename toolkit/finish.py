@@ -31,14 +31,14 @@ def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str
         metrics.insert(1, "seed", seed)
         observed.append(metrics)
     path = directory.path
-    view = View.find(scenario.fabric.view())
+    view = View.find(scenario.view())
     complete(pd.DataFrame(rows, columns=REPORT_COLUMNS), view.metrics).to_csv(path / "report.csv", index=False)
     pd.concat(observed, ignore_index=True).to_parquet(path / "metrics.parquet", compression="zstd", index=False)
     result = Result.load(path, view)
     result.write_tables()
     shutil.rmtree(path / "figures", ignore_errors=True)
     result.write_figures()
-    answers = scenario.fabric.answers(result)
+    answers = [*scenario.fabric.answers(result), *scenario.program.answers(result)]
     (path / "answers.txt").write_text("".join(f"{answer}\n" for answer in answers), encoding="utf-8")
     length = "to the end of the programs" if scenario.duration_s is None else f"{scenario.duration_s / 3600:g} h measured per run"
     settings = {"simulated": length, **scenario.fabric.extras()}

@@ -84,7 +84,7 @@ def run(
     arms = scenario.arms()
     directory = RunDirectory(Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-")))
     with _disk_errors(directory.path):
-        directory.open(scenario.dump(), scenario.fabric.view(), resume=resume)
+        directory.open(scenario.dump(), scenario.view(), resume=resume)
         work = [
             Job(arm, seed, spec.dump(), directory.path, scripts / f"{arm}-s{seed}.parquet" if scripts is not None else None)
             for seed in range(scenario.seed, scenario.seed + scenario.seeds)

@@ -42,21 +42,33 @@ def test_no_flow_can_gain_but_at_the_cost_of_a_poorer_one(routes: list[set[int]]
         )
 
 
-def finishing_times(rates_bps: list[float], flows: list[tuple[float, tuple[int, ...], float]]) -> list[float]:
-    """Run flows given as (start, route, bytes)."""
+class Noted:
+    """A cargo that notes when its last byte left and when it arrived."""
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self.env = env
+        self.left_s = self.arrived_s = float("nan")
+
+    def arrive(self, left_s: float) -> None:
+        self.left_s, self.arrived_s = left_s, self.env.now
+
+
+def finishing_times(rates_bps: list[float], flows: list[tuple[float, tuple[int, ...], float]], latency_s: float = 0.0) -> list[float]:
+    """Run flows given as (start, route, bytes); return when the last byte of each left."""
     env = simpy.Environment()
     links = Links(env, rates_bps)
-    ends = [0.0] * len(flows)
+    cargo = [Noted(env) for _ in flows]
 
     def start(index: int) -> simpy.events.ProcessGenerator:
         begin_s, route, nbytes = flows[index]
         yield env.timeout(begin_s)
-        links.start(tuple((link, 1.0) for link in route), nbytes, lambda: ends.__setitem__(index, env.now))
+        links.start(tuple((link, 1.0) for link in route), nbytes, latency_s, cargo[index])
 
     for index in range(len(flows)):
         env.process(start(index))
     env.run()
-    return ends
+    assert [item.arrived_s for item in cargo] == pytest.approx([item.left_s + latency_s for item in cargo], rel=1e-12)
+    return [item.left_s for item in cargo]
 
 
 def test_a_flow_that_joins_halves_the_rate_and_gives_it_back() -> None:
@@ -93,15 +105,16 @@ def test_flows_end_as_in_a_naive_account(flows: list[tuple[float, set[int], floa
             if left[i] <= 1e-9:
                 expected[i] = following
         now = following
-    assert finishing_times([8 * rate for rate in capacity], listed) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    for latency_s in (0.0, 1.7):
+        assert finishing_times([8 * rate for rate in capacity], listed, latency_s) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_a_cancelled_flow_makes_room_and_is_only_counted_as_far_as_it_came() -> None:
     env = simpy.Environment()
     links = Links(env, [8.0])
-    ended: list[float] = []
-    doomed = links.start(((0, 1.0),), 100.0, lambda: ended.append(-1.0))
-    links.start(((0, 1.0),), 5.0, lambda: ended.append(env.now))
+    other, doomed_cargo = Noted(env), Noted(env)
+    doomed = links.start(((0, 1.0),), 100.0, 0.5, doomed_cargo)
+    links.start(((0, 1.0),), 5.0, 0.5, other)
 
     def cancel() -> simpy.events.ProcessGenerator:
         yield env.timeout(4.0)
@@ -109,15 +122,16 @@ def test_a_cancelled_flow_makes_room_and_is_only_counted_as_far_as_it_came() -> 
 
     env.process(cancel())
     env.run()
-    assert ended == pytest.approx([7.0])  # 2 B in 4 s, the other 3 B alone
+    assert other.left_s == pytest.approx(7.0)  # 2 B in 4 s, the other 3 B alone
+    assert np.isnan(doomed_cargo.arrived_s)
     assert links.carried_bytes[0] == pytest.approx(5.0 + 2.0)
 
 
 def test_a_link_that_slows_down_slows_what_is_on_it() -> None:
     env = simpy.Environment()
     links = Links(env, [8.0])
-    ended: list[float] = []
-    links.start(((0, 1.0),), 10.0, lambda: ended.append(env.now))
+    cargo = Noted(env)
+    links.start(((0, 1.0),), 10.0, 0.0, cargo)
 
     def slow() -> simpy.events.ProcessGenerator:
         yield env.timeout(5.0)
@@ -125,4 +139,10 @@ def test_a_link_that_slows_down_slows_what_is_on_it() -> None:
 
     env.process(slow())
     env.run()
-    assert ended == pytest.approx([15.0], rel=1e-12)
+    assert cargo.left_s == pytest.approx(15.0, rel=1e-12)
+
+
+def test_a_flow_that_was_alone_shares_from_the_moment_another_joins() -> None:
+    """1 B/s: A (10 B) from 0 s with 3 s of latency; B (4 B) from 10.5 s finds the link free, C (4 B) from 12 s does not."""
+    ends = finishing_times([8.0], [(0.0, (0,), 10.0), (10.5, (0,), 4.0), (12.0, (0,), 4.0)], latency_s=3.0)
+    assert ends == pytest.approx([10.0, 17.0, 18.5], rel=1e-12)

@@ -14,6 +14,8 @@ from toolkit.report import MetricInfo, Result, describe, ordered_metrics
 JUDGED = ("final_accuracy", "end_s", "bytes_busiest_worker", "energy_total_j", "local_s", "wire_s")
 IN_SHORT = JUDGED[:4]
 UNDECIDED = "no difference shown"
+NAMED = 5
+"""Of so many rivals with the same verdict, each is told with its numbers."""
 WORDS = {"final_accuracy": ("higher than", "lower than"), "end_s": ("shorter than", "longer than")}
 
 
@@ -69,7 +71,7 @@ def _in_short(result: Result) -> str:
 
 
 def _target(result: Result, info: MetricInfo) -> str:
-    """``A reaches test accuracy 0.95 in 12.3 ± 1.1 s: sooner than B (…); not reached by C in any seed``."""
+    """``A reaches test accuracy 0.95 in 12.3 ± 1.1 s; sooner than B (…); not reached in all seeds by C (no seed)``."""
     own = _reached(result, info)
     compared = _by_verdict(result, info, ("sooner than", "later than"))
     missed, paired = [], result.differences[result.differences["metric"] == info.name].set_index("other")["n"]
@@ -94,7 +96,7 @@ def _reached(result: Result, info: MetricInfo) -> str:
     row = _row(result, first, info.name)
     if row is None:
         return f"{first} does not reach test accuracy {level} in any of {seeds} seed{'s' * (seeds != 1)}."
-    often = "" if row["n"] == seeds else f" in {int(row['n'])} of {seeds} seeds, in these"
+    often = "" if row["n"] == seeds else f" in {int(row['n'])} of {seeds} seeds, there"
     return f"{first} reaches test accuracy {level}{often} in {_with_interval(info, row)}."
 
 
@@ -104,45 +106,66 @@ def _verdicts(result: Result, info: MetricInfo) -> str:
     found = _by_verdict(result, info, WORDS.get(info.name, ("less than", "more than")))
     if own is None or not found:
         return ""
-    return f"{info.label[:1].upper()}{info.label[1:]} of {result.arms[0]}, {_with_interval(info, own)}: {found}."
+    label = f"{info.label[:1].upper()}{info.label[1:]}{',' * (',' in info.label)}"
+    return f"{label} of {result.arms[0]}, {_with_interval(info, own)}: {found}."
 
 
 def _by_verdict(result: Result, info: MetricInfo, words: tuple[str, str]) -> str:
-    """The rivals under each verdict with their mean, the difference and its interval; empty where nothing can be compared."""
+    """The rivals under each verdict with their mean, the difference and its interval; empty where nothing can be compared.
+
+    Of more than `NAMED` rivals with the same verdict, numbers are given for the nearest alone; the table of differences has the rest.
+    """
     differences = result.differences
     rows = differences[(differences["metric"] == info.name) & (differences["n"] > 1)]
     parts, explained = [], False
     for verdict, word in (("better", words[0]), ("worse", words[1]), (UNDECIDED, f"{UNDECIDED} against")):
-        named = []
-        for row in rows[rows["verdict"] == verdict].to_dict("records"):
+        group = sorted(rows[rows["verdict"] == verdict].to_dict("records"), key=lambda row: abs(row["mean"]))
+        told = []
+        for row in group if len(group) <= NAMED else group[:1]:
             own = _row(result, str(row["other"]), info.name)
             mean = f"{_value(info, float(own['mean']))}; " if own is not None else ""
             gap = _difference(info, row["mean"], row["ci95_low"], row["ci95_high"], explain=not explained)
-            named.append(f"{row['other']} ({mean}{gap})")
+            told.append(f"{row['other']} ({mean}{gap})")
             explained = True
-        if named:
-            parts.append(f"{word} {_listed(named)}")
+        if len(group) > NAMED:
+            parts.append(f"{word} {len(group)} arms, nearest {told[0]}, then {_listed([str(row['other']) for row in group[1:]])}")
+        elif told:
+            parts.append(f"{word} {_listed(told)}")
     return "; ".join(parts)
 
 
 def _difference(info: MetricInfo, mean: float, low: float, high: float, *, explain: bool) -> str:
     """The difference and its interval; only the first of a sentence says what the numbers are."""
+    if _same(high - low, mean):
+        return f"{'difference ' if explain else ''}{_signed(info, mean)} in every seed"
     words = "difference {}, 95 % interval {} to {}" if explain else "{}, {} to {}"
-    return words.format(*(("-" if x < 0 else "+" if x > 0 else "") + _value(info, abs(x)) for x in (mean, low, high)))
+    return words.format(_signed(info, mean, unit=False), _signed(info, low, unit=False), _signed(info, high))
+
+
+def _signed(info: MetricInfo, value: float, *, unit: bool = True) -> str:
+    return ("-" if value < 0 else "+" if value > 0 else "") + _value(info, abs(value), unit=unit)
 
 
 def _with_interval(info: MetricInfo, row: pd.Series) -> str:
+    """Mean and half of its interval; the mean alone where all seeds agree to the last digit or there is only one."""
     mean, low, high = (float(row[column]) for column in ("mean", "ci95_low", "ci95_high"))
     half = (high - low) / 2
-    return f"{_value(info, mean)} ± {_value(info, half)}" if np.isfinite(half) else _value(info, mean)
+    if not np.isfinite(half) or _same(half, mean):
+        return _value(info, mean)
+    return f"{_value(info, mean, unit=False)} ± {_value(info, half, digits=2)}"
 
 
-def _value(info: MetricInfo, value: float) -> str:
-    """A value with its unit, to three significant figures; bytes as kB, MB and so on."""
+def _same(width: float, value: float) -> bool:
+    """Whether an interval is no wider than the rounding of numbers."""
+    return width <= 1e-9 * abs(value) or width == 0
+
+
+def _value(info: MetricInfo, value: float, *, unit: bool = True, digits: int = 3) -> str:
+    """A value with its unit, to so many significant figures; bytes always as kB, MB and so on."""
     if info.unit == "B":
         return amount(value)
-    unit = "" if info.unit in {"", "1"} else f" {info.unit}"
-    return (f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}") + unit
+    name = "" if info.unit in {"", "1"} or not unit else f" {info.unit}"
+    return (f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}") + name
 
 
 def _listed(names: Sequence[str]) -> str:

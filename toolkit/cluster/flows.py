@@ -1,14 +1,14 @@
-"""Flows: bulk transfers that share links as a fluid, with two events per message.
+"""Flows: bulk transfers that share links as a fluid, with one event per message where it is alone.
 
-A flow alone on all its links runs at the rate of the slowest and disturbs nobody, which is the common case and costs no more than
-its two events. Where flows meet, the rates of the connected component are worked out again whenever one joins or leaves it, and once
-per instant, however many do. A flow whose rate stays the same keeps its end to the bit.
+A flow alone on all its links runs at the rate of the slowest and disturbs nobody, which is the common case: one event, its arrival. Where
+flows meet, the rates of the connected component are worked out again whenever one joins or leaves it, and once per instant, however
+many do. A flow whose rate stays the same keeps its end to the bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
 
 import simpy
 from simpy.events import NORMAL, Event
@@ -19,31 +19,42 @@ LATE = 2
 """Priority of an event that comes after all others of the same instant."""
 
 
-class End(Event):
-    """The end of a flow as foreseen; one that is not its flow's `end` any more is void."""
+class Cargo(Protocol):
+    """What a flow carries."""
 
-    __slots__ = ("flow",)
+    def arrive(self, left_s: float) -> None:
+        """Be there now; the last byte had left at *left_s*."""
 
-    def __init__(self, env: simpy.Environment, flow: Flow, action: Callable[[Any], None]) -> None:
+
+class Flow(Event):
+    """One transfer under way. As an event it is its own arrival as foreseen while it is alone on its links."""
+
+    def __init__(
+        self, env: simpy.Environment, uses: tuple[Use, ...], nbytes: float, latency_s: float, cargo: Cargo, order: int
+    ) -> None:
         self.env = env
+        self._ok, self._value = True, None
+        self.uses = uses
+        self.latency_s = latency_s
+        self.cargo = cargo
+        self.order = order
+        self.left_bytes = nbytes
+        self.since_s = env.now
+        self.rate = 0.0
+        self.end_s = float("inf")
+        """When the last byte leaves, at the present rate."""
+        self.end: Event | None = None
+        """The event that was foreseen last; any other is void."""
+
+
+class End(Event):
+    """The last byte of a flow that shares links leaves, as foreseen."""
+
+    def __init__(self, flow: Flow, action: Any) -> None:
+        self.env = flow.env
         self.callbacks = [action]
         self._ok, self._value = True, None
         self.flow = flow
-
-
-class Flow:
-    """One transfer under way."""
-
-    __slots__ = ("end", "ended", "left_bytes", "order", "rate", "since_s", "uses")
-
-    def __init__(self, uses: tuple[Use, ...], nbytes: float, since_s: float, ended: Callable[[], None], order: int) -> None:
-        self.uses = uses
-        self.left_bytes = nbytes
-        self.since_s = since_s
-        self.rate = 0.0
-        self.ended = ended
-        self.end: End | None = None
-        self.order = order
 
 
 class Links:
@@ -57,26 +68,46 @@ class Links:
         self._started = 0
         self._touched: set[int] = set()
 
-    def start(self, uses: tuple[Use, ...], nbytes: float, ended: Callable[[], None]) -> Flow:
-        """Start a flow of *nbytes* over the links of *uses*; *ended* is called when the last byte has left."""
+    def start(self, uses: tuple[Use, ...], nbytes: float, latency_s: float, cargo: Cargo) -> Flow:
+        """Start a flow of *nbytes* over the links of *uses*; *cargo* arrives *latency_s* after the last byte has left."""
         env = self.env
         self._started += 1
-        flow = Flow(uses, nbytes, env.now, ended, self._started)
+        flow = Flow(env, uses, nbytes, latency_s, cargo, self._started)
         alone = True
         rate = float("inf")
         for link, weight in uses:
             there = self._on[link]
-            alone = alone and not there
+            if there and alone and self._taken(link):
+                alone = False
             there.add(flow)
             self.carried_bytes[link] += nbytes * weight
-            rate = min(rate, self.bytes_per_s[link] / weight)
+            share = self.bytes_per_s[link] / weight
+            rate = min(share, rate)
         if alone:
             flow.rate = rate
-            flow.end = End(env, flow, self._finish)
-            env.schedule(flow.end, NORMAL, nbytes / rate)
+            flow.end_s = env.now + nbytes / rate
+            flow.end = flow
+            flow.callbacks = [self._arrive_alone]
+            env.schedule(flow, NORMAL, nbytes / rate + latency_s)
         else:
             self._touch(uses)
         return flow
+
+    def _taken(self, link: int) -> bool:
+        """Whether a flow is on *link*; those that were alone are forgotten once their last byte has left."""
+        there = self._on[link]
+        now = self.env.now
+        for flow in [flow for flow in there if flow.end is flow and flow.end_s <= now]:
+            for other, _ in flow.uses:
+                self._on[other].discard(flow)
+        return bool(there)
+
+    def _arrive_alone(self, flow: Flow) -> None:
+        if flow.end is flow:
+            flow.end = None
+            for link, _ in flow.uses:
+                self._on[link].discard(flow)
+            flow.cargo.arrive(flow.end_s)
 
     def cancel(self, flow: Flow) -> None:
         """Take a flow off its links; what it has not sent is not carried."""
@@ -92,18 +123,28 @@ class Links:
         self._touch(((link, 1.0),))
 
     def _run_at(self, flow: Flow, rate: float) -> None:
+        """Let *flow* go on at *rate* beside others."""
         now = self.env.now
-        flow.left_bytes -= flow.rate * (now - flow.since_s)
-        flow.since_s = now
-        flow.rate = rate
-        flow.end = End(self.env, flow, self._finish)
-        self.env.schedule(flow.end, NORMAL, max(0.0, flow.left_bytes) / rate)
+        if rate != flow.rate:
+            flow.left_bytes -= flow.rate * (now - flow.since_s)
+            flow.since_s = now
+            flow.rate = rate
+            flow.end_s = now + max(0.0, flow.left_bytes) / rate
+        flow.end = End(flow, self._finish)
+        self.env.schedule(flow.end, NORMAL, max(0.0, flow.end_s - now))
 
     def _finish(self, end: End) -> None:
         flow = end.flow
         if flow.end is end:
             self._leave(flow)
-            flow.ended()
+            arrival = End(flow, self._arrive_late)
+            flow.end = arrival
+            self.env.schedule(arrival, NORMAL, flow.latency_s)
+
+    def _arrive_late(self, arrival: End) -> None:
+        flow = arrival.flow
+        if flow.end is arrival:
+            flow.cargo.arrive(flow.end_s)
 
     def _leave(self, flow: Flow) -> None:
         flow.end = None
@@ -134,6 +175,8 @@ class Links:
             if link in seen:
                 continue
             seen.add(link)
+            if not self._taken(link):
+                continue
             for flow in self._on[link]:
                 if flow not in flows:
                     flows.add(flow)
@@ -141,5 +184,5 @@ class Links:
         ordered = sorted(flows, key=lambda flow: flow.order)
         rates = max_min_rates([flow.uses for flow in ordered], self.bytes_per_s)
         for flow, rate in zip(ordered, rates, strict=True):
-            if rate != flow.rate:
+            if rate != flow.rate or flow.end is None or flow.end is flow:
                 self._run_at(flow, rate)

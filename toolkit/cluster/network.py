@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 class Letter(Event):
     """A message on its way; as an event it fires when the last byte has arrived, with its `Delivery`."""
 
-    __slots__ = ("begun_s", "claim", "flow", "path", "payload", "phase")
-
     def __init__(self, network: ClusterNetwork, path: Path, nbytes: int, phase: str, payload: Payload | None) -> None:
         super().__init__(network.world.env)
         self.network = network
@@ -38,19 +36,31 @@ class Letter(Event):
         self.claim: Event | None = None
         """What the receiver waits for, if it does already."""
         self.flow: Flow | None = None
-        self.callbacks.append(network.deliver)
+        self.dropped = False
+        """Whether a new group was formed while it was under way; nobody waits for it any more."""
 
-    def left(self) -> None:
-        """The last byte is on its way."""
+    def arrive(self, left_s: float) -> None:
+        """Write down what the message cost, and tell at once whoever waits for it (events of their own would treble the events)."""
+        if self.dropped:
+            return
         self.flow = None
-        env, path = self.env, self.path
-        now = env.now
-        self.network.world.ledger.charge(
-            self.begun_s, now - self.begun_s, path.src, path.dst, "tx", self.phase, 0.0, self.nbytes,
-            self.nbytes * path.energy_j_per_byte, "delivered",
+        path, begun_s = self.path, self.begun_s
+        network = self.network
+        network.world.ledger.charge(
+            begun_s, left_s - begun_s, path.src, path.dst, "tx", self.phase, 0.0, self.nbytes, self.nbytes * path.energy_j_per_byte, "delivered"
         )
-        self._ok, self._value = True, Delivery("delivered", self.begun_s, now + path.latency_s, len(path.uses))
-        env.schedule(self, delay=path.latency_s)
+        network.under_way.discard(self)
+        _fire(self, Delivery("delivered", begun_s, self.env.now, len(path.uses)))
+        if self.claim is not None:
+            _fire(self.claim, self.payload)
+
+
+def _fire(event: Event, value: object) -> None:
+    """Let *event* happen in this very step."""
+    event._ok, event._value = True, value
+    callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+    for callback in callbacks or ():
+        callback(event)
 
 
 class Path(NamedTuple):
@@ -77,7 +87,7 @@ class ClusterNetwork:
         self._paths: dict[tuple[int, int], Path] = {}
         self._mail: dict[tuple[int, int], deque[Letter]] = {}
         self._claims: dict[tuple[int, int], deque[Event]] = {}
-        self._under_way: set[Letter] = set()
+        self.under_way: set[Letter] = set()
         self._slow = spec.stragglers.init(self.wiring, world.streams)
         self._away = spec.absences(self.wiring)
         self._undisturbed = not self._away and spec.stragglers.type_name() == "none"
@@ -127,11 +137,13 @@ class ClusterNetwork:
             if waiting is None:
                 waiting = self._mail[pair] = deque()
             waiting.append(letter)
-        self._under_way.add(letter)
+        self.under_way.add(letter)
         if nbytes and path.uses:
-            letter.flow = self.links.start(path.uses, nbytes, letter.left)
+            letter.flow = self.links.start(path.uses, nbytes, path.latency_s, letter)
         else:
-            letter.left()
+            arrival = self.world.env.timeout(path.latency_s)
+            left_s = self.world.now
+            arrival.callbacks.append(lambda _: letter.arrive(left_s))
         return letter
 
     def claim(self, src: int, dst: int) -> Event:
@@ -148,16 +160,6 @@ class ClusterNetwork:
         else:
             letter.claim = event
         return event
-
-    def deliver(self, letter: Letter) -> None:
-        """Hand an arrived message to whoever waits for it."""
-        self._under_way.discard(letter)
-        claim = letter.claim
-        if claim is not None:  # told at once: an event of its own would double the events per message
-            claim._ok, claim._value = True, letter.payload
-            callbacks, claim.callbacks = claim.callbacks, None  # type: ignore[assignment]
-            for callback in callbacks or ():
-                callback(claim)
 
     def path(self, src: int, dst: int) -> Path:
         """Return what a message from node *src* to node *dst* takes."""
@@ -219,11 +221,11 @@ class ClusterNetwork:
 
     def _form_group(self, lost: int) -> None:
         """Drop all messages under way, give out new ranks and tell every program."""
-        for letter in self._under_way:
+        for letter in self.under_way:
             if letter.flow is not None:
                 self.links.cancel(letter.flow)
-            letter.claim = None
-        for shelf in (self._under_way, self._mail, self._claims):
+            letter.dropped = True
+        for shelf in (self.under_way, self._mail, self._claims):
             shelf.clear()
         self.meeting.forget()
         self._members.remove(lost)

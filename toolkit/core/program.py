@@ -11,6 +11,7 @@ from toolkit.core.part import Part
 if TYPE_CHECKING:
     from toolkit.core.context import Context
     from toolkit.core.fabric import Fabric
+    from toolkit.report import Result
 
 Process = Generator[Any, Any, Any]
 """What a simulated actor is: a generator that yields the events it waits for."""
@@ -28,6 +29,14 @@ class Program(Part):
 
     def check(self, fabric: Fabric) -> None:
         """Raise a UserError for settings that do not go with *fabric*: too few servers, more memory than a device has."""
+
+    def view(self) -> str:
+        """Name the `View` of this program's results as ``module:NAME``, where the fabric's does not do."""
+        return ""
+
+    def answers(self, result: Result) -> list[str]:
+        """Return the program's own findings as sentences; they come after the fabric's."""
+        return []
 
     def feedback(self) -> str:
         """Say why what this program does depends on what things cost; empty where it does not."""

@@ -21,17 +21,23 @@ class Ring(AllReduce):
         edges = [total.numel() * i // size for i in range(size + 1)]
         chunks = [slice(edges[i], edges[i + 1]) for i in range(size)]
         after, before = (rank + 1) % size, (rank - 1) % size
+        sent = None  # waited for one step later, when it has long arrived
         for step in range(size - 1):  # every chunk walks round the ring and is added to
-            sent = post(ctx, after, total[chunks[(rank - step) % size]], phase)
+            last, sent = sent, post(ctx, after, total[chunks[(rank - step) % size]], phase)
             mine = chunks[(rank - step - 1) % size]
-            received = yield ctx.recv(before, total[mine])
-            yield sent
-            total[mine] = received + total[mine]
-            yield ctx.compute(adding(total[mine]), phase)
+            part = total[mine]
+            received = yield ctx.recv(before, part)
+            total[mine] = received + part
+            yield ctx.compute(adding(part), phase)
+            if last is not None:
+                yield last
         for step in range(size - 1):  # the finished chunks walk round once more
-            sent = post(ctx, after, total[chunks[(rank + 1 - step) % size]], phase)
+            last, sent = sent, post(ctx, after, total[chunks[(rank + 1 - step) % size]], phase)
             mine = chunks[(rank - step) % size]
             total[mine] = yield ctx.recv(before, total[mine])
+            if last is not None:
+                yield last
+        if sent is not None:
             yield sent
         return total
 

@@ -1,0 +1,116 @@
+"""What the compressing methods share: a memory, a compressor, a collective, and momentum on the mean that all workers then have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from toolkit.core.context import Asking, Context
+from toolkit.core.work import Work
+from toolkit.learning.compressors import Compressor, bundle, unbundle
+from toolkit.learning.compressors.memory import Memory
+from toolkit.learning.flat import Layout
+from toolkit.learning.random import torch_generator
+from toolkit.methods.distributed import Step
+from toolkit.methods.distributed.sparse import FLOAT_BYTES, Split, exchange_whole, moving
+
+
+@dataclass
+class State:
+    """What a worker keeps between steps."""
+
+    split: Split
+    sizes: tuple[int, ...]
+    """Lengths of the tensors that are compressed, in order."""
+    memory: Memory | None
+    """What was not sent, per compressed coordinate; None for unbiased compressors."""
+    velocity: Tensor
+    """Momentum of the compressed coordinates, the same on every worker; empty without."""
+    small_velocity: Tensor
+    """Momentum of the tensors that travel whole, likewise."""
+
+    @property
+    def error(self) -> Tensor | None:
+        """What was never sent (e)."""
+        return self.memory.error if self.memory else None
+
+
+def begin(layout: Layout, dense_below: int, momentum: float, memory: Callable[[int], Memory] | None = None) -> State:
+    """Return the state before the first step; *memory* makes one for so many coordinates."""
+    split = Split.of(layout, dense_below)
+    velocity = torch.zeros(split.size if momentum else 0)
+    kept = memory(split.size) if memory else None
+    return State(split, compressed_sizes(layout, dense_below), kept, velocity, torch.zeros(split.small_size))
+
+
+def compressed_sizes(layout: Layout, dense_below: int) -> tuple[int, ...]:
+    """Return the lengths of the tensors that have at least *dense_below* elements, and any."""
+    return tuple(size for size in layout.sizes if size and size >= dense_below)
+
+
+def wire_bytes(layout: Layout, dense_below: int, compressor: Compressor) -> float:
+    """Return the bytes that a worker hands over per step: the payload, and the tensors that travel whole."""
+    split = Split.of(layout, dense_below)
+    return FLOAT_BYTES * split.small_size + (compressor.wire_bytes(split.size) if split.size else 0)
+
+
+def compressed_step(
+    ctx: Context, state: State, compressor: Compressor, weights: Tensor, gradient: Tensor, step: Step, momentum: float,
+    *, lr_inside: bool = False,
+) -> Asking:
+    """Make one step of SGD in which each worker sends what *compressor* makes of its gradient and memory.
+
+    With *lr_inside* the learning rate scales what enters the memory (Karimireddy et al. 2019), else the mean of what was sent (as in
+    torch): the two differ only when it changes.
+    """
+    yield from exchange_whole(ctx, state.split, state.small_velocity, momentum, weights, gradient, step)
+    vector = state.split.compressed(gradient)
+    if not vector.numel():
+        return
+    if state.memory:
+        vector = state.memory.add(vector, step.lr if lr_inside else 1.0)  # e <- e + g
+        yield ctx.compute(Work(*state.memory.work()), "compress")
+    mean = yield from average(ctx, compressor, vector, step, state.memory)  # send C(e); e <- e - C(e)
+    yield from descend(ctx, weights, state.velocity, mean, momentum, 1.0 if lr_inside else step.lr, split=state.split)
+
+
+def average(ctx: Context, compressor: Compressor, vector: Tensor, step: Step, memory: Memory | None = None) -> Asking:
+    """Return the mean over all workers of what their payloads stand for; take this worker's out of its *memory*."""
+    size = vector.numel()
+    generator = torch_generator(ctx.fresh_rng("compress", ctx.node, step.index), vector.device)
+    payload = compressor.compress(vector, generator)
+    work, adding = Work(*compressor.work(size)), Work(*compressor.add_work(size))
+    if memory:
+        memory.remove(compressor, payload)
+        work += adding
+    yield ctx.compute(work, "compress")
+    if compressor.collective == "all_reduce":
+        total = yield from ctx.all_reduce(payload[0], "values")
+        mean = compressor.decompress((total,), size).div_(ctx.size)
+        received = 1
+    else:
+        messages = yield from ctx.all_gather(bundle(payload), "values")
+        mean = compressor.mean((unbundle(message, payload) for message in messages), size)
+        received = len(messages)
+    yield ctx.compute(adding.times(received) + moving(size, 1, 1, 2), "compress")  # from an empty sum; divided at the end
+    return mean
+
+
+def descend(
+    ctx: Context, weights: Tensor, velocity: Tensor, mean: Tensor, momentum: float, lr: float,
+    *, nesterov: bool = False, split: Split | None = None,
+) -> Asking:
+    """Make the step of torch's SGD: v <- m v + g, w <- w - lr v, or with *nesterov* w <- w - lr (g + m v)."""
+    update = mean
+    if velocity.numel():
+        velocity.mul_(momentum).add_(mean)
+        update = mean.add(velocity, alpha=momentum) if nesterov else velocity
+    if split:
+        split.add_compressed(weights, update, -lr)
+    else:
+        weights.add_(update, alpha=-lr)
+    passes = (2, 2, 1) if velocity.numel() else (0, 0, 0)
+    yield ctx.compute(moving(mean.numel(), *passes) + moving(mean.numel(), 2, 2, 1), "compress")

@@ -1,0 +1,45 @@
+"""Dense SGD: the workers add their whole gradients. What all others are measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from toolkit.core.context import Asking, Context
+from toolkit.learning.flat import Layout
+from toolkit.methods.distributed import Method, Step
+from toolkit.methods.distributed.compressed import descend
+from toolkit.methods.distributed.sparse import FLOAT_BYTES
+
+
+@dataclass
+class State:
+    """What a worker keeps between steps."""
+
+    velocity: Tensor
+    """Momentum (d,), the same on every worker; empty without."""
+
+
+@final
+class Dense(Method):
+    """Synchronous momentum SGD on the mean gradient, by the fabric's all-reduce: ``4 d`` bytes.
+
+    With the same seed it makes the steps of one worker with the batches of all.
+    """
+
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor")
+    nesterov: bool = Field(False, description="look ahead along the momentum")
+
+    def init(self, ctx: Context, layout: Layout) -> State:
+        return State(torch.zeros(layout.size if self.momentum else 0))
+
+    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+        total = yield from ctx.all_reduce(gradient, "gradient")
+        yield from descend(ctx, weights, state.velocity, total / ctx.size, self.momentum, step.lr, nesterov=self.nesterov)
+
+    def wire_bytes(self, layout: Layout) -> float:
+        return FLOAT_BYTES * layout.size

@@ -1,0 +1,50 @@
+"""signSGD with majority vote: each worker votes up or down for every coordinate, and the majority decides."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from toolkit.core.context import Asking, Context
+from toolkit.learning.compressors.sign import Sign
+from toolkit.learning.flat import Layout
+from toolkit.methods.distributed import Method, Step
+from toolkit.methods.distributed.compressed import State, average, begin, wire_bytes
+from toolkit.methods.distributed.sparse import exchange_whole, moving
+
+
+@final
+class SignSgd(Method):
+    """m <- b m + (1 - b) g; send sign(m); w <- w - lr sign(sum of signs). ``d/8`` bytes by all-gather, and no memory.
+
+    Every coordinate moves by the learning rate or not at all, so that has to be small (about 1e-4 to 1e-3 of what dense SGD takes).
+
+    Source: Bernstein et al. 2018 (signSGD for momentum 0, else Signum), and 2019 for the vote.
+
+    Departures: every worker counts the votes itself instead of a server. A tie, possible with an even number of workers, leaves the
+    coordinate where it is, and a gradient of exactly zero votes at random.
+    """
+
+    momentum: float = Field(0.9, ge=0, lt=1, description="share of the past in each worker's own average (b)")
+    dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce, and take SGD steps")
+
+    def init(self, ctx: Context, layout: Layout) -> State:
+        return begin(layout, self.dense_below, self.momentum)
+
+    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+        split, own = state.split, state.split.compressed(gradient)
+        yield from exchange_whole(ctx, split, state.small_velocity, self.momentum, weights, gradient, step)
+        if not split.size:
+            return
+        if self.momentum:
+            own = state.velocity.lerp_(own, 1 - self.momentum)  # Signum: each worker's own, unlike other methods' velocity
+            yield ctx.compute(moving(split.size, 3, 2, 1), "compress")
+        votes = yield from average(ctx, Sign(), own, step)
+        split.add_compressed(weights, torch.sign(votes), -step.lr)
+        yield ctx.compute(moving(split.size, 3, 2, 1), "compress")
+
+    def wire_bytes(self, layout: Layout) -> float:
+        return wire_bytes(layout, self.dense_below, Sign())

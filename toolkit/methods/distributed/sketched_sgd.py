@@ -1,0 +1,149 @@
+"""Sketched-SGD: sketches go to a server, which asks for the exact values of the coordinates that look large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self, final
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from toolkit.collectives import adding, post
+from toolkit.collectives.all_reduce.parameter_server import ParameterServer
+from toolkit.core.context import Asking, Context
+from toolkit.core.work import Work
+from toolkit.learning.flat import Layout
+from toolkit.learning.sketch import CountSketch
+from toolkit.learning.top_k import top_k
+from toolkit.methods.distributed import Method, Step
+from toolkit.methods.distributed.sparse import (
+    FLOAT_BYTES,
+    Split,
+    choosing,
+    columns,
+    count,
+    exchange_whole,
+    moving,
+    new_sketch,
+    pack,
+    refuse_odd_sizes,
+    refuse_servers,
+    unpack,
+)
+
+
+@dataclass
+class State:
+    """Of a worker; a server's vectors are empty."""
+
+    split: Split
+    sketch: CountSketch
+    k: int
+    candidates: int
+    """p2 k, at most all coordinates."""
+    error: Tensor
+    momentum: Tensor
+    velocity: Tensor
+
+
+@final
+class SketchedSgd(Method):
+    """Tables up, p2 k indices down, p2 k exact values up, k pairs of value and index down; one server.
+
+    ``(α+P·4rcβ) + 2(α+P·4p2kβ) + (α+P·8kβ)``: the server's link carries P messages each way.
+
+    Source: Ivkin et al. 2019 (arXiv 1903.04488) and its public code: momentum on the workers with factor masking, p2 = 4.
+    """
+
+    needs_servers: ClassVar[bool] = True
+
+    k: int | None = Field(None, ge=1, description="coordinates changed per step; without it the share `density`")
+    density: float = Field(0.01, gt=0, le=1, description="share of the coordinates changed per step, where k is not given")
+    rows: int = Field(5, ge=1, description="rows of the sketch (r); odd")
+    cols: int | None = Field(None, ge=16, description="columns of the sketch (c), a multiple of 16; without it 10 k")
+    p2: int = Field(4, ge=1, description="candidates per chosen coordinate whose exact values the server asks for")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, of each worker's own gradients")
+    masking: bool = Field(True, description="forget the momentum of coordinates that were just changed")
+    lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
+    dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, through the server")
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        refuse_odd_sizes(self.rows, self.cols)
+        return self
+
+    def init(self, ctx: Context, layout: Layout) -> State:
+        refuse_servers(ctx, self.type_name())
+        split = Split.of(layout, self.dense_below)
+        k = count(self.k, self.density, split.size)
+        sketch = new_sketch(ctx, self.rows, self.cols, k, split.size)
+        sizes = (0, 0, 0) if ctx.is_server else (split.size, split.size if self.momentum else 0, split.small_size)
+        vectors = (torch.zeros(size, device=ctx.accelerator) for size in sizes)
+        return State(split, sketch, k, min(self.p2 * k, split.size), *vectors)
+
+    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+        yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step, ParameterServer())
+        sketch, error, server = state.sketch, state.error, ctx.size
+        u = state.split.compressed(gradient)
+        if self.momentum:
+            u = state.momentum.mul_(self.momentum).add_(u)
+        error.add_(u, alpha=step.lr if self.lr_inside else 1.0)
+        table = sketch.encode(error).view(-1)
+        yield ctx.compute(moving(error.numel(), 4, 4, 2) + Work(*sketch.encode_work(error.numel())), "compress")
+        yield post(ctx, server, table, "sketch")
+
+        asked = (yield ctx.recv(server, error.new_empty(state.candidates, dtype=torch.int32))).to(torch.int64)
+        yield post(ctx, server, error[asked], "values")
+        values, picked = unpack((yield ctx.recv(server, error.new_empty(2 * state.k, dtype=torch.int32))))
+
+        rate = (1.0 if self.lr_inside else step.lr) / ctx.size
+        weights.index_add_(0, state.split.places(picked), values, alpha=-rate)
+        error[picked] = 0
+        if self.masking and self.momentum:
+            state.momentum[picked] = 0
+        yield ctx.compute(moving(asked.numel(), 0, 3, 1) + moving(state.k, 2, 4, 3), "compress")
+
+    def serve(self, ctx: Context, state: State, layout: Layout, step: Step) -> Asking:
+        if state.split.small:
+            yield from ctx.all_reduce(state.error.new_empty(state.split.small_size), "dense", ParameterServer())
+        sketch = state.sketch
+        table = yield from gathered(ctx, state.error.new_empty(sketch.rows * sketch.cols), "sketch")
+        asked = sketch.top_k(table.view(sketch.rows, sketch.cols), state.candidates)
+        yield ctx.compute(Work(*sketch.top_k_work(state.split.size, state.candidates)), "compress")
+        yield from told(ctx, asked.to(torch.int32), "indices")
+        values = yield from gathered(ctx, state.error.new_empty(state.candidates), "values")
+        best = top_k(values, state.k)
+        yield ctx.compute(choosing(state.candidates, state.k), "compress")
+        yield from told(ctx, pack(values[best], asked[best]), "update")
+
+    def wire_bytes(self, layout: Layout) -> float:
+        """What a worker sends up; `down_bytes` come down to it."""
+        split, k, candidates = self._sizes(layout)
+        return FLOAT_BYTES * (self.rows * columns(self.cols, k) + candidates + split.small_size)
+
+    def down_bytes(self, layout: Layout) -> float:
+        """What the server sends down to each worker per step."""
+        split, k, candidates = self._sizes(layout)
+        return FLOAT_BYTES * (candidates + 2 * k + split.small_size)
+
+    def _sizes(self, layout: Layout) -> tuple[Split, int, int]:
+        split = Split.of(layout, self.dense_below)
+        k = count(self.k, self.density, split.size)
+        return split, k, min(self.p2 * k, split.size)
+
+
+def gathered(ctx: Context, like: Tensor, phase: str) -> Asking:
+    """A server's part: the sum of one vector of every worker, in the order of ranks."""
+    total = torch.zeros_like(like)
+    for worker in range(ctx.size):
+        total = total + (yield ctx.recv(worker, like))
+    yield ctx.compute(adding(total).times(ctx.size), phase)
+    return total
+
+
+def told(ctx: Context, message: Tensor, phase: str) -> Asking:
+    """A server's part: the same *message* to every worker."""
+    sent = [post(ctx, worker, message, phase) for worker in range(ctx.size)]
+    for telling in sent:  # noqa: UP028 - each answer goes back to whoever runs the program, and a list takes none
+        yield telling

@@ -1,0 +1,2 @@
+def rehearsal_answers(r):
+    return []

@@ -1,0 +1,47 @@
+"""Sketched-SGD: tables up to a server, indices down, exact values up, the update down."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+from toolkit.collectives import post
+from toolkit.core.context import Asking, Context
+from toolkit.core.phantom import Phantom
+from toolkit.methods.rehearsal.exchanges import FLOAT_BYTES, SketchExchange, floats, pairs
+
+
+@final
+class SketchedSgd(SketchExchange):
+    """``(α+P·4rcβ) + 2(α+P·4p2kβ) + (α+P·8kβ)``: the server's link carries P messages each way."""
+
+    needs_servers: ClassVar[bool] = True
+
+    def run(self, ctx: Context, parameters: int) -> Asking:
+        server = ctx.size
+        candidates = floats(self.candidates(parameters))
+        yield post(ctx, server, floats(self.cells(parameters)), "sketch")
+        yield ctx.recv(server, candidates)
+        yield post(ctx, server, candidates, "values")
+        yield ctx.recv(server, pairs(self.chosen(parameters)))
+
+    def serve(self, ctx: Context, parameters: int) -> Asking:
+        candidates = floats(self.candidates(parameters))
+        yield from self._heard(ctx, floats(self.cells(parameters)))
+        yield from self._told(ctx, candidates, "indices")
+        yield from self._heard(ctx, candidates)
+        yield from self._told(ctx, pairs(self.chosen(parameters)), "update")
+
+    @staticmethod
+    def _heard(ctx: Context, like: Phantom) -> Asking:
+        for worker in range(ctx.size):
+            yield ctx.recv(worker, like)
+
+    @staticmethod
+    def _told(ctx: Context, message: Phantom, phase: str) -> Asking:
+        sent = [post(ctx, worker, message, phase) for worker in range(ctx.size)]
+        for telling in sent:
+            yield telling  # noqa: UP028 - each answer goes back to whoever runs the program; a list takes none
+
+    def wire_bytes(self, parameters: int) -> int:
+        """What a worker sends up."""
+        return FLOAT_BYTES * (self.cells(parameters) + self.candidates(parameters))

@@ -1,0 +1,2 @@
+from toolkit.report import View
+REHEARSAL_VIEW=View()
