@@ -115,8 +115,8 @@ class Task:
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """Return a new network for this data set."""
-        channels = self.data.train_images.shape[1]
-        return self.spec.model.build(generator, num_classes=self.data.num_classes, in_channels=channels)
+        _, channels, height, _ = self.data.train_images.shape
+        return self.spec.model.build(generator, num_classes=self.data.num_classes, in_channels=channels, image_size=height)
 
     def gradient_work(self, batch: int) -> tuple[float, float, float]:
         """The (flops, bytes read, bytes written) of one gradient."""
@@ -125,8 +125,8 @@ class Task:
         return self._work[batch]
 
     def memory_bytes(self, batch: int) -> float:
-        """What training needs at its peak."""
-        return peak_memory_bytes(self._model, (batch, *self.data.train_images.shape[1:]), training=True)
+        """What training needs at its peak, with error feedback and momentum of the size of the weights."""
+        return peak_memory_bytes(self._model, (batch, *self.data.train_images.shape[1:]), training=True, optimiser_state=2.0)
 
     def batch(self, ctx: Context, step: int, size: int) -> tuple[Tensor, Tensor]:
         """Return this worker's images and labels of a step: a new order of its share in every epoch, a function of the names alone."""

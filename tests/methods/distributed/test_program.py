@@ -92,7 +92,7 @@ def run_start(program: Any) -> torch.Tensor:
 
 
 def test_the_network_learns() -> None:
-    world, _ = simulate(scenario("dense", steps=60, lr=0.2))
+    world, _ = simulate(scenario("dense", steps=100, lr=0.3))
     accuracy = [m for m in world.ledger.metrics().itertuples() if m.name == "test_accuracy"]
     assert accuracy[0].value < 0.3
     assert accuracy[-1].value > 0.85, accuracy

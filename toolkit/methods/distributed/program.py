@@ -151,7 +151,7 @@ class DistributedSgd(Program):
         step = Step(training.step, self._lr(training.step))
         yield from self.method.step(ctx, training.state, training.weights, training.gradient, step)
         training.step += 1
-        if training.step % self.save_every == 0:
+        if training.step % self.save_every == 0 or training.step == self.steps:
             buffers = [buffer.clone() for buffer in training.model.buffers()]
             kept = {"step": training.step, "state": training.state, "weights": training.weights, "buffers": buffers}
             ctx.save(training.step, kept)
