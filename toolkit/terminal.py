@@ -85,7 +85,7 @@ def _tables(title: str, corner: str, columns: Mapping[MetricInfo, Mapping[str, T
         heading = None
         table.add_column(corner, no_wrap=True)
         for info in group:
-            table.add_column(Text(info.title), justify="right", min_width=_width(info, columns[info]))
+            table.add_column(Text(info.title), justify="right", width=_width(info, columns[info]))
         for row in columns[group[0]]:
             table.add_row(Text(row), *(columns[info][row] for info in group))
         yield table

@@ -159,3 +159,23 @@ def test_a_mistake_gets_one_sentence(settings: dict[str, Any], sentence: str) ->
 def test_more_coordinates_than_there_are_get_one_sentence() -> None:
     with pytest.raises(UserError, match=r"program\.method\.k: 1000000"):
         simulate(scenario({"type": "gs_sgd", "k": 1_000_000}))
+
+
+@pytest.mark.slow
+def test_after_a_crash_the_loss_recovers() -> None:
+    """Acceptance check 16: one of eight dies at step 50; 100 steps later the loss is back at what it would be, within 5 %."""
+    settings: dict[str, Any] = {"steps": 150, "evaluate_every": 150, "workers": 8, "batch": 16, "lr": 0.05}
+    method = {"type": "gs_sgd", "density": 0.05}
+    losses: dict[bool, list[float]] = {True: [], False: []}
+    for seed in (1, 2, 3):
+        whole, _ = simulate(scenario(method, **settings), seed)
+        at_s = next(m.t_s for m in whole.ledger.metrics().itertuples() if m.name == "train_loss" and m.step == 50)
+        failures = {"crashes": [{"node": "worker5", "at_s": at_s}], "detect_s": 0.5, "restart_s": 0.25}
+        crashed, network = simulate(scenario(method, fabric={"failures": failures}, **settings), seed)
+        assert network.lost == [5]
+        times = {m.name: m.t_s for m in crashed.ledger.metrics().itertuples() if m.name in {"crash", "recovered"}}
+        assert times["recovered"] - times["crash"] == pytest.approx(0.75, abs=0.02)
+        for died, world in ((True, crashed), (False, whole)):
+            losses[died] += [m.value for m in world.ledger.metrics().itertuples() if m.name == "train_loss" and m.step > 130]
+    ratio = sum(losses[True]) / sum(losses[False])
+    assert ratio <= 1.05, ratio
