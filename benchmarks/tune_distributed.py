@@ -22,13 +22,14 @@ from toolkit.scenario import Scenario
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "gs_sgd.yaml"
 RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 SEEDS = (101, 102)
+STEPS = 150
 
 
 def final_loss(name: str, rate: float, seed: int) -> float:
     """Mean training loss over the last quarter of one run; infinite where it diverged."""
     tree = Scenario.load(SCENARIO).dump()
     tree["compare"][name]["program.lr"] = rate
-    tree["program"]["evaluate_every"] = 10**6
+    tree["program"].update(evaluate_every=10**6, steps=STEPS)
     arm = Scenario.build(tree, SCENARIO.parent).arms()[name]
     fabric: Any = arm.fabric
     try:

@@ -26,12 +26,18 @@ def imports(path: Path) -> set[str]:
     ("folder", "forbidden"),
     [("core", ("torch", "toolkit.acoustic", "toolkit.cluster", "toolkit.methods")),
      ("acoustic", ("torch", "toolkit.cluster", "toolkit.methods")),
+     ("collectives", ("torch", "simpy", "toolkit.acoustic", "toolkit.cluster", "toolkit.methods")),
+     ("cluster", ("toolkit.acoustic", "toolkit.methods")), ("methods", ("simpy", "toolkit.acoustic")),
      ("models", ("simpy", "toolkit.core", "toolkit.acoustic")), ("learning", ("simpy", "toolkit.core", "toolkit.acoustic"))],
 )
 def test_dependencies_point_one_way(folder: str, forbidden: tuple[str, ...]) -> None:
     for path in (ROOT / folder).rglob("*.py"):
         for name in imports(path):
             assert not any(name == bad or name.startswith(bad + ".") for bad in forbidden), f"{path} imports {name}"
+
+
+def test_of_the_cluster_only_real_processes_need_torch() -> None:
+    assert {path.name for path in (ROOT / "cluster").rglob("*.py") if "torch" in imports(path)} == {"distributed.py"}
 
 
 def loaded_after(code: str) -> set[str]:
