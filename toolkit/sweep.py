@@ -151,16 +151,20 @@ def _to_the_end(world: World, network: Network, done: Event, progress: Path) -> 
     """Run until all programs are at their end, telling from time to time how far they are."""
     told = 0.0
     try:
-        while done.callbacks is not None:
-            for _ in range(EVENTS_BETWEEN_LOOKS):
-                if done.callbacks is None:
-                    break
-                world.env.step()
+        while not done.processed:
+            _some_events(world, done)
             if world.share - told >= 1.0 / SLICES:
                 told = world.share
                 progress.write_text(str(told))
     except EmptySchedule:
         raise network.stuck() from None
+
+
+def _some_events(world: World, done: Event) -> None:
+    for _ in range(EVENTS_BETWEEN_LOOKS):
+        world.env.step()
+        if done.processed:
+            return
 
 
 def _execute(todo: list[Job], jobs: int, backend: str) -> Iterator[tuple[str, float]]:

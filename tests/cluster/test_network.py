@@ -117,7 +117,7 @@ def test_lognormal_slow_downs_have_mean_one_and_do_not_depend_on_who_asks() -> N
             yield ctx.compute(SECOND, "gradient")
 
     spec = cluster(8, stragglers={"type": "lognormal", "sigma": 0.5, "hold_s": 0.01})
-    world, network = simulate(spec, act)
+    world, _ = simulate(spec, act)
     rows = world.ledger.charges()
     busy = rows[rows["kind"] == "compute"]["dur_s"]
     assert busy.mean() == pytest.approx(1.0, abs=4 * 0.533 / (8 * 300) ** 0.5)

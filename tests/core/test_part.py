@@ -35,7 +35,7 @@ def test_mistakes_name_place_value_and_remedy() -> None:
     known = ", ".join(Mac.member_names())
     assert problems(mac="cmsa") == [f"mac: 'cmsa' is not a MAC; did you mean 'csma'? (known: {known})"]
     assert problems(mac={"type": "csma", "windw": 3}) == ["mac: unknown key 'windw'; did you mean 'window'?"]
-    assert problems(mac={"window": 3}) == ["mac: needs a 'type' naming a MAC: one of {known}"]
+    assert problems(mac={"window": 3}) == [f"mac: needs a 'type' naming a MAC: one of {known}"]
     assert problems(mac={"type": "csma", "window": 0}) == ["mac.window: input should be greater than or equal to 1 (got 0)"]
     assert problems(mac="csma", count="many")[0].startswith("count: input should be a valid integer")
     assert problems() == ["mac: is required and missing"]

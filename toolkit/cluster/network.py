@@ -47,7 +47,8 @@ class Letter(Event):
         path, begun_s = self.path, self.begun_s
         network = self.network
         network.world.ledger.charge(
-            begun_s, left_s - begun_s, path.src, path.dst, "tx", self.phase, 0.0, self.nbytes, self.nbytes * path.energy_j_per_byte, "delivered"
+            begun_s, left_s - begun_s, path.src, path.dst, "tx", self.phase, 0.0, self.nbytes,
+            self.nbytes * path.energy_j_per_byte, "delivered",
         )
         network.under_way.discard(self)
         _fire(self, Delivery("delivered", begun_s, self.env.now, len(path.uses)))
@@ -155,7 +156,7 @@ class ClusterNetwork:
             self._claims.setdefault(pair, deque()).append(event)
             return event
         letter = waiting.popleft()
-        if letter.callbacks is None:
+        if letter.processed:
             event._ok, event._value, event.callbacks = True, letter.payload, None  # type: ignore[assignment]
         else:
             letter.claim = event

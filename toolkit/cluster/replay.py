@@ -29,7 +29,7 @@ class Replay(Program):
         asked: dict[int, Any] = {}
         for index, row in enumerate(rows):
             if row.op == "wait":
-                yield asked.pop(row.count)
+                yield asked.pop(row.elements)
             elif row.op in ASKS:
                 asked[index] = _ask(ctx, row)
             elif row.op == "metric":
@@ -44,12 +44,12 @@ def _ask(ctx: Context, row: Request) -> Any:
         return ctx.compute(Work(row.flops, row.read_bytes, row.write_bytes), row.phase)
     if row.op == "sleep":
         return ctx.sleep(row.value)
-    payload = Phantom(row.count, row.itemsize)
+    payload = Phantom(row.elements, row.itemsize)
     return ctx.recv(row.peer, payload) if row.op == "recv" else ctx.send(row.peer, payload.nbytes, row.phase, payload)
 
 
 def _together(ctx: Context, row: Request) -> Process:
-    payload = Phantom(row.count, row.itemsize)
+    payload = Phantom(row.elements, row.itemsize)
     kind, _, name = row.op.partition(":")
     if kind == "all_reduce":
         from toolkit.collectives import AllReduce

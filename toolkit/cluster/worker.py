@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import simpy
 from simpy.events import Event, Timeout
 
-from toolkit.core.script import Script
 from toolkit.core.context import Asking, Payload, PeerLost, SimulatedContext
 from toolkit.core.device import Device
+from toolkit.core.script import Script
 from toolkit.core.work import Work
 
 if TYPE_CHECKING:
@@ -56,14 +56,14 @@ class WorkerContext(SimulatedContext):
         event = self.network.transfer(self.node, self.network.node_of(dst), nbytes, phase, payload)
         if not self.script.depth:
             count, itemsize = _shape(payload, nbytes)
-            self.script.add("send", event, phase=phase, count=count, itemsize=itemsize, peer=dst)
+            self.script.add("send", event, phase=phase, elements=count, itemsize=itemsize, peer=dst)
         return event
 
     def recv(self, src: int, like: Payload) -> Event:
         event = self.network.claim(self.network.node_of(src), self.node)
         if not self.script.depth:
             count, itemsize = _shape(like, like.nbytes)
-            self.script.add("recv", event, count=count, itemsize=itemsize, peer=src)
+            self.script.add("recv", event, elements=count, itemsize=itemsize, peer=src)
         return event
 
     def sleep(self, delay_s: float) -> Timeout:
@@ -77,7 +77,7 @@ class WorkerContext(SimulatedContext):
 
     def _collective(self, kind: str, x: Payload, phase: str, schedule: Asking, root: int = 0) -> Asking:
         count, itemsize = _shape(x, x.nbytes)
-        self.script.add(kind, phase=phase, count=count, itemsize=itemsize, peer=root)
+        self.script.add(kind, phase=phase, elements=count, itemsize=itemsize, peer=root)
         self.script.depth += 1
         try:
             if self.network.spec.pricing == "ideal":
@@ -108,7 +108,7 @@ def drive(ctx: WorkerContext, program: Asking) -> Generator[Event, Any, None]:
         try:
             value = yield event
         except simpy.Interrupt as interrupt:
-            if interrupt.cause == CRASH:
+            if interrupt.cause == CRASH or interrupt.cause is None:
                 program.close()
                 return
-            lost = PeerLost(interrupt.cause, ctx.network.spec.failures.restart_s)
+            lost = PeerLost(int(interrupt.cause), ctx.network.spec.failures.restart_s)

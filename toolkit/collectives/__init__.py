@@ -13,6 +13,7 @@ what the form counts one after another, and the forms are off by up to a third.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
@@ -89,6 +90,12 @@ class Collectives(Spec):
 def post(ctx: Context, dst: int, x: Payload, phase: str) -> Any:
     """Start sending *x* to rank *dst*."""
     return ctx.send(dst, x.nbytes, phase, x)
+
+
+def arrived(messages: Iterable[Any]) -> Asking:
+    """Wait until all *messages* have arrived."""
+    for message in messages:  # noqa: UP028 - `yield from messages` would send the deliveries into the list
+        yield message
 
 
 def adding(x: Payload) -> Work:

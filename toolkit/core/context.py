@@ -112,10 +112,10 @@ class Context(ABC):
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
         """Record an observed value at the present time."""
 
-    def progress(self, share: float) -> None:
+    def progress(self, share: float) -> None:  # noqa: B027 - only some drivers have anybody who watches
         """Say what share of the program is done, for those who watch."""
 
-    def save(self, step: int, state: Any) -> None:
+    def save(self, step: int, state: Any) -> None:  # noqa: B027 - only real processes keep anything
         """Keep *state* (plain values and tensors) after *step* steps, where the driver keeps any: real processes do."""
 
     def saved(self) -> Any:

@@ -18,7 +18,7 @@ class Request(NamedTuple):
     flops: float = 0.0
     read_bytes: float = 0.0
     write_bytes: float = 0.0
-    count: int = 0
+    elements: int = 0
     """Elements of the payload (or, for ``wait``, the index of the request that is waited for)."""
     itemsize: int = 0
     peer: int = -1
@@ -53,4 +53,4 @@ class Script:
             return
         index = self._open.pop(id(event), None)
         if index is not None:
-            self.rows.append(Request(self.node, "wait", count=index))
+            self.rows.append(Request(self.node, "wait", elements=index))

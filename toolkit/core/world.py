@@ -13,7 +13,8 @@ from toolkit.core.streams import Streams
 @dataclass
 class World:
     """Everything that one (arm, seed) run shares. Time is in seconds from the start of the measured part; `duration_s` is infinite
-    where the run ends with its programs."""
+    where the run ends with its programs.
+    """
 
     seed: int
     duration_s: float

@@ -59,9 +59,10 @@ def builders() -> dict[str, Any]:
     for module in pkgutil.iter_modules(models.__path__):
         loaded = importlib.import_module(f"{models.__name__}.{module.name}")
         for name, item in vars(loaded).items():
-            if inspect.isfunction(item) and item.__module__ == loaded.__name__ and "generator" in inspect.signature(item).parameters:
-                if not name.startswith("_") and "num_classes" in inspect.signature(item).parameters:
-                    found[name] = item
+            if not inspect.isfunction(item) or item.__module__ != loaded.__name__ or name.startswith("_"):
+                continue
+            if {"generator", "num_classes"} <= set(inspect.signature(item).parameters):
+                found[name] = item
     return dict(sorted(found.items()))
 
 

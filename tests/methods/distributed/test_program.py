@@ -111,7 +111,7 @@ def test_a_replay_on_the_same_cluster_takes_as_long_and_draws_as_much(tmp_path: 
     assert again.now == pytest.approx(first.now, rel=1e-12)
     assert a["energy_j"].sum() == pytest.approx(b["energy_j"].sum(), rel=1e-12)
     assert a.groupby(["node", "kind"])["nbytes"].sum().equals(b.groupby(["node", "kind"])["nbytes"].sum())
-    observed = [[(m.name, m.step, m.value) for m in ledger.metrics().itertuples() if m.step >= 0] for ledger in (first.ledger, again.ledger)]
+    observed = [[(m.name, m.step, m.value) for m in w.ledger.metrics().itertuples() if m.step >= 0] for w in (first, again)]
     assert observed[0] == observed[1]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from toolkit.collectives import AllGather, LinkCost, depth, post
+from toolkit.collectives import AllGather, LinkCost, arrived, depth, post
 from toolkit.core.context import Asking, Context, Payload
 
 
@@ -24,9 +24,9 @@ class Doubling(AllGather):
             wanted = min(have, size - have)
             sent = [post(ctx, (rank - have) % size, found[i], phase) for i in range(wanted)]
             for _ in range(wanted):
-                found.append((yield ctx.recv((rank + have) % size, x)))
-            for message in sent:
-                yield message
+                received = yield ctx.recv((rank + have) % size, x)
+                found.append(received)
+            yield from arrived(sent)
         return [found[(owner - rank) % size] for owner in range(size)]
 
     def seconds(self, nbytes: float, size: int, cost: LinkCost) -> float:

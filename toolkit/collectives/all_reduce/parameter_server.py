@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from toolkit.collectives import AllReduce, LinkCost, adding, post
+from toolkit.collectives import AllReduce, LinkCost, adding, arrived, post
 from toolkit.core.context import Asking, Context, Payload
 
 
@@ -26,8 +26,7 @@ class ParameterServer(AllReduce):
         total = x.clone()
         parts = [slice(edges[i], edges[i + 1]) for i in range(shards)]
         sent = [post(ctx, ctx.size + i, x[part], phase) for i, part in enumerate(parts)]
-        for message in sent:
-            yield message
+        yield from arrived(sent)
         for i, part in enumerate(parts):
             total[part] = yield ctx.recv(ctx.size + i, x[part])
         return total
@@ -36,14 +35,13 @@ class ParameterServer(AllReduce):
     def _serve(ctx: Context, like: Payload, phase: str) -> Asking:
         received = []
         for worker in range(ctx.size):
-            received.append((yield ctx.recv(worker, like)))
+            vector = yield ctx.recv(worker, like)
+            received.append(vector)
         total = received[0].clone()
         for vector in received[1:]:
             total = total + vector
         yield ctx.compute(adding(total).times(ctx.size), phase)  # the first into an empty sum
-        answers = [post(ctx, worker, total, phase) for worker in range(ctx.size)]
-        for answer in answers:
-            yield answer
+        yield from arrived([post(ctx, worker, total, phase) for worker in range(ctx.size)])
         return total
 
     def seconds(self, nbytes: float, size: int, cost: LinkCost, servers: int = 1) -> float:

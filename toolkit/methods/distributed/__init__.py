@@ -8,7 +8,8 @@ as `Work` (phase ``compress``).
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.part import Part
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from toolkit.learning.flat import Layout
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Step:
     """Which step of the training it is."""
 
     index: int
@@ -47,7 +49,6 @@ class Method(Part):
     def serve(self, ctx: Context, state: Any, layout: Layout, step: Step) -> Asking:
         """A server's part in one step, for methods that have servers."""
         raise NotImplementedError(f"{self.type_name()} has no server part")
-        yield
 
     @abstractmethod
     def wire_bytes(self, layout: Layout) -> float:
