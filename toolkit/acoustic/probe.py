@@ -1,7 +1,7 @@
 """The probe: scores, inside a run, what each node expects of its links against what the channel then does.
 
-It only observes: its questions cost the node nothing. They change nothing either, but for the case that `docs/prediction.md` names
-under known defects.
+It only observes: its questions cost the node nothing, and no later answer depends on them. A fit that one of them renews is not charged
+again to the node that uses it (`docs/prediction.md`, known defects).
 """
 
 from __future__ import annotations

@@ -10,13 +10,25 @@ import pytest
 from toolkit.acoustic.prediction import Predictor
 from toolkit.acoustic.prediction.evaluate import errors, evaluate, rolling
 
-ALL = sorted(Predictor.members())
+PLAIN = {"same_phase_s": ()}
+VARIANTS = {  # settings under which a part is another method, or finds its answer another way
+    "knn centered": {"mode": "centered"},
+    "knn delta": {"mode": "delta", "k": 8},
+    "knn local_linear": {"mode": "local_linear", "k": 12, "phase_periods_s": (44_714.16, 86_400.0)},
+    "knn exclusion": {"exclusion": 4, "weights": "gaussian", "k": 4},
+    "knn quick": {"search": "quick", **PLAIN},
+    "knn paa": {"search": "paa", **PLAIN},
+    "knn incremental": {"search": "incremental", **PLAIN},
+    "knn_compressed quantised": {"store": "quantised", "segments": 4},
+    "nlms plain": {"normalised": False, "mu": 1e-4},
+}
+ALL = sorted([*Predictor.members(), *VARIANTS])
 BLIND = [name for name in ALL if name != "oracle"]
 STEP_S = 1800.0
 
 
 def make(name: str) -> Predictor:
-    return Predictor.find(name).model_validate({})
+    return Predictor.find(name.split()[0]).model_validate(VARIANTS.get(name, {}))
 
 
 def fed(name: str, values, censored=()):
@@ -70,6 +82,49 @@ def test_asking_changes_nothing(name: str) -> None:
         predictor.update(state, (index + 0.5) * STEP_S, float(values[index]))
     for ahead in (1, 3, 12):
         assert ask(predictor, state, 199, ahead) == ask(*quiet, 199, ahead)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("gap", [1, 4, 9])
+@pytest.mark.parametrize("past_block", [0, 2])
+def test_asking_within_a_cell_that_ends_a_gap_changes_nothing(name: str, gap: int, past_block: int) -> None:
+    """The line drawn over a gap moves with every sample of the cell that ends it; nothing kept may have read it.
+
+    What predictors keep they renew at multiples of 24 cells (168 is one), so the gaps end there, or reach over one.
+    """
+    values = wavy(185)
+    first = 168 + past_block - gap
+    heard = [index for index in range(185) if not first <= index < first + gap]
+    samples = [(index + part, values[index] + 6.0 * part) for index in heard for part in (0.1, 0.9)]
+    predictor = make(name)
+    states = [predictor.init(lambda at_s: 12.0) for _ in range(2)]
+    for place, value in samples:
+        for asked, state in zip((True, False), states, strict=True):
+            predictor.update(state, place * STEP_S, float(value))
+            if asked and place > 160:
+                for ahead in (1, 3, 12):
+                    predictor.predict(state, (place + ahead) * STEP_S)
+    for ahead in (1, 3, 12):
+        asked, quiet = (predictor.predict(state, (184.9 + ahead) * STEP_S) for state in states)
+        assert asked == quiet
+
+
+@pytest.mark.parametrize("name", ["knn", "ar"])
+def test_what_is_kept_does_not_depend_on_when_it_was_asked_for(name: str) -> None:
+    """Also where the history is full and drops its oldest cells, with a gap before the block."""
+    values = wavy(190)
+    values[150:168] = np.nan
+    predictor = Predictor.find(name).model_validate({"max_cells": 96})
+    answers = []
+    for asked_at in (168, 180, 189):
+        state = predictor.init()
+        for index, value in enumerate(values.tolist()):
+            if value == value:
+                predictor.update(state, (index + 0.5) * STEP_S, value)
+            if index == asked_at:
+                ask(predictor, state, index, 6)
+        answers.append(ask(predictor, state, 189, 6))
+    assert answers[0] == answers[1] == answers[2]
 
 
 @pytest.mark.parametrize("name", BLIND)

@@ -81,8 +81,8 @@ class Ar(Predictor):
         known = state.fits.get(ahead)
         state.fitted = known is None or known[0] != block
         if known is None or state.fitted:
-            past = series.filled[: len(series) - (series.last_cell - block * self.refit_cells) - 1]
-            known = (block, self._fit(block, past[-(self.max_cells - self.refit_cells) :], ahead))
+            past = series.filled[series.settled(block * self.refit_cells, self.max_cells - self.refit_cells)]
+            known = (block, self._fit(block, past, ahead))
             state.fits[ahead] = known
         fit = known[1]
         if fit is None or len(series) < len(fit.coefficients):

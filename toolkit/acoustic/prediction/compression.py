@@ -47,6 +47,8 @@ class ClusterStore:
     forget: float = 0.0
     size: int = 0
     windows: int = 0
+    spent: int = 0
+    """Components that the last addition compared."""
     counts: Floats = field(init=False)
     centroids: Floats = field(init=False)
     means: Floats = field(init=False)
@@ -65,6 +67,7 @@ class ClusterStore:
     def add(self, features: Floats, targets: Floats) -> None:
         """Take in one window (segments,) with its targets (horizons,), all in dB."""
         self.windows += 1
+        self.spent = self.size * self.segments
         if self.size:
             squares = self._squares(features)
             near = int(squares.argmin())
@@ -84,6 +87,7 @@ class ClusterStore:
 
     def merge_closest(self) -> None:
         """Merge the two clusters whose centroids are closest; the result is the cluster of all their windows."""
+        self.spent += self.size**2 * self.segments
         centroids = self.centroids[: self.size]
         norms = np.einsum("ij,ij->i", centroids, centroids)
         squares = norms[:, None] + norms - 2.0 * centroids @ centroids.T
@@ -118,6 +122,11 @@ class ClusterStore:
         """Mean squared difference in dB^2 of *features* (segments,) to every centroid, (size,)."""
         gap = self.centroids[: self.size] - features
         return np.asarray(np.einsum("ij,ij->i", gap, gap) / self.segments)
+
+    @property
+    def looked_up(self) -> int:
+        """Components that a look-up compares."""
+        return self.size * self.segments
 
     def lookup(self, features: Floats, k: int, eps_db: float) -> Answer:
         """Average the targets of the *k* nearest clusters, weighted by count / (distance + eps); variance within clusters counts."""

@@ -9,17 +9,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Self, final
+from typing import TYPE_CHECKING, Literal, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from toolkit.acoustic.prediction import Forecast, Predictor, Truth
+from toolkit.acoustic.prediction import Forecast, Predictor, Truth, paa
+from toolkit.acoustic.prediction.exogenous import Exogenous
+from toolkit.acoustic.prediction.knn_modes import Mode, local_linear, moved
 from toolkit.acoustic.prediction.residuals import last_value
 from toolkit.acoustic.prediction.search import Neighbours, WindowOrder, nearest, windows_of
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of
 from toolkit.core.work import Work
+
+if TYPE_CHECKING:
+    from toolkit.acoustic.prediction.recurrence import Recurrence
 
 BLOCK = 24
 """The residual floor is worked out anew every so many cells, from the cells before them."""
@@ -29,10 +34,11 @@ ORIGINS = 24
 
 @dataclass(slots=True)
 class KnnState:
-    """The grid of one link, the ordered windows of the quick search, and what was worked out per block of cells."""
+    """The grid of one link, what the searches keep of it, and what was worked out per block of cells."""
 
     series: SnrSeries
     order: WindowOrder | None = None
+    recurrence: Recurrence | None = None
     operations: int = 0
     """Components that the last forecast compared, those of a renewed residual floor included."""
     floors_db: dict[int, tuple[int, float]] = field(default_factory=dict)
@@ -50,7 +56,8 @@ class Knn(Predictor):
 
     Three ways to use periods, each of which can be switched off: a window that spans half a day or more finds the phase by itself;
     `phase_periods_s` adds beta cos and beta sin of each period to the window; `same_phase_s` adds the value one such lag before the
-    target, when it is known (86400 s, and 89424 s, which is two M2 tides).
+    target, when it is known (86400 s, and 89424 s, which is two M2 tides). Columns of `exogenous` are added in standard deviations.
+    What is made of the neighbours is the `mode`, see `knn_modes`.
     """
 
     window: int = Field(24, ge=1, le=2000, description="cells m per window")
@@ -62,16 +69,23 @@ class Knn(Predictor):
     phase_periods_s: tuple[float, ...] = Field((), description="periods whose phase is added to the window, such as 44714, 86400")
     phase_db: float = Field(3.0, ge=0, description="beta: weight of the phase")
     same_phase_s: tuple[float, ...] = Field((86_400.0,), description="lags before the target whose value is added to the window")
-    search: Literal["brute", "quick"] = Field(
-        "brute", description="quick takes plain windows only and compares fewer components; brute takes less time"
+    mode: Mode = Field("level", description="what is made of the neighbours' targets")
+    ridge: float = Field(0.1, gt=0, description="ridge of local_linear as a share of trace / features")
+    exogenous: Exogenous | None = Field(None, description="measured surroundings that are compared too")
+    exogenous_db: float = Field(3.0, ge=0, description="what one standard deviation of a column counts")
+    search: Literal["brute", "quick", "paa", "incremental"] = Field(
+        "brute", description="quick compares fewest components; incremental takes least time on long histories; all find the same"
     )
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 2048
 
     @model_validator(mode="after")
-    def _quick_is_plain(self) -> Self:
-        if self.search == "quick" and (self.phase_periods_s or self.same_phase_s or self.exclusion):
-            raise ValueError("search: quick needs same_phase_s: [], phase_periods_s: [] and exclusion: 0")
+    def _search_is_plain(self) -> Self:
+        plain = not (self.phase_periods_s or self.same_phase_s or self.exclusion or self.exogenous) and self.mode != "centered"
+        if self.search != "brute" and not plain:
+            raise ValueError(
+                f"search: {self.search} needs same_phase_s: [], phase_periods_s: [], exclusion: 0, no exogenous, and a mode but centered"
+            )
         return self
 
     def init(self, truth: Truth | None = None) -> KnnState:
@@ -98,10 +112,43 @@ class Knn(Predictor):
         targets = values[found.ends + ahead]
         weight = self._weight(np.sqrt(found.squares))
         weight /= weight.sum()
-        mean = float(weight @ targets)
-        gap = targets - mean
+        if self.mode == "local_linear":
+            beside = self._surroundings(len(values), ahead, series.first_cell)
+            features = self._features(series.filled, np.append(found.ends, len(values) - 1), ahead, series.first_cell, beside)
+            mean, fitted = local_linear(features[:-1], features[-1], targets, weight, self.ridge)
+            gap = targets - fitted
+        else:
+            if self.mode != "level":
+                targets = moved(self.mode, targets, self._windows_at(series.filled, found.ends), series.filled[-self.window :])
+            mean = float(weight @ targets)
+            gap = targets - mean
         variance = float(weight @ (gap * gap))
         return Forecast(mean, max(math.sqrt(variance), self._floor_db(state, ahead)))
+
+    def _windows_at(self, values: Floats, ends: NDArray[np.intp]) -> Floats:
+        return windows_of(values, self.window)[ends - self.window + 1]
+
+    def _features(
+        self, values: Floats, ends: NDArray[np.intp], ahead: int, first_cell: int, beside: Floats | None
+    ) -> Floats:
+        """All that windows of *values* (cells,) without NaN are compared by, as columns in dB: (ends, features)."""
+        columns = [self._windows_at(values, ends)]
+        backs = [lag - ahead for lag in self._lags if lag >= ahead]
+        columns += [values[ends - back][:, None] for back in backs if ends.min() >= back]
+        if self.phase_periods_s:
+            angle = 2.0 * np.pi * self.step_s * np.divide.outer((ends + first_cell).astype(np.float64), np.array(self.phase_periods_s))
+            columns += [self.phase_db * np.cos(angle), self.phase_db * np.sin(angle)]
+        if beside is not None:
+            columns.append(beside[ends - self.window + 1])
+        return np.concatenate(columns, axis=1)
+
+    def _surroundings(self, cells: int, ahead: int, first_cell: int) -> Floats | None:
+        """Exogenous columns beside every window of so many cells, in dB as they count: (cells - window + 1, columns)."""
+        if self.exogenous is None:
+            return None
+        ends = np.arange(first_cell + self.window - 1, first_cell + cells, dtype=np.float64)
+        found = self.exogenous.beside(ends, ahead, self.step_s)
+        return np.asarray(found * (self.exogenous_db / np.maximum(found.std(axis=0), 1e-9)))
 
     def _neighbours(self, state: KnnState, values: Floats, ahead: int) -> Neighbours:
         """The k nearest windows with a known target: index of their last cell, mean squared difference in dB^2, operations."""
@@ -110,8 +157,8 @@ class Knn(Predictor):
         if rows <= 0:
             return Neighbours(np.empty(0, np.intp), np.empty(0), 0)
         complete = not state.series.missing
-        if self.search == "quick" and complete:
-            return self._quick(state, values, last - ahead)
+        if self.search != "brute" and complete:
+            return self._searched(state, values, last - ahead)
         gap = windows_of(values, m)[:rows] - values[-m:]
         counts: Floats | None = None
         if not complete:
@@ -119,15 +166,23 @@ class Knn(Predictor):
             gap[~known] = 0.0
             counts = known.sum(axis=1, dtype=np.float64)
         squares: Floats = np.einsum("ij,ij->i", gap, gap)
+        if self.mode == "centered":
+            total = gap.sum(axis=1)
+            squares = np.maximum(squares - total * total / (m if counts is None else np.maximum(counts, 1.0)), 0.0)
         operations = rows * m
         ends = np.arange(m - 1, last - ahead + 1)
         allowed: NDArray[np.bool_] | None = None
         if counts is not None:
             targets = values[m - 1 + ahead :]
             allowed = (counts >= self.present * m) & (targets == targets)
-        if self._lags or self.phase_periods_s:
+        if self._lags or self.phase_periods_s or self.exogenous is not None:
             weights = np.full(rows, float(m)) if counts is None else counts
             operations += self._periodic(values, ahead, squares, weights)
+            beside = self._surroundings(len(values), ahead, state.series.first_cell)
+            if beside is not None:
+                squares += ((beside[:rows] - beside[-1]) ** 2).sum(axis=1)
+                weights += beside.shape[1]
+                operations += beside.size
             counts = weights
         if allowed is not None:
             assert counts is not None
@@ -172,14 +227,26 @@ class Knn(Predictor):
             operations += rows - skip
         return operations
 
-    def _quick(self, state: KnnState, values: Floats, last_end: int) -> Neighbours:
-        """Bring the order of windows up to date (finished cells only, numbered absolutely) and search it."""
+    def _searched(self, state: KnnState, values: Floats, last_end: int) -> Neighbours:
+        """Neighbours by one of the searches that beat brute force, each with the same answer."""
         m, first = self.window, state.series.first_cell
-        if state.order is None:
-            state.order = WindowOrder(m)
-        state.order.keep(values[:-1], first)
-        found = state.order.search(values[-m:], first + last_end, self.k)
-        return Neighbours(found.ends - first, found.squares / m, found.operations)
+        if self.search == "paa":
+            found = paa.search(values, m, last_end, self.k)
+        elif self.search == "quick":
+            if state.order is None:
+                state.order = WindowOrder(m)
+            state.order.keep(values[:-1], first)  # finished cells only, numbered absolutely
+            found = state.order.search(values[-m:], first + last_end, self.k)
+            found = Neighbours(found.ends - first, found.squares, found.operations)
+        else:
+            if state.recurrence is None:
+                from toolkit.acoustic.prediction.recurrence import Recurrence  # imports numba
+
+                state.recurrence = Recurrence(m)
+            compared = state.recurrence.follow(values, state.series.last_cell)
+            found = state.recurrence.search(values, last_end, self.k)
+            found = Neighbours(found.ends, found.squares, found.operations + compared)
+        return Neighbours(found.ends, found.squares / m, found.operations)
 
     def _apart(self, squares: Floats, ends: NDArray[np.intp]) -> tuple[NDArray[np.intp], Floats]:
         """The nearest windows that end more than `exclusion` cells apart, so that k neighbours are not one episode."""
@@ -192,16 +259,16 @@ class Knn(Predictor):
         return ends[taken], squares[taken]
 
     def _weight(self, distances: Floats) -> Floats:
-        """Weights of neighbours at *distances* (k,) in dB; not normalised."""
+        """Weights of neighbours at *distances* (…, k) in dB; not normalised."""
         if self.weights == "inverse":
             return 1.0 / (distances + self.eps_db)
         if self.weights == "uniform":
-            return np.ones(len(distances))
+            return np.ones(distances.shape)
         if self.weights == "gaussian":
-            scale = max(float(np.median(distances)), self.eps_db)
+            scale = np.maximum(np.median(distances, axis=-1, keepdims=True), self.eps_db)
             return np.exp(-0.5 * (distances / scale) ** 2)
-        reach = float(distances.max()) * 1.0001 + self.eps_db
-        return (1.0 - (distances / reach) ** 3) ** 3
+        reach = distances.max(axis=-1, keepdims=True) * 1.0001 + self.eps_db
+        return np.asarray((1.0 - (distances / reach) ** 3) ** 3)
 
     def _floor_db(self, state: KnnState, ahead: int) -> float:
         """Root mean square error of this forecast over the last origins before the present block of cells."""
@@ -209,18 +276,18 @@ class Knn(Predictor):
         block = series.last_cell // BLOCK
         known = state.floors_db.get(ahead)
         if known is None or known[0] != block:
-            past = series.filled[: len(series) - (series.last_cell - block * BLOCK) - 1]
             # The oldest cells are left out once the history is full, lest the floor depend on when in the block it was asked for.
-            square, operations = self._residual(past[-(self.max_cells - BLOCK) :], ahead)
+            place = series.settled(block * BLOCK, self.max_cells - BLOCK)
+            square, operations = self._residual(series.filled[place], ahead, series.first_cell + place.start)
             known = (block, math.sqrt(square))
             state.floors_db[ahead] = known
             state.operations += operations
         return known[1]
 
-    def _residual(self, values: Floats, ahead: int) -> tuple[float, int]:
+    def _residual(self, values: Floats, ahead: int, first_cell: int) -> tuple[float, int]:
         """Mean square error in dB^2 of forecasts made at the last origins of *values*, all at once, and the components compared.
 
-        Missing cells are read from the shared filling here; with too little past the answer is 0.
+        Missing cells are read from the shared filling here, so `present` does not enter; with too little past the answer is 0.
         """
         m, last = self.window, len(values) - 1
         first = max(m - 1 + ahead + self.k - 1, last - ahead - ORIGINS + 1)
@@ -233,6 +300,9 @@ class Knn(Predictor):
         norms = np.einsum("ij,ij->i", windows, windows)
         squares = norms[origins - m + 1][:, None] + norms - 2.0 * gap @ windows.T
         counts = np.full(squares.shape, float(m))
+        if self.mode == "centered":
+            means = windows.mean(axis=1)
+            squares -= m * (means[origins - m + 1][:, None] - means) ** 2
         if self.phase_periods_s:
             squares += self._phase[np.abs(origins[:, None] - ends)]
             counts += 2.0 * len(self.phase_periods_s)
@@ -242,10 +312,27 @@ class Knn(Predictor):
             known = apart == apart
             squares += np.where(known, apart, 0.0) ** 2
             counts += known
+        beside = self._surroundings(len(values), ahead, first_cell)
+        if beside is not None:
+            squares += ((beside[origins - m + 1][:, None] - beside) ** 2).sum(axis=2)
+            counts += beside.shape[1]
         squares = np.maximum(squares, 0.0) / counts
         squares[ends > origins[:, None] - ahead] = np.inf
-        chosen = np.argpartition(squares, self.k - 1, axis=1)[:, : self.k]
-        weight = 1.0 / (np.sqrt(np.take_along_axis(squares, chosen, axis=1)) + self.eps_db)
-        said = (weight * values[np.minimum(ends[chosen] + ahead, last)]).sum(axis=1) / weight.sum(axis=1)
-        features = m + len(self.phase_periods_s) + len(self._lags)
-        return float(np.mean((said - values[origins + ahead]) ** 2)), squares.size * features
+        if self.exclusion:
+            rows = [self._apart(row[row < np.inf], ends[row < np.inf])[0] - m + 1 for row in squares]
+            fewest = min(map(len, rows))
+            chosen = np.stack([row[:fewest] for row in rows])
+        else:
+            chosen = np.argpartition(squares, self.k - 1, axis=1)[:, : self.k]
+        weight = self._weight(np.sqrt(np.take_along_axis(squares, chosen, axis=1)))
+        targets = values[np.minimum(ends[chosen] + ahead, last)]
+        if self.mode == "local_linear":
+            said = np.empty(len(origins))
+            for index, (row, origin, u) in enumerate(zip(chosen, origins, weight, strict=True)):
+                features = self._features(values, np.append(row + m - 1, origin), ahead, first_cell, beside)
+                said[index] = local_linear(features[:-1], features[-1], targets[index], u / u.sum(), self.ridge)[0]
+        else:
+            targets = moved(self.mode, targets, windows[chosen], gap)
+            said = (weight * targets).sum(axis=1) / weight.sum(axis=1)
+        width = m + len(self.phase_periods_s) + len(self._lags)
+        return float(np.mean((said - values[origins + ahead]) ** 2)), squares.size * width

@@ -9,13 +9,14 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self, final
+from typing import Literal, Self, final
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.acoustic.prediction.compression import ClusterStore, Storage, raw_nbytes, window_matrix_nbytes
+from toolkit.acoustic.prediction.quantised import QuantisedStore
 from toolkit.acoustic.prediction.residuals import PRIOR_STD_DB, last_value
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of
 from toolkit.core.work import Work
@@ -29,7 +30,7 @@ class CompressedState:
     """The last cells of the link, everything older as clusters, and how far past answers were off."""
 
     series: SnrSeries
-    store: ClusterStore
+    store: ClusterStore | QuantisedStore
     errors: Floats
     """Fading sum of squared errors per stored horizon (horizons,) in dB^2."""
     weights: Floats
@@ -44,6 +45,8 @@ class CompressedState:
 class KnnCompressed(Predictor):
     """As `Knn` with a long window, but what is remembered is bounded: `budget` clusters, and the cells of one window and horizon.
 
+    With `store` = quantised, windows that round to the same steps are one cluster (`quantised`).
+
     A window enters the store once the targets of all stored horizons are known, so nothing is used before its time. A horizon that is
     not stored is answered by the nearest stored one. Windows with a missing cell are read from the shared filling. The spread is that
     among and within the clusters, and not below the root mean square error of past answers (those a few days old count little).
@@ -52,6 +55,8 @@ class KnnCompressed(Predictor):
     window: int = Field(24, ge=2, le=2000, description="cells m per window")
     segments: int = Field(12, ge=1, description="means that a window is reduced to; must divide it")
     k: int = Field(5, ge=1, description="clusters that answer")
+    store: Literal["clusters", "quantised"] = Field("clusters", description="micro-clusters, or cells of rounded windows")
+    quantum_db: float = Field(2.0, gt=0, description="step of the quantised store")
     budget: int = Field(64, ge=2, le=4096, description="clusters kept per link")
     theta_db: float = Field(1.5, ge=0, description="a window this near (RMS, dB) to a centroid joins its cluster")
     forget_s: float = Field(0.0, ge=0, description="a full store drops what is small and has not grown for about so long; 0 merges")
@@ -78,11 +83,14 @@ class KnnCompressed(Predictor):
 
     def init(self, truth: Truth | None = None) -> CompressedState:
         count = len(self.horizons_s)
-        return CompressedState(
-            SnrSeries(self.step_s, self.margin_db, self.max_cells),
-            ClusterStore(self.segments, count, self.budget, self.theta_db, self.forget_s / self.step_s),
-            np.zeros(count), np.zeros(count), said=deque(maxlen=self._longest),
-        )
+        forget = self.forget_s / self.step_s
+        store: ClusterStore | QuantisedStore
+        if self.store == "clusters":
+            store = ClusterStore(self.segments, count, self.budget, self.theta_db, forget)
+        else:
+            store = QuantisedStore(self.segments, count, self.budget, self.quantum_db, forget)
+        series = SnrSeries(self.step_s, self.margin_db, self.max_cells)
+        return CompressedState(series, store, np.zeros(count), np.zeros(count), said=deque(maxlen=self._longest))
 
     def update(self, state: CompressedState, t_s: float, snr_db: float, *, censored: bool = False) -> None:
         started = state.series.samples > 0
@@ -124,9 +132,14 @@ class KnnCompressed(Predictor):
         return Forecast(float(answer.means_db[horizon]), math.sqrt(max(float(answer.variances[horizon]), floor)))
 
     def work(self, state: CompressedState) -> Work:
-        """Reduce the window; subtract, multiply, add per segment of every cluster; average the targets of k of them."""
-        flops = self.window + 3.0 * state.store.size * self.segments + 10.0 * self.k
-        return Work(flops, 8.0 * (self.window + state.store.size * self.segments), 16.0 * self.k)
+        """Price the forecast, and the latest finished cell, which a node takes in whether it asks or not.
+
+        Both reduce a window and compare it (subtract, multiply, add per component); the cell also adds a window and its targets to the
+        store, and two clusters are merged where it is full.
+        """
+        compared = 2.0 * state.store.looked_up + state.store.spent
+        flops = 2.0 * self.window + 3.0 * compared + 20.0 * self.k + 6.0 * len(self.horizons_s)
+        return Work(flops, 8.0 * (2.0 * self.window + compared), 32.0 * self.k)
 
     def storage(self, state: CompressedState) -> Storage:
         """What this link's memory takes on a node, next to what a library of all its windows would."""

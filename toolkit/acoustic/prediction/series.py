@@ -191,6 +191,19 @@ class SnrSeries:
                 start = row[-self._gap - 2]
                 row[-self._gap - 1 : -1] = start + (self._mean - start) * np.arange(1, self._gap + 1) / (self._gap + 1)
 
+    def settled(self, before_cell: int, limit: int) -> slice:
+        """Where in `filled` and `values` the last *limit* cells before absolute cell *before_cell* lie, up to the last heard of them.
+
+        What is worked out once and kept may read these alone: no later sample of a cell from *before_cell* on changes them. Missing
+        cells at their end do not belong to them, since the line drawn over a gap moves with the mean of the cell that ends it. Once
+        the history is full, the same cells are found as long as *limit* is at most `max_cells` less the cells since *before_cell*.
+        """
+        count = max(0, len(self) - (self.last_cell - before_cell) - 1)
+        start = max(0, count - limit)
+        while self.missing and count > start and math.isnan(self.values[count - 1]):
+            count -= 1
+        return slice(start, count)
+
     def horizon(self, at_s: float) -> tuple[int, float]:
         """How far *at_s* lies from the latest cell: whole cells (at least 1), and the weight of that forecast.
 

@@ -1,0 +1,154 @@
+"""Exact nearest windows of consecutive queries: the searches of this project against scikit-learn, SciPy and stumpy, in one run.
+
+    OMP_NUM_THREADS=1 python benchmarks/knn.py [--sizes 1e4 1e5 1e6] [--seconds 3]
+
+A link keeps its last n cells; with every query comes a new cell and the oldest is dropped. Each query asks for the k = 5 windows nearest
+to the latest m = 24 cells among those whose target, six cells later, is known. Queries per CPU second of this process, what a search
+needs to keep up with the series included. An index of all windows cannot be kept up: the k-d tree is built anew every `REBUILD` cells and
+newer windows are compared one by one; the row above it shows the same tree without that, which is no search of the series any more.
+A tree lives on windows that lie in few dimensions, as a tide's do; --series noise shows it without.
+Every answer is compared with brute force. What is not installed is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from toolkit.acoustic.prediction import paa
+from toolkit.acoustic.prediction.recurrence import Recurrence
+from toolkit.acoustic.prediction.search import brute, windows_of
+
+M, K, AHEAD = 24, 5, 6
+REBUILD = 1000
+Query = Callable[[int], np.ndarray]
+"""Squared distances (K,) of the nearest windows at the time of cell number *size* - 1."""
+
+
+def series(n: int, kind: str) -> np.ndarray:
+    """Half-hourly, in dB: tide, day and weather with a memory; or noise."""
+    t = np.arange(n)
+    if kind == "noise":
+        return 12.0 + 5.0 * np.random.default_rng(0).standard_normal(n)
+    weather = np.convolve(np.random.default_rng(0).standard_normal(n + 50), np.ones(51) / 7, "valid")
+    return 12.0 + 5.0 * np.sin(2 * np.pi * t / 24.84) + 3.0 * np.sin(2 * np.pi * t / 48) + weather[:n]
+
+
+def incremental(values: np.ndarray, n: int) -> Query:
+    state = Recurrence(M)
+
+    def query(size: int) -> np.ndarray:
+        row = values[size - n : size]
+        state.follow(row, size - 1)
+        return state.search(row, n - 1 - AHEAD, K).squares
+
+    return query
+
+
+def numpy_brute(values: np.ndarray, n: int) -> Query:
+    return lambda size: brute(windows_of(values[size - n : size], M), values[size - M : size], n - 1 - AHEAD, K).squares
+
+
+def segment_means(values: np.ndarray, n: int) -> Query:
+    return lambda size: paa.search(values[size - n : size], M, n - 1 - AHEAD, K).squares
+
+
+def sklearn_brute(values: np.ndarray, n: int) -> Query:
+    from sklearn.neighbors import NearestNeighbors
+
+    def query(size: int) -> np.ndarray:  # fitting keeps a reference and works nothing out
+        index = NearestNeighbors(n_neighbors=K, algorithm="brute").fit(windows_of(values[size - n : size - AHEAD], M))
+        return index.kneighbors(values[None, size - M : size])[0][0] ** 2
+
+    return query
+
+
+def fixed_tree(values: np.ndarray, n: int) -> Query:
+    from scipy.spatial import cKDTree
+
+    index = cKDTree(windows_of(values[: n - AHEAD], M))
+    return lambda size: index.query(values[size - M : size], K)[0] ** 2
+
+
+def rebuilt_tree(values: np.ndarray, n: int) -> Query:
+    from scipy.spatial import cKDTree
+
+    built, index = -REBUILD, None
+
+    def query(size: int) -> np.ndarray:
+        nonlocal built, index
+        if size - built >= REBUILD:  # over windows that stay within the kept cells until the next time
+            built = size
+            index = cKDTree(windows_of(values[size - n + REBUILD : size - AHEAD], M))
+        rows = windows_of(values[size - n : size - AHEAD], M)
+        old = built + REBUILD - size  # windows about to be dropped, then those that came since
+        rest = np.concatenate([rows[:old], rows[len(rows) - (size - built) :]]) - values[size - M : size]
+        squares = np.concatenate([np.einsum("ij,ij->i", rest, rest), index.query(values[size - M : size], K)[0] ** 2])
+        return np.sort(squares)[:K]
+
+    return query
+
+
+def stumpy_mass(values: np.ndarray, n: int) -> Query:
+    import stumpy
+
+    def query(size: int) -> np.ndarray:
+        found = stumpy.mass(values[size - M : size], values[size - n : size - AHEAD], normalize=False)
+        return np.sort(np.partition(found, K - 1)[:K]) ** 2
+
+    return query
+
+
+RIVALS = {
+    "incremental recurrence": incremental, "segment means (PAA)": segment_means, "NumPy brute": numpy_brute,
+    "scikit-learn brute": sklearn_brute, "SciPy cKDTree, never rebuilt": fixed_tree, "SciPy cKDTree": rebuilt_tree,
+    "stumpy.mass": stumpy_mass,
+}
+
+
+def rate(query: Query, n: int, values: np.ndarray, check: bool, seconds: float) -> float:
+    """Queries per CPU second at n cells, for about so long; the last answer is compared with that of brute force."""
+    query(n + 1)  # compiles what is to be compiled
+    size, started = n + 1, time.process_time()
+    while size < len(values) and (size < n + 4 or time.process_time() - started < seconds):
+        size += 1
+        found = query(size)
+    spent = time.process_time() - started
+    if check:
+        expected = numpy_brute(values, n)(size)
+        np.testing.assert_allclose(np.sqrt(found), np.sqrt(expected), atol=1e-6)
+    return (size - n - 1) / spent
+
+
+def main() -> None:
+    cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    cli.add_argument("--sizes", nargs="+", type=float, default=[1e4, 1e5, 1e6])
+    cli.add_argument("--seconds", type=float, default=3.0, help="CPU time per rival and size")
+    cli.add_argument("--series", choices=("tide", "noise"), default="tide")
+    args = cli.parse_args()
+    sizes = [int(size) for size in args.sizes]
+    print("| queries per CPU second | " + " | ".join(f"n = {n:,}" for n in sizes) + " |\n" + "|---" * (1 + len(sizes)) + "|")
+    rates: dict[str, list[float]] = {}
+    for name, build in RIVALS.items():
+        for n in sizes:
+            values = series(n + 400_000, args.series)
+            try:
+                query = build(values, n)
+            except ImportError:
+                break
+            rates.setdefault(name, []).append(rate(query, n, values, build is not fixed_tree, args.seconds))
+        if name in rates:
+            print(f"| {name} | " + " | ".join(f"{value:,.0f}" for value in rates[name]) + " |")
+        else:
+            print(f"| {name} | not installed |" + " |" * (len(sizes) - 1))
+    best = rates["incremental recurrence"]
+    print("\nThe recurrence against each: " + "; ".join(
+        f"{name} " + ", ".join(f"{a / b:.1f}x" for a, b in zip(best, row, strict=True)) for name, row in rates.items() if row is not best
+    ))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""All searches find the neighbours of brute force, and the recurrence does not drift."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.acoustic.prediction.feeding import STEP_S
+from toolkit.acoustic.prediction import paa
+from toolkit.acoustic.prediction.knn import Knn
+from toolkit.acoustic.prediction.recurrence import CANDIDATES, REFRESH, Recurrence
+from toolkit.acoustic.prediction.search import WindowOrder, brute, windows_of
+
+KINDS = {
+    "noise": lambda rng, n: rng.standard_normal(n),
+    "half decibels": lambda rng, n: np.round(8 * rng.standard_normal(n)) / 2,
+    "few levels": lambda rng, n: rng.integers(0, 3, n).astype(float),
+    "constant": lambda rng, n: np.full(n, 2.5),
+    "wandering": lambda rng, n: np.cumsum(rng.standard_normal(n)),
+    "repeating": lambda rng, n: np.tile(np.round(rng.standard_normal(40), 2), -(-n // 40))[:n],
+}
+
+
+def same(found, expected, m: int) -> None:
+    np.testing.assert_allclose(np.sqrt(found.squares / m), np.sqrt(expected.squares / m), atol=1e-9)
+    np.testing.assert_array_equal(found.ends, expected.ends)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("m", [1, 7, 24])
+def test_every_search_finds_what_brute_force_finds(kind: str, m: int) -> None:
+    """As the series grows cell by cell, at several horizons and k; ties go to the more recent window."""
+    rng = np.random.default_rng(m)
+    values = KINDS[kind](rng, 400)
+    recurrence, order = Recurrence(m), WindowOrder(m)
+    for size in range(m, 400):
+        row = values[:size]
+        recurrence.follow(row, size - 1)
+        if size % 9:
+            continue
+        order.keep(row[:-1], 0)
+        for ahead, k in ((1, 5), (6, 1), (12, 9)):
+            last_end = size - 1 - ahead
+            expected = brute(windows_of(row, m), row[-m:], last_end, k)
+            same(recurrence.search(row, last_end, k), expected, m)
+            same(paa.search(row, m, last_end, k), expected, m)
+            same(order.search(row[-m:], last_end, k), expected, m)
+
+
+def test_the_recurrence_takes_what_a_link_does_to_its_series() -> None:
+    """The newest cell changes, several cells come at once, far too many come at once, and the oldest are dropped."""
+    rng = np.random.default_rng(2)
+    m, limit = 12, 300
+    values = list(rng.standard_normal(50))
+    recurrence = Recurrence(m)
+    for turn in range(600):
+        if turn % 3 == 0:
+            values[-1] += rng.standard_normal()  # another sample in the newest cell
+        if turn % 4 == 0:
+            values.extend(rng.standard_normal(int(rng.integers(1, 5))))
+        if turn == 400:
+            values.extend(rng.standard_normal(m + 20))
+        row = np.array(values[-limit:])
+        recurrence.follow(row, len(values) - 1)
+        expected = brute(windows_of(row, m), row[-m:], len(row) - 3, 5)
+        same(recurrence.search(row, len(row) - 3, 5), expected, m)
+    assert len(values) > limit + 100
+
+
+def test_the_recurrence_does_not_drift() -> None:
+    """Over 1e5 steps the sums stay within the bound that the search allows for, and the neighbours are those of brute force."""
+    rng = np.random.default_rng(4)
+    steps, m, limit = 100_000, 24, 400
+    values = 20.0 + 8.0 * np.sin(np.arange(steps + limit) / 7.7) + 3.0 * rng.standard_normal(steps + limit)
+    recurrence = Recurrence(m)
+    worst = 0.0
+    for size in range(limit, steps + limit):
+        row = values[size - limit : size]
+        recurrence.follow(row, size - 1)
+        if size % 997 == 0:
+            gap = windows_of(row, m)[:-1] - row[-m:]
+            worst = max(worst, float(np.abs(recurrence.sums()[::-1] - (gap * gap).sum(axis=1)).max()))
+            same(recurrence.search(row, limit - 3, 5), brute(windows_of(row, m), row[-m:], limit - 3, 5), m)
+    assert 0.0 < worst < recurrence.slack < 1e-6
+    assert recurrence.renewed >= (limit - m) * steps // REFRESH
+
+
+def test_the_refresh_forgets_old_rounding_errors() -> None:
+    """Huge values leave rounding errors in a bare recurrence for good; the refresh has removed them after `REFRESH` cells."""
+    m, limit, lag = 24, 300, 5
+    rng = np.random.default_rng(6)
+    values = np.concatenate([1e6 * rng.standard_normal(400), rng.standard_normal(limit + REFRESH + 100)])
+    recurrence = Recurrence(m)
+    for size in range(limit, len(values) + 1):
+        recurrence.follow(values[size - limit : size], size - 1)
+    row = values[-limit:]
+    gap = windows_of(row, m)[:-1] - row[-m:]
+    exact = (gap * gap).sum(axis=1)[::-1]
+    terms = ((values[lag:] - values[:-lag]) ** 2).tolist()
+    bare = sum(terms[:m])
+    for come, left in zip(terms[m:], terms[:-m], strict=True):
+        bare += come - left
+    assert np.abs(recurrence.sums() - exact).max() < 1e-11
+    assert abs(bare - exact[lag - 1]) > 1e-6
+
+
+def test_too_many_ties_are_left_to_brute_force() -> None:
+    row = np.full(CANDIDATES + 200, 3.0)
+    recurrence = Recurrence(8)
+    recurrence.follow(row, len(row) - 1)
+    found = recurrence.search(row, len(row) - 2, 4)
+    np.testing.assert_array_equal(found.ends, len(row) - 2 - np.arange(4))
+
+
+@pytest.mark.parametrize("search", ["quick", "paa", "incremental"])
+@pytest.mark.parametrize("mode", ["level", "delta", "local_linear"])
+def test_a_predictor_says_the_same_with_every_search(search: str, mode: str) -> None:
+    """Fed two samples per cell, asked within cells, and with a history that is outgrown."""
+    rng = np.random.default_rng(7)
+    values = np.round(10 + 4 * np.sin(np.arange(400) / 5) + rng.standard_normal(400), 1)
+    parts = [Knn(window=16, mode=mode, search=name, same_phase_s=(), max_cells=256) for name in ("brute", search)]
+    states = [part.init() for part in parts]
+    for index, value in enumerate(values.tolist()):
+        for place, sample in ((0.2, value), (0.7, value + 1.0)):
+            for part, state in zip(parts, states, strict=True):
+                part.update(state, (index + place) * STEP_S, sample)
+            if index % 7 == 0 and index > 30:
+                for ahead in (0.1, 3.0):
+                    one, other = (
+                        part.predict(state, (index + place + ahead) * STEP_S) for part, state in zip(parts, states, strict=True)
+                    )
+                    assert one == pytest.approx(other, abs=1e-8)
+
+
+@pytest.mark.parametrize("search", ["quick", "paa", "incremental"])
+@pytest.mark.parametrize(
+    "settings", [{"mode": "centered"}, {"same_phase_s": (86_400.0,)}, {"phase_periods_s": (86_400.0,)}, {"exclusion": 2}]
+)
+def test_a_search_refuses_what_it_cannot_do(search: str, settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"{search} needs"):
+        Knn(**{"search": search, "same_phase_s": (), **settings})
+
+
+def test_searches_are_priced_by_what_they_compare() -> None:
+    rng = np.random.default_rng(8)
+    values = 10 + 4 * np.sin(np.arange(1500) / 5) + rng.standard_normal(1500)
+    flops = {}
+    for search in ("brute", "quick", "paa", "incremental"):
+        part = Knn(window=24, search=search, same_phase_s=())
+        state = part.init()
+        for index, value in enumerate(values.tolist()):
+            part.update(state, (index + 0.5) * STEP_S, value)
+            if index >= 1490:
+                part.predict(state, (index + 1.5) * STEP_S)
+        flops[search] = part.work(state).flops
+    assert flops["brute"] == 3 * 24 * (1500 - 24) + 40
+    assert flops["incremental"] < 0.2 * flops["brute"]
+    assert max(flops["paa"], flops["quick"]) < 0.6 * flops["brute"]
