@@ -17,14 +17,14 @@ from toolkit.acoustic.mac import Mac
 from toolkit.acoustic.medium import Interference, Medium
 from toolkit.acoustic.mobility import Mobility
 from toolkit.acoustic.modem import Modem
-from toolkit.acoustic.node import Radio, SeaNode
+from toolkit.acoustic.node import Radio, SeaContext, SeaNode
 from toolkit.acoustic.packets import Frame, PacketBook
 from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.sea import Sea, SeaState
-from toolkit.core.context import Context, SimulatedContext
+from toolkit.core.context import Context
 from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
 from toolkit.core.program import Process, Program
@@ -160,10 +160,11 @@ class SeaNetwork:
         return packet.done
 
     def _node(self, rank: int, *, is_sink: bool) -> SeaNode:
-        ctx = SimulatedContext(self.world, rank, self.count, self.spec.device, self.send)
+        ctx = SeaContext(self.world, rank, self.count, self.spec.device, self.send, self.channel)
         radio = Radio(rank, ctx, self.medium, self.spec.mac.queue_limit, _note_drop)
         node = SeaNode(
-            rank, is_sink, ctx, radio, self.channel, self.spec.modem, self.book, self._truth, self.spec.battery_j, self._radio_energy_j
+            rank, is_sink, ctx, radio, self.channel, self.spec.modem, self.book, self._truth, self.spec.battery_j, self._radio_energy_j,
+            range(self.spec.layout.node_count, self.count),
         )
         self.medium.listen(rank, lambda frame, snr_db: self.spec.routing.on_receive(node, frame, snr_db))
         return node

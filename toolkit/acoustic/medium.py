@@ -81,6 +81,21 @@ class Medium:
         """Call *listener* with (frame, measured SINR in dB) for every frame that *node* decodes."""
         self._listeners[node] = listener
 
+    @property
+    def modem(self) -> Modem:
+        """The modem that all nodes have."""
+        return self._modem
+
+    def intercept(self, node: int, look: Callable[[Frame], bool]) -> None:
+        """Call *look* before *node*'s listener, with every decoded frame; the listener gets those for which it returns False."""
+        listener = self._listeners[node]
+
+        def first_look(frame: Frame, snr_db: float) -> None:
+            if not look(frame):
+                listener(frame, snr_db)
+
+        self._listeners[node] = first_look
+
     def busy(self, node: int) -> bool:
         """Whether *node* senses a busy channel: it sends, it receives, or what has arrived here exceeds the carrier threshold."""
         now = self._world.now

@@ -8,16 +8,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from simpy.events import Event, Timeout
 
 from toolkit.acoustic.packets import Frame, Packet, PacketBook
 from toolkit.acoustic.prediction import Truth
+from toolkit.core.context import Sender, SimulatedContext
+from toolkit.core.device import Device
+from toolkit.core.program import Process
+from toolkit.core.world import World
 
 if TYPE_CHECKING:
     from toolkit.acoustic.channel import Channel
     from toolkit.acoustic.medium import Medium
     from toolkit.acoustic.modem import Modem
-    from toolkit.core.context import SimulatedContext
 
 
 class Radio:
@@ -57,13 +61,27 @@ class Radio:
             self._wanted = event
         return event
 
+    @property
+    def now(self) -> float:
+        """Time in s; all modems have the same clock."""
+        return self._ctx.now
+
+    @property
+    def size(self) -> int:
+        """How many nodes share the medium, sinks included."""
+        return self._ctx.size
+
+    def airtime_s(self, nbytes: float) -> float:
+        """How long a frame of *nbytes* takes to send."""
+        return self._medium.modem.frame_s(nbytes)
+
     def busy(self) -> bool:
         """Carrier sense: whether the channel is busy here and now."""
         return self._medium.busy(self.node)
 
     def transmit(self, frame: Frame) -> Timeout:
         """Send a frame; the event fires when the last bit has left."""
-        done = self._medium.transmit(self.node, frame)
+        done = self.emit(frame)
         sent = frame.sent
         if sent is not None and done.callbacks is not None:
             event = sent
@@ -74,14 +92,55 @@ class Radio:
             done.callbacks.append(tell)
         return done
 
-    def give_up(self, frame: Frame) -> None:
-        """Drop a frame that the channel never let through."""
-        self._on_drop(frame, "channel_busy")
+    def emit(self, frame: Frame) -> Timeout:
+        """Send a frame without telling routing that it has left: the MAC may have to send it again (see `tell_sent`)."""
+        return self._medium.transmit(self.node, frame)
+
+    def tell_sent(self, frame: Frame) -> None:
+        """Tell routing that a frame which was emitted is done with."""
+        if frame.sent is not None:
+            frame.sent.succeed(True)
+
+    def intercept(self, look: Callable[[Frame], bool]) -> None:
+        """Show every frame that this modem decodes to the MAC first; routing gets those for which *look* returns False."""
+        self._medium.intercept(self.node, look)
+
+    def start(self, process: Process) -> None:
+        """Run another process of the MAC beside the one that serves the queue."""
+        self._ctx.process(process)
+
+    def event(self) -> Event:
+        """An event that the MAC lets happen itself."""
+        return self._ctx.world.env.event()
+
+    def sleep_until(self, t_s: float) -> Timeout:
+        return self._ctx.sleep(max(0.0, t_s - self.now))
+
+    def give_up(self, frame: Frame, reason: str = "channel_busy") -> None:
+        """Drop a frame that the channel never let through, or (S-FAMA) that nobody answered."""
+        self._on_drop(frame, reason)
         if frame.sent is not None:
             frame.sent.succeed(False)
 
     def sleep(self, delay_s: float) -> Timeout:
         return self._ctx.sleep(delay_s)
+
+
+class SeaContext(SimulatedContext):
+    """The context of a node in the sea, which has a place."""
+
+    def __init__(self, world: World, rank: int, size: int, device: Device, sender: Sender, channel: Channel) -> None:
+        super().__init__(world, rank, size, device, sender)
+        self._channel = channel
+        position_m = channel.position_m
+        self.region_m = (position_m.min(axis=0), position_m.max(axis=0))
+        """Lowest and highest x, y and depth of all nodes and sinks when the run began."""
+
+    @property
+    def position_m(self) -> NDArray[np.float64]:
+        """Own place at present: x, y, depth."""
+        place: NDArray[np.float64] = self._channel.position_m[self.node]
+        return place
 
 
 @dataclass(eq=False)
@@ -98,6 +157,8 @@ class SeaNode:
     truth: Callable[[int, int], Truth]
     battery_j: float
     radio_energy_j: Callable[[int], float]
+    sinks: range = range(0)
+    """Ids of all sinks, whose places everybody may know."""
     state: Any = field(default=None, repr=False)
 
     @property
@@ -108,6 +169,18 @@ class SeaNode:
     def depth_m(self) -> float:
         """Own depth, as the node's pressure gauge reads it; a sink counts as the surface."""
         return 0.0 if self.is_sink else float(self.channel.position_m[self.id, 2])
+
+    @property
+    def position_m(self) -> NDArray[np.float64]:
+        """Own place as x, y, depth, for protocols that suppose that nodes know it."""
+        place: NDArray[np.float64] = self.channel.position_m[self.id]
+        return place.copy()
+
+    def nearest_sink_m(self, place_m: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The place of the sink nearest to *place_m*."""
+        places_m = self.channel.position_m[self.sinks.start : self.sinks.stop]
+        nearest: NDArray[np.float64] = places_m[int(((places_m - place_m) ** 2).sum(axis=1).argmin())]
+        return nearest.copy()
 
     @property
     def residual_energy(self) -> float:

@@ -64,6 +64,7 @@ class PacketBook:
         self.packets: list[Packet] = []
         self._next_seq: dict[int, int] = {}
         self.duplicates = 0
+        self._ashore: dict[int, tuple[int, int]] = {}
 
     def create(self, src: int, nbytes: int) -> Packet:
         """A new packet at its source."""
@@ -93,9 +94,16 @@ class PacketBook:
             self.duplicates += 1
             return
         packet.delivered = True
+        count, last = self._ashore.get(packet.src, (0, -1))
+        self._ashore[packet.src] = (count + 1, max(last, packet.seq))
         now = self._world.now
         self._world.ledger.metric(now, "hops", hops, str(packet.src), packet.id)
         self._close(packet, sink, Delivery("delivered", packet.created_s, now, hops))
+
+    def ratio_ashore(self) -> float:
+        """Delivery ratio as the sinks together can tell it: of each source they know what came, and the last sequence number."""
+        sent = sum(last + 1 for _, last in self._ashore.values())
+        return sum(count for count, _ in self._ashore.values()) / sent if sent else 1.0
 
     def finish(self) -> None:
         """Write down what is still under way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -22,3 +23,8 @@ class Mac(Part):
     @abstractmethod
     def run(self, radio: Radio) -> Process:
         """Serve the queue for ever."""
+
+
+def next_slot(t_s: float, slot_s: float) -> int:
+    """Number of the first slot that begins at *t_s* or later; a beginning missed by rounding alone is not missed."""
+    return max(0, math.ceil(t_s / slot_s - 1e-9))

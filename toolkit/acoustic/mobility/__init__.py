@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -23,3 +23,42 @@ class Mobility(Part):
 
         *home_m* (n, 3) is where the nodes were deployed.
         """
+
+
+class Box(NamedTuple):
+    """The water that nodes may move in, as its lowest and highest x, y and depth in m."""
+
+    low_m: Floats
+    high_m: Floats
+
+    @classmethod
+    def around(
+        cls, home_m: Floats, width_m: float | None, length_m: float | None, depth_range_m: tuple[float, float] | None = None
+    ) -> Box:
+        """Return the box of the deployed nodes; an extent that is given counts from 0, a depth range takes the place of theirs."""
+        low_m, high_m = home_m.min(axis=0), home_m.max(axis=0)
+        for axis, extent_m in enumerate((width_m, length_m)):
+            if extent_m is not None:
+                low_m[axis], high_m[axis] = 0.0, extent_m
+        if depth_range_m is not None:
+            low_m[2], high_m[2] = depth_range_m
+        return cls(low_m, high_m)
+
+    def reflect(self, free_m: Floats) -> Floats:
+        """Fold paths (..., 3) that know no walls into the box, as if they were reflected at each wall."""
+        extent_m = self.high_m - self.low_m
+        safe_m = np.where(extent_m > 0, extent_m, 1.0)
+        turn_m = np.mod(free_m - self.low_m, 2.0 * safe_m)
+        inside_m = self.low_m + np.minimum(turn_m, 2.0 * safe_m - turn_m)
+        return np.asarray(np.where(extent_m > 0, inside_m, self.low_m))
+
+
+def along(times_s: Floats, points_m: Floats, t_s: float) -> Floats:
+    """Return places (n, 3) at *t_s* on straight legs between *points_m* (m, n, 3), which are passed at the even *times_s* (m,).
+
+    Before the first and after the last of these times nobody moves.
+    """
+    place = min(max((t_s - times_s[0]) / (times_s[1] - times_s[0]), 0.0), len(times_s) - 1.0)
+    leg = min(int(place), len(times_s) - 2)
+    share = place - leg
+    return np.asarray((1.0 - share) * points_m[leg] + share * points_m[leg + 1])
