@@ -38,7 +38,7 @@ def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str
     result.write_tables()
     shutil.rmtree(path / "figures", ignore_errors=True)
     result.write_figures()
-    answers = [*scenario.fabric.answers(result), *scenario.program.answers(result)]
+    answers = scenario.program.answers(result) or scenario.fabric.answers(result)
     (path / "answers.txt").write_text("".join(f"{answer}\n" for answer in answers), encoding="utf-8")
     length = "to the end of the programs" if scenario.duration_s is None else f"{scenario.duration_s / 3600:g} h measured per run"
     settings = {"simulated": length, **scenario.fabric.extras()}

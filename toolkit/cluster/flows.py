@@ -64,49 +64,63 @@ class Links:
         self.env = env
         self.bytes_per_s = [rate / 8.0 for rate in rate_bps]
         self.carried_bytes = [0.0] * len(self.bytes_per_s)
+        self._alone: list[Flow | None] = [None] * len(self.bytes_per_s)
+        """The flow that has a link for itself; it may have ended already."""
         self._on: list[set[Flow]] = [set() for _ in self.bytes_per_s]
+        """The flows that meet others somewhere."""
         self._started = 0
         self._touched: set[int] = set()
 
     def start(self, uses: tuple[Use, ...], nbytes: float, latency_s: float, cargo: Cargo) -> Flow:
         """Start a flow of *nbytes* over the links of *uses*; *cargo* arrives *latency_s* after the last byte has left."""
         env = self.env
+        now = env.now
         self._started += 1
         flow = Flow(env, uses, nbytes, latency_s, cargo, self._started)
         alone = True
         rate = float("inf")
         for link, weight in uses:
-            there = self._on[link]
-            if there and alone and self._taken(link):
+            other = self._alone[link]
+            if self._on[link] or (other is not None and other.end_s > now):
                 alone = False
-            there.add(flow)
             self.carried_bytes[link] += nbytes * weight
             share = self.bytes_per_s[link] / weight
-            rate = min(share, rate)
+            if share < rate:
+                rate = share
         if alone:
+            for link, _ in uses:
+                self._alone[link] = flow
             flow.rate = rate
-            flow.end_s = env.now + nbytes / rate
+            took_s = nbytes / rate
+            flow.end_s = now + took_s
             flow.end = flow
             flow.callbacks = [self._arrive_alone]
-            env.schedule(flow, NORMAL, nbytes / rate + latency_s)
+            env.schedule(flow, NORMAL, took_s + latency_s)
         else:
+            for link, _ in uses:
+                self._join(link)
+                self._on[link].add(flow)
             self._touch(uses)
         return flow
 
-    def _taken(self, link: int) -> bool:
-        """Whether a flow is on *link*; those that were alone are forgotten once their last byte has left."""
-        there = self._on[link]
-        now = self.env.now
-        for flow in [flow for flow in there if flow.end is flow and flow.end_s <= now]:
-            for other, _ in flow.uses:
-                self._on[other].discard(flow)
-        return bool(there)
+    def _join(self, link: int) -> None:
+        """Let the flow that had *link* for itself be one among others from now on."""
+        flow = self._alone[link]
+        if flow is None:
+            return
+        if flow.end_s <= self.env.now:
+            self._alone[link] = None
+            return
+        for other, _ in flow.uses:
+            self._alone[other] = None
+            self._on[other].add(flow)
 
     def _arrive_alone(self, flow: Flow) -> None:
         if flow.end is flow:
             flow.end = None
             for link, _ in flow.uses:
-                self._on[link].discard(flow)
+                if self._alone[link] is flow:
+                    self._alone[link] = None
             flow.cargo.arrive(flow.end_s)
 
     def cancel(self, flow: Flow) -> None:
@@ -115,11 +129,14 @@ class Links:
         rest = max(0.0, flow.left_bytes - flow.rate * (now - flow.since_s))
         for link, weight in flow.uses:
             self.carried_bytes[link] -= rest * weight
+            if self._alone[link] is flow:
+                self._alone[link] = None
         self._leave(flow)
 
     def change_rate(self, link: int, rate_bps: float) -> None:
         """Let a link become slower or faster from now on."""
         self.bytes_per_s[link] = rate_bps / 8.0
+        self._join(link)
         self._touch(((link, 1.0),))
 
     def _run_at(self, flow: Flow, rate: float) -> None:
@@ -175,8 +192,6 @@ class Links:
             if link in seen:
                 continue
             seen.add(link)
-            if not self._taken(link):
-                continue
             for flow in self._on[link]:
                 if flow not in flows:
                     flows.add(flow)

@@ -184,16 +184,17 @@ class SimulatedContext(Context):
 
     def compute(self, work: Work, phase: str = "") -> Timeout:
         """Run *work* on this node's processor, after whatever it is already doing; the event fires when it is done."""
-        now = self.world.now
+        world, device = self.world, self.device
+        now = world.env.now
         start_s = max(now, self._busy_until_s)
-        dur_s = self.stretched_s(start_s, self.device.duration_s(work))
+        dur_s = self.stretched_s(start_s, device.duration_s(work))
         self._busy_until_s = start_s + dur_s
         self.busy_s += dur_s
-        self.world.ledger.charge(
+        world.ledger.charge(
             start_s, dur_s, self.node, self.node, "compute", phase, work.flops,
-            int(work.read_bytes + work.write_bytes), dur_s * self.device.busy_w, "done",
+            int(work.read_bytes + work.write_bytes), dur_s * device.busy_w, "done",
         )
-        return self.world.env.timeout(self._busy_until_s - now)
+        return Timeout(world.env, self._busy_until_s - now)
 
     def stretched_s(self, start_s: float, dur_s: float) -> float:
         """How long a computation of *dur_s* takes that begins at *start_s*; longer where a fabric has slow or absent machines."""

@@ -8,10 +8,11 @@ from typing import Any, Self
 class Phantom:
     """A vector of *count* elements of *itemsize* bytes without values; the schedules of the collectives take it like a tensor."""
 
-    __slots__ = ("count", "nbytes")
+    __slots__ = ("count", "itemsize", "nbytes")
 
     def __init__(self, count: int, itemsize: int = 4) -> None:
         self.count = count
+        self.itemsize = itemsize
         self.nbytes = count * itemsize
 
     def numel(self) -> int:
@@ -22,7 +23,7 @@ class Phantom:
 
     def __getitem__(self, index: slice) -> Self:
         start, stop, _ = index.indices(self.count)
-        return type(self)(max(0, stop - start), self.nbytes // self.count if self.count else 0)
+        return type(self)(max(0, stop - start), self.itemsize)
 
     def __setitem__(self, index: slice, value: Any) -> None:
         """Nothing to keep."""

@@ -35,7 +35,7 @@ class Program(Part):
         return ""
 
     def answers(self, result: Result) -> list[str]:
-        """Return the program's own findings as sentences; they come after the fabric's."""
+        """Return the program's own findings as sentences, where it has any; they then stand instead of the fabric's."""
         return []
 
     def feedback(self) -> str:

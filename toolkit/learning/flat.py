@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import prod
 
 import torch
@@ -29,7 +29,7 @@ class Layout:
     @cached_property
     def slices(self) -> tuple[slice, ...]:
         ends = list(accumulate(self.sizes, initial=0))
-        return tuple(slice(begin, end) for begin, end in zip(ends, ends[1:], strict=False))
+        return tuple(slice(begin, end) for begin, end in pairwise(ends))
 
     @property
     def size(self) -> int:

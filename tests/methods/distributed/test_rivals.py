@@ -25,7 +25,8 @@ from toolkit.methods.distributed.terngrad import TernGrad
 from toolkit.methods.distributed.top_k import TopK
 
 RIVALS = (
-    "dense", "parameter_server", "top_k", "random_k", "qsgd", "terngrad", "signsgd", "ef_signsgd", "one_bit", "powersgd", "dgc", "local_sgd",
+    "dense", "parameter_server", "top_k", "random_k", "qsgd", "terngrad", "signsgd", "ef_signsgd", "one_bit", "powersgd", "dgc",
+    "local_sgd",
 )
 COMPRESSED = tuple(name for name in RIVALS if "dense_below" in type(make(name)).model_fields)
 FOUR = Layout(((4,),))

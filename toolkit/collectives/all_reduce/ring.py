@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import final
 
-from toolkit.collectives import AllReduce, LinkCost, adding, arrived, post
+from toolkit.collectives import AllReduce, LinkCost, adding, post
 from toolkit.core.context import Asking, Context, Payload
 
 
@@ -21,21 +21,19 @@ class Ring(AllReduce):
         edges = [total.numel() * i // size for i in range(size + 1)]
         chunks = [slice(edges[i], edges[i + 1]) for i in range(size)]
         after, before = (rank + 1) % size, (rank - 1) % size
-        sent: list[Any] = []  # waited for one step later, when they have long arrived
         for step in range(size - 1):  # every chunk walks round the ring and is added to
-            last, sent = sent, [post(ctx, after, total[chunks[(rank - step) % size]], phase)]
+            sent = post(ctx, after, total[chunks[(rank - step) % size]], phase)
             mine = chunks[(rank - step - 1) % size]
             part = total[mine]
             received = yield ctx.recv(before, part)
             total[mine] = received + part
             yield ctx.compute(adding(part), phase)
-            yield from arrived(last)
         for step in range(size - 1):  # the finished chunks walk round once more
-            last, sent = sent, [post(ctx, after, total[chunks[(rank + 1 - step) % size]], phase)]
+            sent = post(ctx, after, total[chunks[(rank + 1 - step) % size]], phase)
             mine = chunks[(rank - step) % size]
             total[mine] = yield ctx.recv(before, total[mine])
-            yield from arrived(last)
-        yield from arrived(sent)
+        if size > 1:
+            yield sent  # those before it had arrived before it could be sent
         return total
 
     def seconds(self, nbytes: float, size: int, cost: LinkCost, servers: int = 0) -> float:

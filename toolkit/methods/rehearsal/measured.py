@@ -38,7 +38,7 @@ class Measured(Spec):
     """
 
     file: InputFile = Field(description="CSV of the throughputs")
-    fit_workers: list[int] = Field(default_factory=lambda: [4, 8, 16], min_length=1, description="group sizes on which constants are fitted")
+    fit_workers: list[int] = Field(default_factory=lambda: [4, 8, 16], min_length=1, description="group sizes that constants are fitted on")
     aims: dict[str, float] = Field(default_factory=dict, description="exchange to the relative error of predictions that was aimed at")
 
     def find(self, model: str, method: str, workers: int) -> Throughput:

@@ -36,7 +36,6 @@ class Exchange(Part):
     def serve(self, ctx: Context, parameters: int) -> Asking:
         """Make one step's messages as a server, for exchanges that have one."""
         raise NotImplementedError(f"{self.type_name()} has no server part")
-        yield
 
     @abstractmethod
     def wire_bytes(self, parameters: int) -> int:

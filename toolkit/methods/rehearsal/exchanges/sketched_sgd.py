@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
-from toolkit.collectives import post
+from toolkit.collectives import arrived, post
 from toolkit.core.context import Asking, Context
 from toolkit.core.phantom import Phantom
 from toolkit.methods.rehearsal.exchanges import FLOAT_BYTES, SketchExchange, floats, pairs
@@ -38,9 +38,7 @@ class SketchedSgd(SketchExchange):
 
     @staticmethod
     def _told(ctx: Context, message: Phantom, phase: str) -> Asking:
-        sent = [post(ctx, worker, message, phase) for worker in range(ctx.size)]
-        for telling in sent:
-            yield telling  # noqa: UP028 - each answer goes back to whoever runs the program; a list takes none
+        yield from arrived([post(ctx, worker, message, phase) for worker in range(ctx.size)])
 
     def wire_bytes(self, parameters: int) -> int:
         """What a worker sends up."""
