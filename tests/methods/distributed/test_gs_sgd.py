@@ -108,6 +108,23 @@ def test_one_step_by_hand() -> None:
     assert unmasked.error[5] == 0
 
 
+def test_local_truncation_hides_what_is_large_only_in_the_sum() -> None:
+    """Coordinate 20 is nobody's largest and the largest of the sum; what is exchanged in the second round is exact either way."""
+
+    def gradient(rank: int, step: int, weights: Tensor) -> Tensor:
+        g = torch.zeros(D)
+        g[20] = 4.0
+        g[100 if rank else 500] = 5.0 + rank
+        return g
+
+    settings = {"k": 1, "p2": 1, "cols": WIDE, "momentum": 0}
+    for p1, place, moved in ((0, 20, 4.0), (1, 100, 3.0)):
+        trained = train(GsSgd.model_validate({**settings, "p1": p1}), 2, 1, lr=1.0, gradient=gradient)
+        update = trained.start - trained.weights[0]
+        assert update.nonzero().view(-1).tolist() == [place]
+        assert float(update[place]) == pytest.approx(moved, rel=1e-5)
+
+
 def test_small_tensors_are_dense_momentum_sgd() -> None:
     def decoupled(rank: int, step: int, weights: Tensor) -> Tensor:
         return weights - noise(D, rank)

@@ -161,6 +161,18 @@ def test_more_coordinates_than_there_are_get_one_sentence() -> None:
         simulate(scenario({"type": "gs_sgd", "k": 1_000_000}))
 
 
+@pytest.mark.parametrize("method", ["dense", {"type": "gs_sgd", "density": 0.05}, {"type": "random_k", "density": 0.01}, "powersgd"])
+def test_a_training_that_diverges_is_recorded_or_told(method: Any) -> None:
+    try:
+        world, _ = simulate(scenario(method, lr=1e12, steps=12))
+    except UserError as error:
+        assert "program.lr" in str(error)  # noqa: PT017 - either is right
+        assert "use a lower one" in str(error)  # noqa: PT017
+    else:
+        losses = [m.value for m in world.ledger.metrics().itertuples() if m.name == "test_loss"]
+        assert not losses[-1] < 10
+
+
 @pytest.mark.slow
 def test_after_a_crash_the_loss_recovers() -> None:
     """Acceptance check 16: one of eight dies at step 50; 100 steps later the loss is back at what it would be, within 5 %."""

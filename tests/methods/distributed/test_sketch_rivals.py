@@ -193,6 +193,18 @@ class TestArcTopK:
         torch.testing.assert_close(moved[[4, 17]], expected[[4, 17]], rtol=1e-4, atol=1e-6)
         assert all(not state.error.view(20, 30)[[4, 17]].any() for state in trained.states)
 
+    def test_rows_are_compared_by_their_norms(self) -> None:
+        """A projection of many columns keeps the order of norms that differ by a third each."""
+        layout = Layout(((20, 400),))
+        order = torch.randperm(20, generator=torch.Generator().manual_seed(3))
+
+        def gradient(rank: int, step: int, weights: Tensor) -> Tensor:
+            return (noise(8000, 4).view(20, 400) * 1.33 ** order[:, None]).view(-1)
+
+        trained = train(ArcTopK(density=0.25, rank=200, form="ef14", momentum=0), 2, 1, layout=layout, gradient=gradient)
+        moved = (trained.start - trained.weights[0]).view(20, 400).abs().sum(1).nonzero().view(-1)
+        assert torch.equal(moved, (order >= 15).nonzero().view(-1))
+
     def test_the_mean_estimate_is_the_mean_of_the_estimates(self) -> None:
         states = train(ArcTopK(), 4, 25).states
         assert all(isinstance(state, Ef21State) for state in states)

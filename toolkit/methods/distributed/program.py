@@ -23,6 +23,10 @@ from toolkit.methods.distributed import Method, Step
 from toolkit.methods.task import Task, TaskSpec
 
 
+HUGE = 1e9
+"""A weight beyond this belongs to a training that has diverged."""
+
+
 @dataclass
 class Training:
     """What one worker has at hand: the model, its weights and gradient as flat vectors, and the method's state."""
@@ -145,11 +149,22 @@ class DistributedSgd(Program):
         training.model.train()
         loss = functional.cross_entropy(training.model(images), labels)
         loss.backward()  # type: ignore[no-untyped-call]
+        if not torch.isfinite(training.gradient).all():  # diverged: the record shows it, and no method is fed what has no order
+            training.gradient.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+            ctx.metric("diverged", 1.0, who=str(ctx.node), step=training.step)
         if self.weight_decay:
             training.gradient.add_(training.weights, alpha=self.weight_decay)
         yield ctx.compute(Work(*task.gradient_work(self.batch)), "gradient")
         step = Step(training.step, self._lr(training.step))
-        yield from self.method.step(ctx, training.state, training.weights, training.gradient, step)
+        try:
+            yield from self.method.step(ctx, training.state, training.weights, training.gradient, step)
+        except ValueError as error:
+            if torch.isfinite(training.weights).all() and float(training.weights.abs().max()) < HUGE:
+                raise
+            raise ScenarioError(
+                f"program.lr: training with {self.method.type_name()} diverged by step {training.step} at a rate of {step.lr:g} ({error}); "
+                "use a lower one"
+            ) from error
         training.step += 1
         if training.step % self.save_every == 0 or training.step == self.steps:
             buffers = [buffer.clone() for buffer in training.model.buffers()]
