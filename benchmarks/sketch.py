@@ -1,6 +1,6 @@
 """Times the Count-Sketch and the selection of the largest against what plain torch offers, all in one run, on one thread.
 
-    OMP_NUM_THREADS=1 python benchmarks/sketch.py               # a minute; d = 10**7, 5 x 500,000, k = 50,000
+    OMP_NUM_THREADS=1 python benchmarks/sketch.py               # two minutes; d = 10**7, 5 x 500,000, k = 50,000
     python benchmarks/sketch.py --size 1000000 --cols 50000     # smaller; --device cuda where there is one
 
 Rivals: a sketch by `index_add_` with hashes (int64) and signs (float32) stored beforehand, estimates gathered by the same and their

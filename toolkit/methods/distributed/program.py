@@ -22,7 +22,6 @@ from toolkit.learning.random import torch_generator
 from toolkit.methods.distributed import Method, Step
 from toolkit.methods.task import Task, TaskSpec
 
-
 HUGE = 1e9
 """A weight beyond this belongs to a training that has diverged."""
 
