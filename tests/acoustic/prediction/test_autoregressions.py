@@ -129,6 +129,15 @@ def test_the_surroundings_are_not_known_before_their_time(tmp_path: Path) -> Non
         sea.at(np.array([60.0]), STEP_S, 60.0)
 
 
+def test_surroundings_are_averaged_per_cell_and_gaps_filled_without_looking_ahead(tmp_path: Path) -> None:
+    rows = [(3600.0, 1.0), (4000.0, 3.0), (9100.0, 8.0)]  # cells 2, 2 and 5
+    (tmp_path / "wind.csv").write_text("t,wind\n" + "\n".join(f"{t},{w}" for t, w in rows), encoding="utf-8")
+    cells = np.array([2.0, 3.0, 4.0, 5.0])
+    for known_ahead, expected in (((), [2.0, 2.0, 2.0, 8.0]), (("wind",), [2.0, 4.0, 6.0, 8.0])):
+        sea = Exogenous(file=tmp_path / "wind.csv", time="t", columns=("wind",), known_ahead=known_ahead)
+        np.testing.assert_allclose(sea.at(cells, STEP_S, 5.0)[:, 0], expected)
+
+
 @pytest.mark.parametrize(("text", "says"), [
     ("t,wind\n0,1\n0,2\n", "line 3: the time 0 is that of the row above"),
     ("t,wind\n5,1\n0,2\n", "line 3: the time 0 lies before"),

@@ -39,23 +39,25 @@ class Score(NamedTuple):
     n: int
 
 
-def rolling(predictor: Predictor, values: Floats, first: int, horizons: Sequence[int], *, stride: int = 1) -> dict[int, Floats]:
+def rolling(
+    predictor: Predictor, values: Floats, first: int, horizons: Sequence[int], *, stride: int = 1, first_cell: int = 0
+) -> dict[int, Floats]:
     """Feed *values* (cells, NaN missing) in order and forecast from every *stride*-th cell on from *first*.
 
     Returns, per horizon in cells, rows (target index, mean, std). Only `update` and `predict` are used, and a forecast is made before
-    any later value is fed.
+    any later value is fed. *first_cell* is the absolute number of the first cell, for predictors that know the time.
     """
     state = predictor.init()
     step_s = predictor.step_s
     rows: dict[int, list[tuple[float, float, float]]] = {h: [] for h in horizons}
     for index, value in enumerate(values.tolist()):
         if value == value:
-            predictor.update(state, (index + 0.5) * step_s, value)
+            predictor.update(state, (first_cell + index + 0.5) * step_s, value)
         if index < first or (index - first) % stride:
             continue
         for h in horizons:
             if index + h < len(values):
-                forecast = predictor.predict(state, (index + h + 0.5) * step_s)
+                forecast = predictor.predict(state, (first_cell + index + h + 0.5) * step_s)
                 if forecast is not None:
                     rows[h].append((float(index + h), forecast.mean_db, forecast.std_db))
     return {h: np.array(found).reshape(-1, 3) for h, found in rows.items()}

@@ -1,7 +1,8 @@
 """Measured surroundings of a link (wind, tide, …) from a CSV, for predictors that can use more than the SNR itself.
 
-Source: measured environment as input of a channel model is Wang's (OCEANS 2016); the reading is ours. Departures: a value is
-interpolated linearly, also over gaps of the record; missing numbers are refused when the file is read.
+Source: measured environment as input of a channel model is Wang's (OCEANS 2016); the reading is ours. Departures: rows are averaged
+per grid cell as the SNR is; a cell without a row holds the value before it, or, of a column that is known ahead, lies on the line to
+the next one; missing numbers are refused when the file is read.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Exogenous(Spec):
         return self
 
     def at(self, cells: Floats, step_s: float, now_cell: float) -> Floats:
-        """Values at the middles of *cells* (n,), absolute numbers of *step_s* each, as they are known in *now_cell*: (n, columns)."""
+        """Values in *cells* (n,), absolute numbers of *step_s* each, as they are known in *now_cell*: (n, columns)."""
         return self._look([cells if name in self.known_ahead else np.minimum(cells, now_cell) for name in self.columns], step_s)
 
     def beside(self, cells: Floats, ahead: int, step_s: float) -> Floats:
@@ -53,32 +54,40 @@ class Exogenous(Spec):
         Raises:
             DataError: the record does not reach that far.
         """
-        record = _read(self.file, self.time, self.columns)
+        record = _on_grid(self.file, self.time, self.columns, step_s)
         found = np.empty((len(cells[0]), len(cells)))
         for index, seen in enumerate(cells):
-            t_s = (seen + 0.5) * step_s
-            if len(t_s) and (t_s.min() < record.t_s[0] - step_s or t_s.max() > record.t_s[-1] + step_s):
-                raise DataError(
-                    f"{self.file}: covers {record.t_s[0]:g} s to {record.t_s[-1]:g} s, and {t_s.min():g} s to {t_s.max():g} s of "
-                    f"column '{self.columns[index]}' are needed"
-                )
-            found[:, index] = np.interp(t_s, record.t_s, record.values[:, index])
+            places = seen.astype(np.intp) - record.first_cell
+            values = record.drawn if self.columns[index] in self.known_ahead else record.held
+            if len(places) and (places.min() < 0 or places.max() >= len(values)):
+                covers = " to ".join(f"{(record.first_cell + place) * step_s:g} s" for place in (0, len(values)))
+                needs = f"{seen.min() * step_s:g} s to {(seen.max() + 1) * step_s:g} s"
+                raise DataError(f"{self.file}: covers {covers}, and {needs} of column '{self.columns[index]}' are needed")
+            found[:, index] = values[places, index]
         return found
 
 
-class _Record(NamedTuple):
-    """Times (rows,) in s, strictly rising, and values (rows, columns)."""
+class _Grid(NamedTuple):
+    """Absolute number of the first cell with a row, and values (cells, columns) in two ways of filling cells without one."""
 
-    t_s: Floats
-    values: Floats
+    first_cell: int
+    drawn: Floats
+    """On the line between the rows around, which takes knowing the later one."""
+    held: Floats
+    """As in the last cell with a row."""
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, time: str, columns: tuple[str, ...]) -> _Record:
+def _on_grid(path: Path, time: str, columns: tuple[str, ...], step_s: float) -> _Grid:
     texts = read_columns(path, [time, *columns])
-    t_s = read_times(path, time, texts[time])
-    values = [[number(path, line, name, text) for line, text in enumerate(texts[name], start=2)] for name in columns]
-    return _Record(t_s, np.array(values).T)
+    cells = np.floor(read_times(path, time, texts[time]) / step_s).astype(np.intp)
+    numbers = [[number(path, line, name, text) for line, text in enumerate(texts[name], start=2)] for name in columns]
+    present, starts = np.unique(cells, return_index=True)
+    rows = np.diff(np.append(starts, len(cells)))[:, None]
+    means = np.add.reduceat(np.array(numbers).T, starts, axis=0) / rows
+    every = np.arange(present[0], present[-1] + 1)
+    drawn = np.stack([np.interp(every, present, column) for column in means.T], axis=1)
+    return _Grid(int(present[0]), drawn, means[np.searchsorted(present, every, side="right") - 1])
 
 
 def read_times(path: Path, column: str, texts: list[str]) -> Floats:
