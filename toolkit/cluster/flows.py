@@ -29,22 +29,23 @@ class Cargo(Protocol):
 class Flow(Event):
     """One transfer under way. As an event it is its own arrival as foreseen while it is alone on its links."""
 
+    _ok, _value = True, None
+    rate = 0.0
+    end_s = float("inf")
+    """When the last byte leaves, at the present rate."""
+    end: Event | None = None
+    """The event that was foreseen last; any other is void."""
+
     def __init__(
-        self, env: simpy.Environment, uses: tuple[Use, ...], nbytes: float, latency_s: float, cargo: Cargo, order: int
+        self, env: simpy.Environment, uses: tuple[Use, ...], nbytes: float, latency_s: float, cargo: Cargo, order: int, now: float
     ) -> None:
         self.env = env
-        self._ok, self._value = True, None
         self.uses = uses
         self.latency_s = latency_s
         self.cargo = cargo
         self.order = order
         self.left_bytes = nbytes
-        self.since_s = env.now
-        self.rate = 0.0
-        self.end_s = float("inf")
-        """When the last byte leaves, at the present rate."""
-        self.end: Event | None = None
-        """The event that was foreseen last; any other is void."""
+        self.since_s = now
 
 
 class End(Event):
@@ -76,7 +77,7 @@ class Links:
         env = self.env
         now = env.now
         self._started += 1
-        flow = Flow(env, uses, nbytes, latency_s, cargo, self._started)
+        flow = Flow(env, uses, nbytes, latency_s, cargo, self._started, now)
         alone = True
         rate = float("inf")
         for link, weight in uses:

@@ -11,6 +11,7 @@ from toolkit.cluster.failures import stretched_by_absences
 from toolkit.cluster.flows import Flow, Links
 from toolkit.cluster.maxmin import Use
 from toolkit.cluster.meeting import Meeting, add_s_per_byte
+from toolkit.cluster.stragglers.none import NoStragglers
 from toolkit.cluster.worker import CRASH, WorkerContext, drive
 from toolkit.collectives import AllReduce, LinkCost
 from toolkit.core.context import Context, Delivery, Payload
@@ -26,13 +27,14 @@ class Letter(Event):
     """A message on its way; as an event it fires when the last byte has arrived, with its `Delivery`."""
 
     def __init__(self, network: ClusterNetwork, path: Path, nbytes: int, phase: str, payload: Payload | None) -> None:
-        super().__init__(network.world.env)
+        self.env = env = network.env  # what Event's own __init__ does, without calling it half a million times
+        self.callbacks = []
         self.network = network
         self.path = path
         self.nbytes = nbytes
         self.phase = phase
         self.payload = payload
-        self.begun_s = self.env.now
+        self.begun_s = env.now
         self.claim: Event | None = None
         """What the receiver waits for, if it does already."""
         self.flow: Flow | None = None
@@ -46,11 +48,12 @@ class Letter(Event):
         self.flow = None
         path, begun_s = self.path, self.begun_s
         network = self.network
-        network.world.ledger.charge(
+        network.ledger.charge(
             begun_s, left_s - begun_s, path.src, path.dst, "tx", self.phase, 0.0, self.nbytes,
             self.nbytes * path.energy_j_per_byte, "delivered",
         )
-        network.under_way.discard(self)
+        if network.may_lose_peers:
+            network.under_way.discard(self)
         _fire(self, Delivery("delivered", begun_s, self.env.now, len(path.uses)))
         if self.claim is not None:
             _fire(self.claim, self.payload)
@@ -60,7 +63,7 @@ def _fire(event: Event, value: object) -> None:
     """Let *event* happen in this very step."""
     event._ok, event._value = True, value
     callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
-    for callback in callbacks or ():
+    for callback in callbacks:
         callback(event)
 
 
@@ -74,26 +77,40 @@ class Path(NamedTuple):
     energy_j_per_byte: float
 
 
+class Lane:
+    """The way from one node to another: what a message on it takes, and its mail."""
+
+    __slots__ = ("claims", "letters", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.letters: deque[Letter] = deque()
+        """Sent, and not asked for yet."""
+        self.claims: deque[Event] = deque()
+        """Asked for, and not sent yet."""
+
+
 class ClusterNetwork:
     """Workers, servers and the links between them in one world."""
 
     def __init__(self, spec: Cluster, world: World) -> None:
         self.spec = spec
         self.world = world
+        self.env, self.ledger = world.env, world.ledger
         self.wiring = spec.wiring()
         network = spec.network
         self.links = Links(world.env, (self.wiring.rate_bps * network.bandwidth_factor).tolist())
         self.meeting = Meeting(self)
         self.lost: list[int] = []
-        self._paths: dict[tuple[int, int], Path] = {}
-        self._mail: dict[tuple[int, int], deque[Letter]] = {}
-        self._claims: dict[tuple[int, int], deque[Event]] = {}
+        self._lanes: dict[tuple[int, int], Lane] = {}
+        self.may_lose_peers = bool(spec.failures.crashes)
         self.under_way: set[Letter] = set()
+        """Kept only where a crash will make them void."""
         self._slow = spec.stragglers.init(self.wiring, world.streams)
         self._away = spec.absences(self.wiring)
-        self._undisturbed = not self._away and spec.stragglers.type_name() == "none"
+        self.undisturbed = not self._away and isinstance(spec.stragglers, NoStragglers)
         self.workers = [WorkerContext(self, node, spec.device_of(name)) for node, name in enumerate(self.wiring.nodes)]
-        self._members = list(range(len(self.workers)))
+        self.members = list(range(len(self.workers)))
         """Nodes by rank in the present group; servers last."""
         for crash in spec.failures.crashes:
             world.env.process(self._crash(self.wiring.index_of_node(crash.node), crash.at_s))
@@ -115,47 +132,39 @@ class ClusterNetwork:
     def stuck(self) -> ToolkitError:
         """Say who waits for whom when nothing moves any more although programs are not at their end."""
         names = self.wiring.nodes
-        waits = [f"{names[dst]} waits for {names[src]}" for (src, dst), claims in self._claims.items() if claims]
+        waits = [f"{names[dst]} waits for {names[src]}" for (src, dst), lane in self._lanes.items() if lane.claims]
         return ToolkitError(f"the program cannot go on: {'; '.join(waits) or 'it waits for what never comes'}")
-
-    def node_of(self, rank: int) -> int:
-        """Return the node that has *rank* in the present group."""
-        return self._members[rank]
 
     def refuse(self, *_: Any) -> Event:
         raise ToolkitError("a worker's messages go through WorkerContext.send")
 
     def transfer(self, src: int, dst: int, nbytes: int, phase: str, payload: Payload | None) -> Letter:
         """Start a message; the event fires with its `Delivery` when the last byte has arrived."""
-        pair = (src, dst)
-        path = self._paths.get(pair) or self._find_path(src, dst)
+        lane = self._lanes.get((src, dst)) or self._open(src, dst)
+        path = lane.path
         letter = Letter(self, path, nbytes, phase, payload.clone() if payload is not None else None)
-        claims = self._claims.get(pair)
-        if claims:
-            letter.claim = claims.popleft()
+        if lane.claims:
+            letter.claim = lane.claims.popleft()
         else:
-            waiting = self._mail.get(pair)
-            if waiting is None:
-                waiting = self._mail[pair] = deque()
-            waiting.append(letter)
-        self.under_way.add(letter)
+            lane.letters.append(letter)
+        if self.may_lose_peers:
+            self.under_way.add(letter)
         if nbytes and path.uses:
             letter.flow = self.links.start(path.uses, nbytes, path.latency_s, letter)
         else:
-            arrival = self.world.env.timeout(path.latency_s)
-            left_s = self.world.now
+            arrival = self.env.timeout(path.latency_s)
+            left_s = self.env.now
             arrival.callbacks.append(lambda _: letter.arrive(left_s))
         return letter
 
     def claim(self, src: int, dst: int) -> Event:
         """Return the event of the next unread message from *src* at *dst*; its value is the payload."""
-        pair = (src, dst)
-        event = Event(self.world.env)
-        waiting = self._mail.get(pair)
-        if not waiting:
-            self._claims.setdefault(pair, deque()).append(event)
+        lane = self._lanes.get((src, dst)) or self._open(src, dst)
+        event = Event(self.env)
+        if not lane.letters:
+            lane.claims.append(event)
             return event
-        letter = waiting.popleft()
+        letter = lane.letters.popleft()
         if letter.processed:
             event._ok, event._value, event.callbacks = True, letter.payload, None  # type: ignore[assignment]
         else:
@@ -164,17 +173,17 @@ class ClusterNetwork:
 
     def path(self, src: int, dst: int) -> Path:
         """Return what a message from node *src* to node *dst* takes."""
-        return self._paths.get((src, dst)) or self._find_path(src, dst)
+        return (self._lanes.get((src, dst)) or self._open(src, dst)).path
 
-    def _find_path(self, src: int, dst: int) -> Path:
+    def _open(self, src: int, dst: int) -> Lane:
         network, wiring = self.spec.network, self.wiring
         route = wiring.route(src, dst)
         back = wiring.route(dst, src) if network.ack_share else ()
         uses = tuple((link, 1.0) for link in route) + tuple((link, network.ack_share) for link in back if link not in route)
         latency_s = network.latency_factor * sum(float(wiring.delay_s[link]) for link in route)
         energy_j = 8.0 * sum(float(wiring.energy_j_per_bit[link]) for link in route)
-        path = self._paths[src, dst] = Path(src, dst, uses, latency_s, energy_j)
-        return path
+        lane = self._lanes[src, dst] = Lane(Path(src, dst, uses, latency_s, energy_j))
+        return lane
 
     def schedule(self, kind: str) -> AllReduce:
         """Return the all-reduce that a request names (``all_reduce:ring``), or this cluster's (``all_reduce``)."""
@@ -191,14 +200,12 @@ class ClusterNetwork:
 
     def charge_ideal(self, rank: int, nbytes: float, phase: str, dur_s: float) -> None:
         """Write down one worker's part of a collective that is priced by its closed form."""
-        node = self.node_of(rank)
+        node = self.members[rank]
         energy_j = nbytes * self.path(0, 1).energy_j_per_byte if len(self.workers) > 1 else 0.0
         self.world.ledger.charge(self.world.now, dur_s, node, -1, "tx", phase, 0.0, round(nbytes), energy_j, "delivered")
 
     def stretched_s(self, node: int, start_s: float, dur_s: float) -> float:
-        """How long a computation takes on a machine that may be slow or away."""
-        if self._undisturbed:
-            return dur_s
+        """How long a computation takes on a machine that may be slow or away (where none is, nobody needs to ask)."""
         return stretched_by_absences(self._away.get(node, []), start_s, dur_s * self._slow(node, start_s))
 
     def _degrade(self, link: int, factor: float, from_s: float, to_s: float) -> Process:
@@ -226,12 +233,14 @@ class ClusterNetwork:
             if letter.flow is not None:
                 self.links.cancel(letter.flow)
             letter.dropped = True
-        for shelf in (self.under_way, self._mail, self._claims):
-            shelf.clear()
+        self.under_way.clear()
+        for lane in self._lanes.values():
+            lane.letters.clear()
+            lane.claims.clear()
         self.meeting.forget()
-        self._members.remove(lost)
-        size = sum(node < self.spec.workers for node in self._members)
-        for rank, node in enumerate(self._members):
+        self.members.remove(lost)
+        size = sum(node < self.spec.workers for node in self.members)
+        for rank, node in enumerate(self.members):
             ctx = self.workers[node]
             ctx.rank, ctx.size = rank, size
             ctx.idle_again()

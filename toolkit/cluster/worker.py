@@ -27,7 +27,7 @@ class WorkerContext(SimulatedContext):
         super().__init__(network.world, node, spec.workers, device, network.refuse)
         self.servers = spec.servers
         self.collectives = spec.collectives
-        self.may_lose_peers = bool(spec.failures.crashes)
+        self.may_lose_peers = network.may_lose_peers
         self.network = network
         self.script = Script(node)
         self.process_handle: simpy.Process | None = None
@@ -50,17 +50,20 @@ class WorkerContext(SimulatedContext):
         return event
 
     def stretched_s(self, start_s: float, dur_s: float) -> float:
-        return self.network.stretched_s(self.node, start_s, dur_s)
+        network = self.network
+        return dur_s if network.undisturbed else network.stretched_s(self.node, start_s, dur_s)
 
     def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Event:
-        event = self.network.transfer(self.node, self.network.node_of(dst), nbytes, phase, payload)
+        network = self.network
+        event = network.transfer(self.node, network.members[dst], nbytes, phase, payload)
         if not self.script.depth:
             count, itemsize = _shape(payload, nbytes)
             self.script.add("send", event, phase=phase, elements=count, itemsize=itemsize, peer=dst)
         return event
 
     def recv(self, src: int, like: Payload) -> Event:
-        event = self.network.claim(self.network.node_of(src), self.node)
+        network = self.network
+        event = network.claim(network.members[src], self.node)
         if not self.script.depth:
             count, itemsize = _shape(like, like.nbytes)
             self.script.add("recv", event, elements=count, itemsize=itemsize, peer=src)

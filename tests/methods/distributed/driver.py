@@ -59,13 +59,14 @@ class Run:
 
 def train(
     method: Method, size: int, steps: int, *, layout: Layout = LAYOUT, lr: float | Callable[[int], float] = 0.1, schedule: str = "binomial",
-    gather: str = "doubling", seed: int = 7, interrupt: tuple[int, Callable[[Any], Any]] | None = None, spoil: bool = False,
+    gather: str = "doubling", seed: int = 7, interrupt: tuple[int, Callable[[Any], Any]] | None = None, fresh: bool = False,
     task: str = "noise", gradient: Callable[[int, int, Tensor], Tensor] | None = None, begin: Tensor | None = None,
 ) -> Run:
     """Train *size* workers for *steps* steps and return what became of them.
 
     ``noise`` gives each worker and step a random gradient that does not depend on the weights; ``quadratic`` a noisy one of
-    ``mean_p |w - c_p|^2 / 2``. With *interrupt* the states are passed through a function before that step.
+    ``mean_p |w - c_p|^2 / 2``. With *interrupt* the states are passed through a function before that step; with *fresh*
+    every gradient lies in memory of its own, instead of where the last one was.
     """
     generator = torch.Generator().manual_seed(seed)
     begin = torch.randn(layout.size, generator=generator) if begin is None else begin
@@ -92,11 +93,10 @@ def train(
             if ctx.is_server:
                 yield from method.serve(ctx, state, layout, step)
                 continue
+            buffer = torch.empty(layout.size) if fresh else buffer
             buffer.copy_(take(ctx.rank, index, weights))
             run.gradients.add_(buffer)
             yield from method.step(ctx, state, weights, buffer, step)
-            if spoil:
-                buffer.fill_(torch.nan)
             if ctx.rank == 0:
                 run.path.append(weights.clone())
         if not ctx.is_server:

@@ -15,14 +15,22 @@ def rehearsal_answers(result: Result) -> list[str]:
     table = cases_table(result)
     program: Any = result.scenario.program
     if program.measured is not None:
-        return _against_measured(validation_table(table, program.measured), program.measured.aims)
+        sizes = set(table["workers"])
+        if sizes & set(program.measured.fit_workers) and sizes - set(program.measured.fit_workers):
+            return _against_measured(validation_table(table, program.measured), program.measured.aims)
+        fit = ", ".join(map(str, program.measured.fit_workers))
+        nothing = f"Nothing is foretold: that takes arms with {fit} workers to fit constants on, and arms with other numbers."
+        return [nothing, *_by_network(table)]
     return _by_network(table)
 
 
 def _against_measured(table: pd.DataFrame, aims: dict[str, float]) -> list[str]:
     sentences = []
     for name in dict.fromkeys(table["exchange"]):
-        rows: list[Any] = list(table[(table["exchange"] == name) & ~table["fitted"]].itertuples())
+        foretold = ~table["fitted"] & table["error"].notna()
+        rows: list[Any] = list(table[(table["exchange"] == name) & foretold].itertuples())
+        if not rows:
+            continue
         errors = ", ".join(
             f"{row.case} {row.error:+.1%} (step of {row.predicted_step_s:.3g} s, measured {row.measured_step_s:.3g} s)" for row in rows
         )
@@ -50,8 +58,10 @@ def _against_measured(table: pd.DataFrame, aims: dict[str, float]) -> list[str]:
 
 def _by_network(table: pd.DataFrame) -> list[str]:
     sentences = []
-    for (case, exchange, schedule), group in table.groupby(["case", "exchange", "schedule"], sort=False):
+    for (case, exchange, schedule, _), group in table.groupby(["case", "exchange", "schedule", "workers"], sort=False):
         first, *rest = list[Any](group.itertuples())
+        if not first.exchange_s:
+            continue  # a single worker
         others = ", ".join(f"{row.network} {row.exchange_s:.3g} s ({row.exchange_s / first.exchange_s:.2f} times)" for row in rest)
         label = f"{case}, {exchange} over {schedule}, {first.workers} workers"
         sentences.append(f"{label}: an exchange takes {first.exchange_s:.3g} s on {first.network}" + (f", {others}." if others else "."))

@@ -20,7 +20,8 @@ COLUMNS = ["arm", "case", "exchange", "schedule", "network", "workers", "paramet
 def cases_table(result: Result) -> pd.DataFrame:
     """Return one row per arm and case (means over seeds): what was exchanged how, over which network, and how long a step took.
 
-    `step_s` is the time from one step to the next, `measured_step_s` NaN where nothing was measured.
+    `step_s` is the time from one step to the next, `measured_step_s` NaN where nothing was measured. `network` is the arm's own name
+    where the name of the topology does not tell arms apart.
     """
     means = result.report.groupby(["arm", "metric"])["value"].mean()
     rows = []
@@ -33,7 +34,10 @@ def cases_table(result: Result) -> pd.DataFrame:
             )
             rows.append((arm, name, program.exchange.type_name(), fabric.collectives.all_reduce.type_name(), network_name(fabric.topology),
                          fabric.workers, case.parameters, case.assumed, program.gradient_s(name), step_s, exchange_s, measured_s))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    if table.duplicated(["case", "exchange", "schedule", "network", "workers"]).any():
+        table["network"] = table["arm"]
+    return table
 
 
 def network_name(topology: Topology) -> str:

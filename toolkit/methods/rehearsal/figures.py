@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from toolkit.cluster.report import CLUSTER_METRICS
 from toolkit.figures import COLOURS, INK, MARKERS, bars_with_intervals, label_above, new_figure, styled
 from toolkit.methods.rehearsal.cases import cases_table, validation_table
 from toolkit.report import MetricInfo, Result, View, ordered_metrics
 
+LEAST_SPAN = 4.0
+"""No logarithmic axis spans less, so that a few percent do not look like much."""
+
+GROUP = ["case", "exchange", "schedule", "workers"]
+"""What arms have in common whose networks are compared."""
+
 REHEARSAL_METRICS = (
-    MetricInfo("step_s@*", "s", "time of a step: {}", "lower", 4, headline=True),
-    MetricInfo("exchange_s@*", "s", "of it exchange: {}", "lower", 4),
+    MetricInfo("step_s@*", "s", "time of a step: {}", None, 4, headline=True),
+    MetricInfo("exchange_s@*", "s", "of it exchange: {}", None, 4),
     MetricInfo("measured_step_s@*", "s", "measured time of a step: {}", None, 4),
-    *(MetricInfo(info.name, info.unit, info.label, info.better, info.digits, False, info.absent) for info in CLUSTER_METRICS),
+    *(replace(info, better=None, headline=False) for info in CLUSTER_METRICS),
 )
+"""None is judged: nothing in a rehearsal is random where machines are not, so one seed says it all and no interval could be made."""
 
 
 def rehearsal_figures(result: Result) -> dict[str, Figure]:
@@ -28,7 +37,9 @@ def rehearsal_figures(result: Result) -> dict[str, Figure]:
     table = cases_table(result)
     if program.measured is not None:
         held = validation_table(table, program.measured)
-        return {"foretold": foretold(held), "fitted": growth(held)}
+        held = held[np.isfinite(held["predicted_step_s"])]
+        if len(held):
+            return {"foretold": foretold(held), "fitted": growth(held)}
     figures = {"by_network": by_network(table)}
     if len(result.seeds) > 1:
         steps = [info for info in ordered_metrics(result.report, result.view.metrics) if info.name.startswith("step_s@")]
@@ -67,7 +78,7 @@ def foretold(table: pd.DataFrame) -> Figure:
 
 @styled
 def growth(table: pd.DataFrame) -> Figure:
-    """Throughput relative to that of the smallest group, measured and predicted, against the number of workers."""
+    """Steps per second against the number of workers: measured, predicted, and what the wire alone would allow."""
     exchanges = list(dict.fromkeys(table["exchange"]))
     cases = list(dict.fromkeys(table["case"]))
     figure = new_figure(3.0 * len(cases) + 0.6, 2.6 * len(exchanges) + 0.6)
@@ -81,7 +92,13 @@ def growth(table: pd.DataFrame) -> Figure:
             panel.plot(workers, 1 / rows["step_s"], linestyle=":", color=INK, label="model of the wire alone")
             panel.set_xscale("log", base=2)
             panel.set_xticks(workers, [str(count) for count in workers])
-            panel.set_ylim(bottom=0)
+            panel.set_yscale("log")
+            low, high = panel.get_ylim()
+            wider = max(1.0, LEAST_SPAN * low / high) ** 0.5
+            panel.set_ylim(low / wider, high * wider)
+            panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            panel.yaxis.set_minor_locator(NullLocator())
             panel.set_title(f"{exchange}, {case}", fontsize=10)
     figure.supxlabel("workers")
     figure.supylabel("steps/s")
@@ -92,20 +109,21 @@ def growth(table: pd.DataFrame) -> Figure:
 @styled
 def by_network(table: pd.DataFrame) -> Figure:
     """Time of a step by exchange and network, as bars of gradient and local work, and exchange."""
-    groups = list(dict.fromkeys(zip(table["case"], table["exchange"], table["schedule"], strict=True)))
+    groups = list(dict.fromkeys(zip(*(table[column] for column in GROUP), strict=True)))
     networks = list(dict.fromkeys(table["network"]))
     figure = new_figure(2.2 + 2.0 * len(groups), 4.4)
     panel = figure.subplots()
     width = 0.8 / len(networks)
     for index, network in enumerate(networks):
-        rows = table[table["network"] == network].set_index(["case", "exchange", "schedule"])
+        rows = table[table["network"] == network].set_index(GROUP)
         places = [place for place, group in enumerate(groups) if group in rows.index]
         heights = [float(rows.loc[groups[place], "exchange_s"]) for place in places]
         left = [place + (index - (len(networks) - 1) / 2) * width for place in places]
         bars = panel.bar(left, heights, width * 0.92, color=COLOURS[index % len(COLOURS)], label=network)
         panel.bar_label(bars, [f"{height:.2g}" for height in heights], fontsize=8, padding=2)
-    panel.set_xticks(range(len(groups)), [f"{exchange}\n{schedule}\n{case}" for case, exchange, schedule in groups])
-    panel.set_yscale("log")
+    panel.set_xticks(range(len(groups)), [f"{exchange}\n{schedule}\n{case}\nP = {size}" for case, exchange, schedule, size in groups])
+    if (table["exchange_s"] > 0).all():  # one worker has nobody to exchange anything with
+        panel.set_yscale("log")
     panel.set_ylabel("exchange of a step (s)")
     panel.grid(axis="x", visible=False)
     label_above(figure, panel, columns=len(networks))
@@ -118,7 +136,8 @@ REHEARSAL_VIEW = View(
     captions={
         "foretold": "Steps per second as predicted, against as measured. On the line the two are equal. Hollow marks took part in the fit "
         "of the one constant that a network and method have; filled ones are predictions.",
-        "fitted": "The same against the number of workers, with what the model of the wire says without any constant.",
+        "fitted": "The same against the number of workers, with what the model of the wire says without any constant. The axes are "
+        "logarithmic: equal distances in a panel are equal ratios.",
         "by_network": "What the exchange of one step takes over each network, on a logarithmic axis; the numbers stand above the bars.",
         "overview": "The time of a step per arm, with its 95 % interval over seeds.",
     },
