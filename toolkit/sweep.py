@@ -138,7 +138,10 @@ def _run(job: Job) -> None:
     else:
         _to_the_end(world, network, done, progress)
     network.finish()
-    rows = scenario.fabric.summarise(ledger.charges(), ledger.metrics(), min(scenario.limit_s, world.now))
+    charges, observed = ledger.charges(), ledger.metrics()
+    rows = scenario.program.summarise(charges, observed)
+    if rows is None:
+        rows = scenario.fabric.summarise(charges, observed, min(scenario.limit_s, world.now))
     ledger.close(directory.metrics(job.name), directory.requests(job.name))
     record = directory.record(job.name)
     partial = record.with_suffix(".partial")

@@ -87,6 +87,28 @@ def test_energy_is_conserved_between_busy_idle_and_links() -> None:
     assert by_kind["tx"] == pytest.approx(2 * 8e6 * 1e-9)
 
 
+def test_storage_takes_turns_with_itself_and_not_with_the_processor() -> None:
+    """1 s of reading and 2 s of writing beside 1 s of computing; the machine is idle while it only waits for its disk."""
+    disk = {**FREE, "storage_read_bytes_per_s": 100.0, "storage_write_bytes_per_s": 10.0, "storage_w": 3.0}
+
+    def act(ctx: Context) -> Asking:
+        read = ctx.store(read_bytes=100, phase="replay")
+        written = ctx.store(write_bytes=20, phase="insert")
+        yield ctx.compute(SECOND)
+        assert ctx.now == pytest.approx(1.0)
+        yield read
+        yield written
+        assert ctx.now == pytest.approx(3.0)
+
+    world, _ = simulate(cluster(1, device=disk), act)
+    rows = world.ledger.charges()
+    stored = rows[rows["kind"] == "store"]
+    assert list(stored["outcome"]) == ["read", "written"]
+    assert list(stored["nbytes"]) == [100, 20]
+    assert stored["energy_j"].sum() == pytest.approx(9.0)
+    assert rows["energy_j"].sum() == pytest.approx(9.0 + 1.0 * 5.0 + 2.0 * 2.0)
+
+
 def test_topology_changes_what_a_dense_exchange_takes() -> None:
     """Acceptance check 11: eight workers on a star against racks with an oversubscribed uplink."""
     times = {}

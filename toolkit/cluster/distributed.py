@@ -120,6 +120,9 @@ class DistributedContext(Context):
     def compute(self, work: Work, phase: str = "") -> Answer:
         return Answer()
 
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Answer:
+        return Answer()
+
     def sleep(self, delay_s: float) -> Answer:
         return Answer()
 

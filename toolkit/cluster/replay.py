@@ -15,7 +15,7 @@ from toolkit.core.script import Request
 from toolkit.core.work import Work
 from toolkit.errors import RunDirectoryError
 
-ASKS = {"compute", "send", "recv", "sleep"}
+ASKS = {"compute", "store", "send", "recv", "sleep"}
 
 
 @final
@@ -42,6 +42,8 @@ class Replay(Program):
 def _ask(ctx: Context, row: Request) -> Any:
     if row.op == "compute":
         return ctx.compute(Work(row.flops, row.read_bytes, row.write_bytes), row.phase)
+    if row.op == "store":
+        return ctx.store(row.read_bytes, row.write_bytes, row.phase)
     if row.op == "sleep":
         return ctx.sleep(row.value)
     payload = Phantom(row.elements, row.itemsize)

@@ -32,6 +32,7 @@ CLUSTER_METRICS: list[MetricInfo] = [
     MetricInfo("bytes_total", "B", "bytes sent in all", "lower", 0),
     MetricInfo("energy_total_j", "J", "energy in all", "lower", 3, headline=True),
     MetricInfo("energy_computing_j", "J", "energy of computing", None, 3),
+    MetricInfo("energy_storage_j", "J", "energy of storage", None, 3),
     MetricInfo("energy_links_j", "J", "energy of links and interfaces", None, 3),
     MetricInfo("energy_idle_j", "J", "energy of machines while idle", None, 3),
     MetricInfo("time_to_accuracy@*", "s", "time to accuracy {}", "lower", 4, headline=True),
@@ -168,7 +169,7 @@ def _sent(ledger: pd.DataFrame, workers: int) -> list[Row]:
 
 
 def _energy(ledger: pd.DataFrame) -> list[Row]:
-    """Energy in all and its three parts, which add up to it."""
+    """Energy in all and its parts, which add up to it."""
     energy_j = ledger["energy_j"].to_numpy(float)
     idle = _is(ledger, "kind", "idle")
     machine = ledger["node"].to_numpy(np.int64) >= 0
@@ -177,6 +178,9 @@ def _energy(ledger: pd.DataFrame) -> list[Row]:
         "energy_links_j": _is(ledger, "kind", "tx") | (idle & ~machine),
         "energy_idle_j": idle & machine,
     }
+    stored = _is(ledger, "kind", "store")
+    if stored.any():
+        parts["energy_storage_j"] = stored
     sums_j = {name: float(energy_j[rows].sum()) for name, rows in parts.items()}
     return [("energy_total_j", "J", sum(sums_j.values())), *((name, "J", value) for name, value in sums_j.items())]
 

@@ -49,6 +49,12 @@ class WorkerContext(SimulatedContext):
             )
         return event
 
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Timeout:
+        event = super().store(read_bytes, write_bytes, phase)
+        if not self.script.depth:
+            self.script.add("store", event, phase=phase, read_bytes=float(read_bytes), write_bytes=float(write_bytes))
+        return event
+
     def stretched_s(self, start_s: float, dur_s: float) -> float:
         network = self.network
         return dur_s if network.undisturbed else network.stretched_s(self.node, start_s, dur_s)

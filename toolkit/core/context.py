@@ -64,7 +64,7 @@ class Context(ABC):
     """What a program sees of the world: its rank, its processor, its network, its random numbers.
 
     `rank` counts the workers of the present group from 0 to ``size - 1``; servers, where there are any, are ranks ``size`` to
-    ``size + servers - 1``. `node` never changes. `compute`, `send` and `recv` are the only calls that take time or energy.
+    ``size + servers - 1``. `node` never changes. `compute`, `store`, `send` and `recv` are the only calls that take time or energy.
     """
 
     rank: int
@@ -89,6 +89,10 @@ class Context(ABC):
     @abstractmethod
     def compute(self, work: Work, phase: str = "") -> Any:
         """Run *work* on this node's processor, after whatever it is already doing."""
+
+    @abstractmethod
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Any:
+        """Read and write so much of this node's storage (flash, card, disk), after whatever that is already doing."""
 
     @abstractmethod
     def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Any:
@@ -176,6 +180,7 @@ class SimulatedContext(Context):
         self.busy_s = 0.0
         """Time in s that the processor has computed so far."""
         self._busy_until_s = 0.0
+        self._stored_until_s = 0.0
 
     @property
     def now(self) -> float:
@@ -195,6 +200,22 @@ class SimulatedContext(Context):
             int(work.read_bytes + work.write_bytes), dur_s * device.busy_w, "done",
         )
         return Timeout(world.env, self._busy_until_s - now)
+
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Timeout:
+        """Use this node's storage; the event fires when it is done. One row of the ledger per direction."""
+        world, device = self.world, self.device
+        now = world.env.now
+        start_s = max(now, self._stored_until_s)
+        for nbytes, dur_s, way in (
+            (read_bytes, device.storage_s(read_bytes=read_bytes), "read"), (write_bytes, device.storage_s(write_bytes=write_bytes), "written")
+        ):
+            if nbytes:
+                world.ledger.charge(
+                    start_s, dur_s, self.node, self.node, "store", phase, 0.0, int(nbytes), dur_s * device.storage_w, way
+                )
+                start_s += dur_s
+        self._stored_until_s = start_s
+        return Timeout(world.env, start_s - now)
 
     def stretched_s(self, start_s: float, dur_s: float) -> float:
         """How long a computation of *dur_s* takes that begins at *start_s*; longer where a fabric has slow or absent machines."""

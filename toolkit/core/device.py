@@ -29,7 +29,7 @@ class Device(Spec):
     modem there, hence `idle_w` 0.
 
     Departures: one `efficiency` for all kinds of arithmetic; reading memory and computing overlap perfectly. Powers are those of
-    the profile's mode, whatever share of the machine a computation uses.
+    the profile's mode, whatever share of the machine a computation uses. `storage_w` is 0 in all profiles, for want of sources.
     """
 
     profile: str | None = Field(None, description="name of a file in toolkit/cluster/profiles; explicit keys override it")
@@ -44,6 +44,7 @@ class Device(Spec):
     overhead_s: float = Field(20e-6, ge=0, description="fixed cost of starting a computation")
     idle_w: float = Field(0.0, ge=0, description="electrical power while it has nothing to compute")
     busy_w: float = Field(0.03, ge=0, description="electrical power while computing")
+    storage_w: float = Field(0.0, ge=0, description="electrical power that reading or writing storage adds to idle")
 
     @model_validator(mode="before")
     @classmethod

@@ -16,7 +16,7 @@ SHARD_ROWS = 200_000
 class Charge(NamedTuple):
     """One row of the ledger (SI units). The duration is stored, since `t1 - t0` loses digits late in a run.
 
-    `kind` is what was used: ``compute``, ``tx``, ``rx``, ``idle``; or ``send``, the record of one end-to-end message, which
+    `kind` is what was used: ``compute``, ``store``, ``tx``, ``rx``, ``idle``; or ``send``, the record of one end-to-end message, which
     itself costs nothing (its hops are charged as tx and rx). `phase` says what for (``data``, ``ack``, ``prediction``), and
     `outcome` how it ended (``sent``, ``delivered``, ``collision``, ``noise``, ``lost`` …).
     """

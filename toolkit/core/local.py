@@ -81,6 +81,9 @@ class LocalContext(Context):
     def compute(self, work: Work, phase: str = "") -> Ticket:
         return DONE
 
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Ticket:
+        return DONE
+
     def sleep(self, delay_s: float) -> Ticket:
         return DONE
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from toolkit.core.part import Part
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from toolkit.core.context import Context
     from toolkit.core.fabric import Fabric
     from toolkit.report import Result
@@ -29,6 +31,10 @@ class Program(Part):
 
     def check(self, fabric: Fabric) -> None:
         """Raise a UserError for settings that do not go with *fabric*: too few servers, more memory than a device has."""
+
+    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[tuple[str, str, float]] | None:
+        """Return the report rows (metric, unit, value) of one run, where this program has its own; None leaves them to the fabric."""
+        return None
 
     def view(self) -> str:
         """Name the `View` of this program's results as ``module:NAME``, where the fabric's does not do."""
