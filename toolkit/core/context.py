@@ -206,9 +206,8 @@ class SimulatedContext(Context):
         world, device = self.world, self.device
         now = world.env.now
         start_s = max(now, self._stored_until_s)
-        for nbytes, dur_s, way in (
-            (read_bytes, device.storage_s(read_bytes=read_bytes), "read"), (write_bytes, device.storage_s(write_bytes=write_bytes), "written")
-        ):
+        read_s, write_s = device.storage_s(read_bytes=read_bytes), device.storage_s(write_bytes=write_bytes)
+        for nbytes, dur_s, way in ((read_bytes, read_s, "read"), (write_bytes, write_s, "written")):
             if nbytes:
                 world.ledger.charge(
                     start_s, dur_s, self.node, self.node, "store", phase, 0.0, int(nbytes), dur_s * device.storage_w, way

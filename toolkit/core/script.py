@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Request(NamedTuple):
-    """One row of a script. `op` is ``compute``, ``store``, ``send``, ``recv``, ``sleep``, ``metric``, ``wait`` or the name of a collective."""
+    """One row of a script. `op` is ``compute``, ``store``, ``send``, ``recv``, ``sleep``, ``metric``, ``wait`` or a collective."""
 
     node: int
     op: str
