@@ -122,7 +122,7 @@ def _run(job: Job) -> None:
     directory = RunDirectory(job.directory)
     scenario = Scenario.build(job.tree)
     ledger = Ledger(directory.ledger_stem(job.name))
-    world = World(job.seed, scenario.limit_s, ledger)
+    world = World(job.seed, scenario.limit_s, ledger, trace=directory.trace_stem(job.name))
     network = scenario.fabric.build(world)
     program = scenario.program
     if job.script is not None:

@@ -53,6 +53,11 @@ class Channel:
         self.t_s = -np.inf
         self.fingerprint = 0
 
+    @property
+    def sound_speed_m_s(self) -> float:
+        """The speed that `delay_s` follows from."""
+        return self._water.sound_speed_m_s
+
     def advance(self, t_s: float) -> None:
         """Move nodes, weather and shadowing to time *t_s*."""
         dt_s = t_s - self.t_s if np.isfinite(self.t_s) else 0.0

@@ -24,6 +24,7 @@ from toolkit.acoustic.probe import Probe
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.sea import Sea, SeaState
+from toolkit.acoustic.trace import NodeBook, Trace
 from toolkit.core.context import Context
 from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
@@ -58,6 +59,7 @@ class Acoustic(Fabric):
     history_step_s: float = Field(1800.0, gt=0, description="beacon period of the history")
     drain_s: float = Field(1800.0, ge=0, description="packets created later than this before the end do not count")
     probe: Probe = Probe()
+    trace: bool = Field(False, description="write every transmission, reception and drop to the run directory, for toolkit.replay")
 
     def build(self, world: World) -> SeaNetwork:
         return SeaNetwork(self, world)
@@ -118,6 +120,8 @@ class SeaNetwork:
         self.channel.advance(0.0)
         self.book = PacketBook(world)
         self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.book, self.count, spec.interference)
+        self.trace = self._open_trace() if spec.trace else None
+        self.book.trace = self.medium.trace = self.trace
         world.env.process(self._epochs())
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
@@ -149,6 +153,8 @@ class SeaNetwork:
         """Close the books: receptions cut off by the end, idle time, packets in flight."""
         self.medium.finish()
         self.book.finish()
+        if self.trace is not None:
+            self.trace.close()
         self.world.ledger.metric(self.world.now, "duplicates", self.book.duplicates)
         self.world.ledger.metric(self.world.now, "channel_fingerprint", self.channel.fingerprint)
 
@@ -161,19 +167,33 @@ class SeaNetwork:
 
     def _node(self, rank: int, *, is_sink: bool) -> SeaNode:
         ctx = SeaContext(self.world, rank, self.count, self.spec.device, self.send, self.channel)
-        radio = Radio(rank, ctx, self.medium, self.spec.mac.queue_limit, _note_drop)
+        trace = self.trace
+        note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
+        book = self.book if trace is None else NodeBook(self.book, rank, trace)
+        radio = Radio(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
         node = SeaNode(
-            rank, is_sink, ctx, radio, self.channel, self.spec.modem, self.book, self._truth, self.spec.battery_j, self._radio_energy_j,
+            rank, is_sink, ctx, radio, self.channel, self.spec.modem, book, self._truth, self.spec.battery_j, self._radio_energy_j,
             range(self.spec.layout.node_count, self.count),
         )
-        self.medium.listen(rank, lambda frame, snr_db: self.spec.routing.on_receive(node, frame, snr_db))
+
+        def hear(frame: Frame, snr_db: float) -> None:
+            self.spec.routing.on_receive(node, frame, snr_db)
+
+        self.medium.listen(rank, hear if trace is None else trace.watch_routing(rank, hear))
         return node
+
+    def _open_trace(self) -> Trace:
+        trace = Trace(self.world, np.arange(self.count) >= self.spec.layout.node_count, self.channel.sound_speed_m_s)
+        trace.places(self.channel.position_m)
+        return trace
 
     def _epochs(self) -> Process:
         """Let positions, weather and shadowing move on, whatever the protocols do."""
         while True:
             yield self.world.env.timeout(self.spec.epoch_s)
             self.channel.advance(self.world.now)
+            if self.trace is not None:
+                self.trace.places(self.channel.position_m)
 
     def _truth(self, sender: int, receiver: int) -> Truth:
         """The channel's mean SNR of a link at present; NaN for times beyond the present epoch, which nobody knows."""

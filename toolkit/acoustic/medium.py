@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from simpy.events import Timeout
@@ -16,6 +17,9 @@ from toolkit.acoustic.packets import Frame, PacketBook
 from toolkit.core.alarm import Alarm
 from toolkit.core.world import World
 from toolkit.errors import CausalityError
+
+if TYPE_CHECKING:
+    from toolkit.acoustic.trace import Trace
 
 Listener = Callable[[Frame, float], None]
 Interference = Literal["piecewise", "mean"]
@@ -42,6 +46,7 @@ class Medium:
         interference: Interference = "piecewise",
     ) -> None:
         self._world = world
+        self.trace: Trace | None = None
         self._channel = channel
         self._modem = modem
         self._rx_w = modem.rx_w
@@ -144,6 +149,8 @@ class Medium:
         arrivals = self._spare.pop() if self._spare else _Arrivals(self)
         self._in_flight[row] = arrivals
         arrivals.begin(frame, row, now, dur_s, order.tolist(), (start[order] + dur_s).tolist())
+        if self.trace is not None:
+            arrivals.number = self.trace.sent(sent_s, node, frame, heard=len(order) > 0)
         return self._world.env.timeout(dur_s)
 
     def finish(self) -> None:
@@ -157,6 +164,8 @@ class Medium:
                     until_s = min(end_s, float(self._heard_to[arrivals.row, node]))
                     begin_s = float(self._start[arrivals.row, node])
                     self._charge_reception(node, arrivals.frame, begin_s, until_s, _NAMES.get(status, "in_flight"))
+                    if self.trace is not None:
+                        self._trace(self.trace, arrivals, node, begin_s, until_s, _NAMES.get(status, "in_flight"))
         for node in range(self._count):
             idle_s = end_s - self.tx_s[node] - self.rx_s[node]
             self._world.ledger.charge(0.0, idle_s, node, node, "idle", "", energy_j=idle_s * self._modem.idle_w)
@@ -173,6 +182,8 @@ class Medium:
         if status != phy.LOCKED:
             outcome = _NAMES[status]
             self._charge_reception(node, frame, float(begin_s), float(until_s), outcome)
+            if self.trace is not None:
+                self._trace(self.trace, arrivals, node, float(begin_s), float(until_s), outcome)
             self._note_loss(frame, node, outcome)
             return
         self._uniform.pop()
@@ -181,6 +192,8 @@ class Medium:
             self._kernel = phy.compiled()
         outcome = _OUTCOMES[code]
         self._charge_reception(node, frame, float(begin_s), self._world.env.now, outcome)
+        if self.trace is not None:
+            self._trace(self.trace, arrivals, node, float(begin_s), self._world.env.now, outcome, float(sinr_db))
         if code == phy.DELIVERED:
             self._listeners[node](frame, sinr_db)
         else:
@@ -207,6 +220,13 @@ class Medium:
             begin_s, dur_s, node, frame.src, "rx", frame.kind, 0.0, frame.nbytes, dur_s * self._rx_w, outcome,
             -1 if packet is None else packet.id,
         )
+
+    def _trace(
+        self, trace: Trace, arrivals: _Arrivals, node: int, begin_s: float, until_s: float, outcome: str, sinr_db: float = math.nan
+    ) -> None:
+        snr = float(self._power[arrivals.row, node] / self._channel.noise[node])
+        dur_s = max(0.0, until_s - begin_s)
+        trace.received(begin_s, dur_s, node, arrivals.number, arrivals.frame, 10.0 * math.log10(snr), sinr_db, outcome)
 
     def _settle(self, node: int, until_s: float) -> None:
         self._kernel.settle(
@@ -272,10 +292,11 @@ class Medium:
 class _Arrivals:
     """The ends of one frame's arrivals, nearest receiver first, on one re-used alarm."""
 
-    __slots__ = ("_alarm", "_ends_s", "_medium", "_next", "_nodes", "frame", "row")
+    __slots__ = ("_alarm", "_ends_s", "_medium", "_next", "_nodes", "frame", "number", "row")
 
     def __init__(self, medium: Medium) -> None:
         self._medium = medium
+        self.number = -1
         self._alarm = Alarm(medium._world.env, self._ring)
 
     def begin(self, frame: Frame, row: int, now: float, dur_s: float, nodes: list[int], ends_s: list[float]) -> None:

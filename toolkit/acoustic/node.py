@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from simpy.events import Event, Timeout
 
-from toolkit.acoustic.packets import Frame, Packet, PacketBook
+from toolkit.acoustic.packets import Book, Frame, Packet
 from toolkit.acoustic.prediction import Truth
 from toolkit.core.context import Sender, SimulatedContext
 from toolkit.core.device import Device
@@ -153,7 +153,7 @@ class SeaNode:
     radio: Radio
     channel: Channel
     modem: Modem
-    book: PacketBook
+    book: Book
     truth: Callable[[int, int], Truth]
     battery_j: float
     radio_energy_j: Callable[[int], float]

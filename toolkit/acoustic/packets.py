@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from simpy.events import Event
 
 from toolkit.core.context import Delivery
 from toolkit.core.world import World
+
+if TYPE_CHECKING:
+    from toolkit.acoustic.trace import Trace
 
 BROADCAST = -1
 ANY_SINK = -1
@@ -56,11 +59,26 @@ class Frame:
     """Fires when the last bit has left the modem."""
 
 
+class Book(Protocol):
+    """What a node needs of the book of packets."""
+
+    duplicates: int
+
+    def hold(self, packet: Packet) -> None: ...
+
+    def drop(self, packet: Packet, reason: str) -> None: ...
+
+    def deliver(self, packet: Packet, sink: int, hops: int) -> None: ...
+
+    def ratio_ashore(self) -> float: ...
+
+
 class PacketBook:
     """Counts the copies of every packet, so that each ends as delivered, lost for a reason, or in flight."""
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.trace: Trace | None = None
         self.packets: list[Packet] = []
         self._next_seq: dict[int, int] = {}
         self.duplicates = 0
@@ -72,6 +90,8 @@ class PacketBook:
         self._next_seq[src] = seq + 1
         packet = Packet(len(self.packets), src, seq, nbytes, self._world.now, self._world.env.event())
         self.packets.append(packet)
+        if self.trace is not None:
+            self.trace.created(packet)
         return packet
 
     def hold(self, packet: Packet) -> None:
@@ -116,6 +136,8 @@ class PacketBook:
         packet.done.succeed(delivery)
 
     def _charge(self, packet: Packet, peer: int, outcome: str, t1_s: float, reason: str) -> None:
+        if self.trace is not None:
+            self.trace.ended(t1_s, packet, peer, outcome, reason)
         self._world.ledger.charge(
             packet.created_s, t1_s - packet.created_s, packet.src, peer, "send", reason,
             nbytes=packet.nbytes, outcome=outcome, packet=packet.id,

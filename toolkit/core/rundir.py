@@ -24,6 +24,7 @@ class RunDirectory:
         runs/<arm>-s<seed>.json    the report rows of a finished run; written last, so its presence means that the run is whole
         ledger/<arm>-s<seed>-NNN.parquet   metrics/<arm>-s<seed>.parquet
         requests/<arm>-s<seed>.parquet     what programs asked for, for `toolkit.recost`; only of fabrics whose runs can be priced again
+        trace/<arm>-s<seed>.parquet, -nodes.parquet   every transmission, reception and drop, for `toolkit.replay`; where asked for
         metrics.parquet report.csv summary.csv differences.csv figures/ report.html DONE
     """
 
@@ -70,6 +71,9 @@ class RunDirectory:
 
     def requests(self, run: str) -> Path:
         return self.path / "requests" / f"{run}.parquet"
+
+    def trace_stem(self, run: str) -> Path:
+        return self.path / "trace" / run
 
     def log(self, line: str) -> None:
         with (self.path / "log.txt").open("a", encoding="utf-8") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import simpy
 
@@ -23,6 +24,8 @@ class World:
 
     share: float = 0.0
     """Share of the run that is done, where a program rather than the clock says so."""
+    trace: Path | None = None
+    """Where a fabric that traces writes its trace; a stem, to which the fabric adds what it wants to."""
 
     def __post_init__(self) -> None:
         self.streams = Streams(self.seed)
