@@ -1,0 +1,150 @@
+"""Streams: a labelled set cut into tasks that a learner meets one after the other.
+
+- ``class``: every task brings classes of its own (class-incremental; with other tasks' scores masked the same stream is task-incremental);
+- ``domain``: every task has all classes, seen through a transform of its own (permuted pixels, rotations);
+
+Labels are mapped once, by the order in which classes appear: task t of a class stream has the labels t c to (t + 1) c - 1 for ever,
+whatever is trained or left out. What a learner may look at is `Stream.train` of the present task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from toolkit.datasets import Dataset
+from toolkit.errors import DataError
+
+Transform = Callable[[Tensor], Tensor]
+"""Turns uint8 images (n, channels, height, width) into such images; the same for every call."""
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Images as bytes, uint8 (n, channels, height, width), and their mapped labels, int64 (n,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Tasks of one data set. All tensors are views or gathers of the set's own, which stay as bytes until a batch is taken."""
+
+    dataset: Dataset
+    classes: tuple[tuple[int, ...], ...]
+    """Original labels that each task brings; the same ones in every task of a domain stream."""
+    transforms: tuple[Transform | None, ...]
+
+    @property
+    def tasks(self) -> int:
+        return len(self.classes)
+
+    @property
+    def num_classes(self) -> int:
+        return len({label for labels in self.classes for label in labels})
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.dataset.train_images.shape[1:]
+        return channels, height, width
+
+    def heads(self, task: int) -> range:
+        """Return the mapped labels of a task."""
+        order = self._order()
+        labels = [order.index(label) for label in self.classes[task]]
+        return range(min(labels), max(labels) + 1)
+
+    def seen(self, task: int) -> int:
+        """Return how many classes have appeared once *task* has begun: labels below it are known."""
+        return max(self.heads(past).stop for past in range(task + 1))
+
+    def train(self, task: int) -> Samples:
+        """Return the training samples of a task in the order of the data set."""
+        return self._part(task, self.dataset.train_images, self.dataset.train_labels)
+
+    def test(self, task: int) -> Samples:
+        """Return the test samples of a task."""
+        return self._part(task, self.dataset.test_images, self.dataset.test_labels)
+
+    def train_size(self, task: int) -> int:
+        """Return how many training samples a task has, without taking them."""
+        return int(torch.isin(self.dataset.train_labels, torch.tensor(self.classes[task])).sum())
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Return uint8 *images* as float32 with the whole training set's mean 0 and deviation 1 per channel."""
+        return self.dataset.normalise(images)
+
+    def _order(self) -> list[int]:
+        return list(dict.fromkeys(label for labels in self.classes for label in labels))
+
+    def _part(self, task: int, images: Tensor, labels: Tensor) -> Samples:
+        if not 0 <= task < self.tasks:
+            raise DataError(f"stream: task {task} is not one of 0 to {self.tasks - 1}")
+        place = torch.full((self.dataset.num_classes,), -1)
+        order = self._order()
+        for label in self.classes[task]:
+            place[label] = order.index(label)
+        mapped = place[labels]
+        chosen = mapped >= 0
+        found = images[chosen]
+        transform = self.transforms[task]
+        return Samples(transform(found) if transform is not None else found, mapped[chosen])
+
+
+def split_classes(dataset: Dataset, tasks: int, order: Sequence[int] | None = None) -> Stream:
+    """Return the class-incremental stream of *tasks* tasks with equally many classes, in *order* (or that of the labels).
+
+    Raises:
+        DataError: the classes cannot be dealt evenly, or *order* is not a permutation of them.
+    """
+    labels = list(range(dataset.num_classes)) if order is None else [int(label) for label in order]
+    if sorted(labels) != list(range(dataset.num_classes)):
+        raise DataError(f"stream: the order of classes must name each of 0 to {dataset.num_classes - 1} once")
+    if tasks < 1 or len(labels) % tasks:
+        raise DataError(f"stream: {len(labels)} classes of {dataset.name} cannot be dealt evenly to {tasks} tasks")
+    each = len(labels) // tasks
+    return Stream(dataset, tuple(tuple(labels[task * each : (task + 1) * each]) for task in range(tasks)), (None,) * tasks)
+
+
+def permuted(dataset: Dataset, tasks: int, rng: np.random.Generator) -> Stream:
+    """Return a domain-incremental stream: all classes in every task, pixels shuffled by one permutation per task (the first has none)."""
+    channels, height, width = dataset.train_images.shape[1:]
+    size = channels * height * width
+    orders = [torch.from_numpy(rng.permutation(size)) for _ in range(tasks - 1)]
+
+    def shuffled(order: Tensor) -> Transform:
+        return lambda images: images.flatten(1)[:, order].view_as(images)
+
+    everything = tuple(range(dataset.num_classes))
+    return Stream(dataset, (everything,) * tasks, (None, *(shuffled(order) for order in orders)))
+
+
+def rotated(dataset: Dataset, tasks: int, rng: np.random.Generator) -> Stream:
+    """Return a domain-incremental stream: all classes in every task, images turned by an angle per task drawn from 0 to 180 degrees.
+
+    Rotation is about the centre, bilinear, with black outside.
+    """
+    angles = rng.uniform(0.0, np.pi, size=tasks)
+
+    def turned(angle: float) -> Transform:
+        cos, sin = float(np.cos(angle)), float(np.sin(angle))
+
+        def turn(images: Tensor) -> Tensor:
+            matrix = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]]).expand(len(images), 2, 3)
+            grid = torch.nn.functional.affine_grid(matrix, list(images.shape), align_corners=False)
+            found = torch.nn.functional.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            return found.round_().clamp_(0, 255).to(torch.uint8)
+
+        return turn
+
+    everything = tuple(range(dataset.num_classes))
+    return Stream(dataset, (everything,) * tasks, tuple(turned(float(angle)) for angle in angles))

@@ -1,0 +1,54 @@
+"""Examinations: how well a learner does on the test samples of every task, with and without being told the task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from toolkit.datasets.streams import Stream
+from toolkit.methods.continual import Method
+
+if TYPE_CHECKING:
+    from toolkit.methods.continual.learner import Learner
+
+BATCH = 500
+
+
+class Examination(NamedTuple):
+    """Accuracies of one examination."""
+
+    class_il: list[float]
+    """By task, among all classes that may be named."""
+    task_il: list[float]
+    """By task, among the classes of that task alone."""
+    per_class: list[float]
+    """By label; NaN where a class has no test samples."""
+
+
+def examine(method: Method, learner: Learner, state: Any, named: int) -> Examination:
+    """Examine on all tasks of the stream; a class-incremental answer names one of the first *named* classes."""
+    training = learner.net.training
+    learner.net.eval()
+    class_il, task_il = [], []
+    right = torch.zeros(learner.num_classes, dtype=torch.float64)
+    count = torch.zeros(learner.num_classes, dtype=torch.float64)
+    with torch.no_grad():
+        for task in range(learner.stream.tasks):
+            scores, labels = _scores(method, learner, state, learner.stream, task)
+            hit = scores[:, :named].argmax(1) == labels
+            heads = learner.stream.heads(task)
+            told = scores[:, heads.start : heads.stop].argmax(1) + heads.start == labels
+            class_il.append(float(hit.double().mean()))
+            task_il.append(float(told.double().mean()))
+            right.index_add_(0, labels, hit.double())
+            count.index_add_(0, labels, torch.ones(len(labels), dtype=torch.float64))
+    learner.net.train(training)
+    return Examination(class_il, task_il, (right / count).tolist())
+
+
+def _scores(method: Method, learner: Learner, state: Any, stream: Stream, task: int) -> tuple[Tensor, Tensor]:
+    test = stream.test(task)
+    parts = [method.predict(learner, state, learner.clean(images)) for images in torch.split(test.images, BATCH)]
+    return torch.cat(parts), test.labels

@@ -1,0 +1,32 @@
+"""JOINT: all tasks at once, the upper bound."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, final
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from toolkit.core.work import Work
+from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual.learner import Learner
+
+
+@final
+class Joint(Method):
+    """Cross-entropy of the samples of all tasks, shuffled together, for as many epochs as each task would have had.
+
+    It meets no order of tasks, so it has no forgetting and no transfer.
+    """
+
+    replays: ClassVar[bool] = False
+    sees_all: ClassVar[bool] = True
+
+    def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
+        (scores,) = learner.passes(learner.augmented(batch), batch.labels)
+        loss = cross_entropy(scores, batch.labels)
+        learner.descend(loss)
+        return loss.detach()
+
+    def step_work(self, plan: Plan) -> Work:
+        return plan.passes(plan.batch) + plan.prices.update()

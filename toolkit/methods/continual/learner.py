@@ -1,0 +1,187 @@
+"""The learner: what a method has at hand on its machine, and whatever it does there counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from toolkit.core.work import Work
+from toolkit.datasets.streams import Stream
+from toolkit.learning.augment import random_crop, random_flip
+from toolkit.learning.buffer import Replayed, ReservoirBuffer
+from toolkit.learning.random import torch_generator
+from toolkit.methods.continual import Batch
+from toolkit.methods.continual.network import ContinualNet
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from toolkit.methods.continual.settings import Augment
+    from toolkit.methods.continual.storage import Storage
+
+Draw = Callable[..., "np.random.Generator"]
+
+
+class Learner:
+    """A network that learns a stream with a replay memory. Everything a method calls here is counted: network calls by the meter of
+    `net`, updates by `descend`, the memory's traffic by `insert` and `replay`.
+    """
+
+    def __init__(
+        self, stream: Stream, net: ContinualNet, *, fresh_rng: Draw, batch: int, replay: int, lr: float, bn: Literal["concat", "separate"],
+        augment: Augment, storage: Storage, capacity: int,
+    ) -> None:
+        self.stream = stream
+        self.net = net
+        self.batch, self.replay_size, self.lr, self.bn = batch, replay, lr, bn
+        self.augment = augment
+        self.storage = storage
+        self.fresh_rng = fresh_rng
+        """Numpy generators by name, the same for every arm of a seed; begin anew at each call."""
+        self.generators = {name: torch_generator(fresh_rng("continual", name)) for name in ("augment", "buffer", "method")}
+        self.buffer: ReservoirBuffer | None = ReservoirBuffer(capacity, self.generators["buffer"]) if capacity else None
+        self.parameters = [weight for weight in net.parameters() if weight.requires_grad]
+        self.task = 0
+        self.epoch = 0
+        self.epochs = 1
+        self.steps = 0
+        """Steps taken in all tasks."""
+        self._read_bytes = 0.0
+        self._written_bytes = 0.0
+
+    # The stream
+
+    @property
+    def num_classes(self) -> int:
+        return self.net.num_classes
+
+    @property
+    def seen(self) -> int:
+        """Classes that have appeared so far: labels below it are known."""
+        return self.stream.seen(self.task)
+
+    @property
+    def heads(self) -> range:
+        """Labels of the present task."""
+        return self.stream.heads(self.task)
+
+    def generator(self, name: str) -> torch.Generator:
+        """Return a torch generator of this name, one for the whole run, kept in checkpoints."""
+        if name not in self.generators:
+            self.generators[name] = torch_generator(self.fresh_rng("continual", name))
+        return self.generators[name]
+
+    def clean(self, images: Tensor) -> Tensor:
+        """Return uint8 images normalised, not augmented."""
+        return self.stream.normalise(images)
+
+    def augmented(self, batch: Batch) -> Tensor:
+        """Return the images of *batch* augmented and normalised."""
+        return self.stream.normalise(self._varied(batch.images, self.augment.crop, None))
+
+    def _varied(self, images: Tensor, padding: int, fill: Tensor | None) -> Tensor:
+        generator = self.generators["augment"]
+        if padding:
+            images = random_crop(images, padding, generator, even=self.augment.even and padding == self.augment.crop, fill=fill)
+        return random_flip(images, generator) if self.augment.flip else images
+
+    # The network
+
+    def passes(self, images: Tensor, labels: Tensor, *replayed: Tensor) -> list[Tensor]:
+        """Return the scores of the present *images* (augmented, normalised) and of each group of *replayed* maps.
+
+        One pass of the trunk for all together (``bn: concat``), whose BatchNorm then sees one mixture; or one pass each
+        (``separate``), whose running statistics chase the last pass. Which it is moves accuracy as much as a method does.
+        """
+        groups = [self.net.encode(images), *(maps for maps in replayed if len(maps))]
+        if self.bn == "separate":
+            first, *others = groups
+            return [self.net.scores(first, labels), *(self.net.scores(maps) for maps in others)]
+        scores = self.net.scores(torch.cat(groups) if len(groups) > 1 else groups[0], labels)
+        return list(torch.split(scores, [len(maps) for maps in groups]))
+
+    def descend(self, loss: Tensor) -> None:
+        """Take one step of plain SGD against the gradient of *loss*."""
+        for weight in self.parameters:
+            weight.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.apply_gradient()
+
+    @torch.no_grad()
+    def apply_gradient(self) -> None:
+        """Move every weight against the gradient it holds."""
+        moved = [(weight.data, weight.grad) for weight in self.parameters if weight.grad is not None and weight.requires_grad]
+        torch._foreach_add_([weight for weight, _ in moved], [gradient for _, gradient in moved], alpha=-self.lr)
+        self.net.meter.add(self.net.prices.update())
+
+    def did(self, work: Work) -> None:
+        """Count work outside the network: vectors of gradients, averages of weights."""
+        self.net.meter.add(work)
+
+    # The replay memory
+
+    @property
+    def remembers(self) -> bool:
+        """Whether there is anything to replay."""
+        return self.buffer is not None and len(self.buffer) > 0
+
+    def memory(self) -> ReservoirBuffer:
+        """Return the replay memory of a method that has one."""
+        if self.buffer is None:
+            raise TypeError("this method declared that it does not replay")
+        return self.buffer
+
+    def replay(self, count: int | None = None) -> tuple[Tensor, Replayed]:
+        """Draw samples; return their maps, augmented as maps can be, and what was stored."""
+        drawn = self.memory().draw(self.replay_size if count is None else count)
+        self.traffic(read_bytes=len(drawn) * self.memory().sample_nbytes)
+        return self._varied(self.storage.load(self, drawn), *self.storage.cropping(self)), drawn
+
+    def insert(self, batch: Batch, **extras: Tensor) -> None:
+        """Offer *batch*, un-augmented, to the memory; only what is taken is encoded and written."""
+        memory = self.memory()
+        taken, slots = memory.offer(len(batch))
+        if not len(taken):
+            return
+        stored, more = self.storage.save(self, batch.images[taken])
+        memory.put(slots, stored, batch.labels[taken], **more, **{name: values[taken] for name, values in extras.items()})
+        self.traffic(written_bytes=len(taken) * memory.sample_nbytes)
+
+    def traffic(self, read_bytes: float = 0.0, written_bytes: float = 0.0) -> None:
+        """Count bytes read from and written to a memory that a method keeps in its own state."""
+        self._read_bytes += read_bytes
+        self._written_bytes += written_bytes
+
+    def take_traffic(self) -> tuple[float, float]:
+        """Return the bytes read from and written to the memory since this was last asked."""
+        found = self._read_bytes, self._written_bytes
+        self._read_bytes = self._written_bytes = 0.0
+        return found
+
+    # Stopping and going on
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what decides how learning goes on, the method's own state apart."""
+        return {
+            "net": self.net.state_dict(), "trains": [weight.requires_grad for weight in self.net.parameters()],
+            "buffer": None if self.buffer is None else self.buffer.state_dict(),
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "steps": self.steps, "training": self.net.training,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.net.load_state_dict(state["net"])
+        for weight, trains in zip(self.net.parameters(), state["trains"], strict=True):
+            weight.requires_grad_(trains)
+        if self.buffer is not None:
+            self.buffer.load_state_dict(state["buffer"])
+        for name, value in state["generators"].items():
+            self.generator(name).set_state(value)
+        self.steps = state["steps"]
+        self.net.train(state["training"])
+
+

@@ -1,0 +1,263 @@
+"""Continual learning on an edge device: the loop that all methods of this family share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import torch
+from pydantic import Field
+
+from toolkit.core.context import Asking, Context
+from toolkit.core.fabric import Fabric
+from toolkit.core.program import Process, Program
+from toolkit.datasets.streams import Samples
+from toolkit.errors import ScenarioError
+from toolkit.learning.random import torch_generator
+from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual.blueprint import Blueprint, Duration, Length
+from toolkit.methods.continual.evaluation import examine
+from toolkit.methods.continual.learner import Learner
+from toolkit.methods.continual.network import recount
+from toolkit.methods.continual.settings import Augment, Budget, BufferSpec, StreamSpec
+from toolkit.methods.continual.storage import Storage
+from toolkit.methods.task import TaskSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from toolkit.report import Result
+
+
+@dataclass
+class Course:
+    """A run under way: the learner, the method's state, and where they are."""
+
+    blueprint: Blueprint
+    learner: Learner
+    state: Any
+    duration_s: Duration | None
+    task: int = 0
+    step: int = 0
+    """Steps of this task that are done."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"learner": self.learner.state_dict(), "state": self.state, "task": self.task, "step": self.step}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.learner.load_state_dict(saved["learner"])
+        self.state, self.task, self.step = saved["state"], saved["task"], saved["step"]
+        recount(self.state, self.learner.net.meter)
+
+
+@final
+class Continual(Program):
+    """One machine learns the tasks of a stream one after the other and is examined on all of them after each.
+
+    Samples of a task arrive `frames_per_s` (or are all there at once), are learnt within `budget` and are gone with the task; only what
+    the method put into the replay memory stays. Computing is charged by what the network's calls ask, one charge per step; reading and
+    writing the memory by its bytes; examinations cost nothing.
+    """
+
+    task: TaskSpec = TaskSpec()
+    stream: StreamSpec = StreamSpec()
+    method: Method
+    buffer: BufferSpec = BufferSpec()
+    budget: Budget = Budget()
+    batch: int = Field(32, ge=1, description="samples of the present task per step")
+    replay: int = Field(32, ge=1, description="samples drawn from the memory at a time")
+    lr: float = Field(0.05, gt=0, description="learning rate of plain SGD")
+    bn: Literal["concat", "separate"] = Field("concat", description="one pass for present and replayed samples, or one each")
+    augment: Augment = Augment()
+    frames_per_s: float | None = Field(None, gt=0, description="rate at which the samples of a task's first epoch arrive; none: at once")
+    eval_heads: Literal["seen", "all"] = Field("seen", description="classes that an answer may name in class-incremental examinations")
+    examine: Literal["task", "epoch"] = Field("task", description="when examinations are held")
+    learn: bool = Field(True, description="false: nothing is learnt, and each step costs what the method's plan says")
+    save_every: int = Field(0, ge=0, description="steps between two checkpoints; 0: at the end of each task only")
+    threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")
+
+    def check(self, fabric: Fabric) -> None:
+        from toolkit.cluster.fabric import Cluster
+
+        if not isinstance(fabric, Cluster):
+            raise ScenarioError(f"program: continual learning needs fabric: cluster, and this is '{fabric.type_name()}'")
+        if fabric.workers != 1 or fabric.servers:
+            got = f"{fabric.workers} and {fabric.servers} servers"
+            raise ScenarioError(f"fabric.workers: continual learning runs on 1 machine (got {got})")
+        if self.budget.flops is not None and self.budget.time_s is not None:
+            raise ScenarioError("program.budget: flops and time_s are both given; give one")
+        import numpy as np
+
+        blueprint = self.blueprint(torch.Generator().manual_seed(0), np.random.default_rng(0))
+        if self.buffer.dtype == "uint8" and blueprint.net.has_front:
+            raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps encoded maps; use float32, float16 or int8")
+        device = fabric.device_of(fabric.wiring().nodes[0])
+        last = blueprint.tasks - 1
+        plan = blueprint.plan(last, blueprint.length(last, device.duration_s).epochs)
+        device.check_fits(blueprint.memory_bytes(plan), f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
+        if self.buffer.place == "storage" and blueprint.capacity:
+            device.check_fits(blueprint.buffer_bytes, f"a replay memory of {blueprint.capacity} samples", "storage")
+
+    def blueprint(self, weights: torch.Generator, rng: np.random.Generator) -> Blueprint:
+        """Return the run's plan with a new network; *weights* draws them, *rng* the stream's order."""
+        task = self.task.load()
+        channels, height, width = task.data.train_images.shape[1:]
+        net = self.method.network(task.build(weights), (channels, height, width))
+        return Blueprint(self, net, self.stream.open(task.data, rng))
+
+    def feedback(self) -> str:
+        return "the time that steps take decides how many there are (budget.time_s)" if self.budget.time_s is not None else ""
+
+    def run(self, ctx: Context) -> Process:
+        torch.set_num_threads(self.threads)
+        course = self._begin(ctx)
+        blueprint = course.blueprint
+        ctx.metric("buffer_capacity", blueprint.capacity)
+        ctx.metric("buffer_nbytes", blueprint.buffer_bytes)
+        ctx.metric("parameters", blueprint.net.prices.parameters)
+        for task in range(course.task, blueprint.tasks):
+            length = blueprint.length(task, course.duration_s)
+            plan = blueprint.plan(task, length.epochs)
+            ctx.metric("memory_nbytes", blueprint.memory_bytes(plan), step=task)
+            learner = course.learner
+            learner.task = blueprint.stream.tasks - 1 if self.method.sees_all else task
+            learner.epochs = length.epochs
+            yield from self._learn(ctx, course, length) if self.learn else self._pretend(ctx, course, plan, length)
+            course.task, course.step = task + 1, 0
+            if self.learn:
+                ctx.save(learner.steps, course.state_dict())
+
+    def _begin(self, ctx: Context) -> Course:
+        """Build the learner, or take up a stopped one."""
+        blueprint = self.blueprint(torch_generator(ctx.fresh_rng("model")), ctx.fresh_rng("stream"))
+        learner = Learner(
+            blueprint.stream, blueprint.net, fresh_rng=ctx.fresh_rng, batch=self.batch, replay=self.replay, lr=self.lr, bn=self.bn,
+            augment=self.augment, storage=Storage(self.buffer.dtype), capacity=blueprint.capacity,
+        )
+        learner.net.train()
+        device = getattr(ctx, "device", None)
+        course = Course(blueprint, learner, None, device.duration_s if device is not None else None)
+        if not self.learn:
+            return course
+        course.state = self.method.init(learner)
+        saved = ctx.saved()
+        if saved is not None:
+            course.load_state_dict(saved)
+        else:
+            self._examine(ctx, course, "untrained", -1)
+        return course
+
+    # Learning
+
+    def _learn(self, ctx: Context, course: Course, length: Length) -> Asking:
+        """Learn one task and be examined."""
+        learner, method, state = course.learner, self.method, course.state
+        task, began_s = course.task, ctx.now
+        samples = self._samples(course)
+        if course.step == 0:
+            method.begin_task(learner, state)
+            yield from self._pay(ctx, learner, "begin task")
+        for step in range(course.step, length.steps):
+            learner.epoch, place = divmod(step, length.per_epoch)
+            if place == 0:
+                method.begin_epoch(learner, state)
+                yield from self._pay(ctx, learner, "begin epoch")
+            batch = self._batch(ctx, samples, task, learner.epoch, place)
+            yield from self._await_frames(ctx, step, length, began_s, len(samples))
+            loss = method.step(learner, state, batch)
+            learner.steps += 1
+            yield from self._pay(ctx, learner, "step")
+            if place == length.per_epoch - 1 or step == length.steps - 1:
+                ctx.metric("train_loss", float(loss), step=learner.steps)
+                method.end_epoch(learner, state)
+                yield from self._pay(ctx, learner, "end epoch")
+                if self.examine == "epoch" and step < length.steps - 1:
+                    self._examine(ctx, course, "under_way", learner.steps)
+            course.step = step + 1
+            if self.save_every and learner.steps % self.save_every == 0:
+                ctx.save(learner.steps, course.state_dict())
+            ctx.progress((task + course.step / length.steps) / course.blueprint.tasks)
+        method.end_task(learner, state)
+        yield from self._pay(ctx, learner, "end task")
+        self._examine(ctx, course, "examined", learner.task)
+        if learner.buffer is not None:
+            ctx.metric("buffer_samples", len(learner.buffer), step=task)
+
+    def _samples(self, course: Course) -> Samples:
+        stream = course.blueprint.stream
+        if not self.method.sees_all:
+            return stream.train(course.task)
+        parts = [stream.train(task) for task in range(stream.tasks)]
+        return Samples(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
+    def _batch(self, ctx: Context, samples: Samples, task: int, epoch: int, place: int) -> Batch:
+        """Return the samples of a step: a new order in every epoch, the same for all arms of a seed."""
+        order = ctx.fresh_rng("order", task, epoch).permutation(len(samples))
+        chosen = torch.from_numpy(order[place * self.batch : (place + 1) * self.batch])
+        return Batch(samples.images[chosen], samples.labels[chosen], chosen)
+
+    def _await_frames(self, ctx: Context, step: int, length: Length, began_s: float, samples: int) -> Asking:
+        """Wait until the samples of a step of the first epoch have arrived."""
+        if self.frames_per_s is not None and step < length.per_epoch:
+            there_s = began_s + min((step + 1) * self.batch, samples) / self.frames_per_s
+            if there_s > ctx.now:
+                yield ctx.sleep(there_s - ctx.now)
+
+    def _pay(self, ctx: Context, learner: Learner, phase: str) -> Asking:
+        """Charge what the learner did since it last paid."""
+        work = learner.net.meter.take()
+        if any(work):
+            yield ctx.compute(work, phase)
+        read, written = learner.take_traffic()
+        if self.buffer.place == "storage" and (read or written):
+            yield ctx.store(read, written, "replay memory")
+
+    def _examine(self, ctx: Context, course: Course, kind: str, step: int) -> None:
+        """Record accuracies by task (``class_il``, ``task_il``) and by class, as *kind* ``examined``, ``untrained`` or ``under_way``."""
+        learner = course.learner
+        named = learner.num_classes if self.eval_heads == "all" or kind == "untrained" else learner.seen
+        found = examine(self.method, learner, course.state, named)
+        for name, values in (("class_il", found.class_il), ("task_il", found.task_il), ("per_class", found.per_class)):
+            for place, value in enumerate(values):
+                ctx.metric(f"{kind}:{name}", value, who=str(place), step=step)
+
+    # Pricing without learning
+
+    def _pretend(self, ctx: Context, course: Course, plan: Plan, length: Length) -> Asking:
+        """Charge what a task would take; what the memory takes in is its expectation."""
+        method, blueprint = self.method, course.blueprint
+        boundary = method.boundary_work(plan)
+        if any(boundary):
+            yield ctx.compute(boundary, "begin task")
+        works = {batch: method.step_work(blueprint.plan(course.task, length.epochs, batch)) for batch in self._sizes(plan, length)}
+        seen = sum(blueprint.length(task, course.duration_s).steps for task in range(course.task)) * method.offers(plan)
+        for step in range(length.steps):
+            size = self._size(plan, step % length.per_epoch)
+            yield ctx.compute(works[size], "step")
+            if self.buffer.place == "storage" and blueprint.capacity:
+                seen += method.offers(plan)
+                taken = method.offers(plan) * min(1.0, blueprint.capacity / max(seen, 1.0))
+                yield ctx.store(method.draws(plan) * blueprint.sample_nbytes, taken * blueprint.sample_nbytes, "replay memory")
+            ctx.progress((course.task + step / length.steps) / blueprint.tasks)
+
+    def _sizes(self, plan: Plan, length: Length) -> set[int]:
+        return {self._size(plan, place) for place in (0, length.per_epoch - 1)}
+
+    def _size(self, plan: Plan, place: int) -> int:
+        return min(self.batch, plan.task_samples - place * self.batch)
+
+    # The report
+
+    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[tuple[str, str, float]]:
+        from toolkit.methods.continual.report import summarise_run
+
+        return summarise_run(ledger, metrics)
+
+    def view(self) -> str:
+        return "toolkit.methods.continual.figures:CONTINUAL_VIEW"
+
+    def answers(self, result: Result) -> list[str]:
+        from toolkit.methods.continual.answers import continual_answers
+
+        return continual_answers(result)

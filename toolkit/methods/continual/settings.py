@@ -1,0 +1,67 @@
+"""Settings of a continual-learning run: the stream, the memory, what training may cost."""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import numpy as np
+from pydantic import Field
+
+from toolkit.core.part import Spec
+from toolkit.datasets import Dataset
+from toolkit.datasets.streams import Stream, permuted, rotated, split_classes
+from toolkit.errors import DataError, ScenarioError
+from toolkit.methods.continual.storage import Dtype
+
+
+@final
+class StreamSpec(Spec):
+    """How a data set becomes tasks."""
+
+    kind: Literal["class", "permuted", "rotated"] = Field("class", description="new classes per task, or all classes seen another way")
+    tasks: int = Field(5, ge=1, description="number of tasks")
+    order: Literal["natural", "seeded"] = Field("natural", description="order in which classes appear")
+
+    def open(self, dataset: Dataset, rng: np.random.Generator) -> Stream:
+        """Return the stream; *rng* draws the order of classes, the permutations or the angles.
+
+        Raises:
+            ScenarioError: the data set cannot be cut so.
+        """
+        try:
+            if self.kind == "class":
+                return split_classes(dataset, self.tasks, rng.permutation(dataset.num_classes).tolist() if self.order == "seeded" else None)
+            return (permuted if self.kind == "permuted" else rotated)(dataset, self.tasks, rng)
+        except DataError as error:
+            raise ScenarioError(f"program.stream.tasks: {error}") from error
+
+
+@final
+class Augment(Spec):
+    """Random variations of images, the same draws for all arms of a seed."""
+
+    crop: int = Field(0, ge=0, description="pixels of black around an image before it is cropped at random to its size; 0 for none")
+    flip: bool = Field(False, description="mirror half of the images")
+    even: bool = Field(True, description="crop at even offsets only, as CLFD needs; its hosts then do the same")
+
+
+@final
+class BufferSpec(Spec):
+    """The replay memory, in units of images of the host without a front end."""
+
+    images: int = Field(50, ge=1, description="nominal size: so many samples of the unmodified host")
+    equal: Literal["samples", "bytes", "paper"] = Field(
+        "bytes", description="what arms have in common: samples, bytes, or CLFD's own rule of four maps for each image"
+    )
+    dtype: Dtype = Field("float32", description="type of a stored value")
+    host_dtype: Dtype = Field("float32", description="type that the nominal images are counted in")
+    place: Literal["storage", "memory"] = Field("storage", description="on flash, where traffic costs, or in memory")
+
+
+@final
+class Budget(Spec):
+    """What training may cost. One of the limits, if any, replaces `epochs`: arms then get as many whole steps as it pays for."""
+
+    epochs: int = Field(10, ge=1, description="passes over the samples of each task")
+    flops: float | None = Field(None, gt=0, description="floating-point operations of all training steps together")
+    time_s: float | None = Field(None, gt=0, description="time in s of all training steps together on the machine of the run")

@@ -1,0 +1,28 @@
+"""SGD: no defence against forgetting, the lower bound."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, final
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from toolkit.core.work import Work
+from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual.learner import Learner
+
+
+@final
+class Sgd(Method):
+    """Cross-entropy of the present samples over all heads."""
+
+    replays: ClassVar[bool] = False
+
+    def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
+        (scores,) = learner.passes(learner.augmented(batch), batch.labels)
+        loss = cross_entropy(scores, batch.labels)
+        learner.descend(loss)
+        return loss.detach()
+
+    def step_work(self, plan: Plan) -> Work:
+        return plan.passes(plan.batch) + plan.prices.update()
