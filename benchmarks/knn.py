@@ -7,12 +7,16 @@ to the latest m = 24 cells among those whose target, six cells later, is known. 
 needs to keep up with the series included. An index of all windows cannot be kept up: the k-d tree is built anew every `REBUILD` cells and
 newer windows are compared one by one; the row above it shows the same tree without that, which is no search of the series any more.
 A tree lives on windows that lie in few dimensions, as a tide's do; --series noise shows it without.
-Every answer is compared with brute force. What is not installed is left out.
+Every answer is compared with brute force. What is not installed is left out (stumpy is not among the project's extras).
+
+The recurrence passes over its n sums once in so many cells, and has to read and write them and to read the series: how fast this machine
+adds one array to another of that size is the limit that memory sets. Exit status 1 when a figure of `REQUIRED` is missed.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 
@@ -24,6 +28,9 @@ from toolkit.acoustic.prediction.search import brute, windows_of
 
 M, K, AHEAD = 24, 5, 6
 REBUILD = 1000
+REQUIRED = {10_000: 20_000, 100_000: 2_000, 1_000_000: 180}
+AIMED_AT = {10_000: 50_000, 100_000: 7_000, 1_000_000: 550}
+"""Queries per CPU second of the recurrence, by cells."""
 Query = Callable[[int], np.ndarray]
 """Squared distances (K,) of the nearest windows at the time of cell number *size* - 1."""
 
@@ -123,7 +130,19 @@ def rate(query: Query, n: int, values: np.ndarray, check: bool, seconds: float) 
     return (size - n - 1) / spent
 
 
-def main() -> None:
+def memory_limit(n: int) -> float:
+    """Queries per CPU second if the recurrence did nothing but bring its sums through memory: the best of many additions in place."""
+    sums, row = np.ones(n), np.ones(n)
+    best = np.inf
+    for _ in range(20):
+        started, times = time.perf_counter(), max(1, 200_000 // n)
+        for _ in range(times):
+            np.add(sums, row, out=sums)
+        best = min(best, (time.perf_counter() - started) / times)
+    return Recurrence(M).period / best
+
+
+def main() -> int:
     cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     cli.add_argument("--sizes", nargs="+", type=float, default=[1e4, 1e5, 1e6])
     cli.add_argument("--seconds", type=float, default=3.0, help="CPU time per rival and size")
@@ -145,10 +164,21 @@ def main() -> None:
         else:
             print(f"| {name} | not installed |" + " |" * (len(sizes) - 1))
     best = rates["incremental recurrence"]
+    limits = [memory_limit(n) for n in sizes]
+    print("| limit of memory | " + " | ".join(f"{value:,.0f}" for value in limits) + " |")
     print("\nThe recurrence against each: " + "; ".join(
         f"{name} " + ", ".join(f"{a / b:.1f}x" for a, b in zip(best, row, strict=True)) for name, row in rates.items() if row is not best
     ))
+    print("Of the limit of memory: " + ", ".join(f"{a / b:.0%}" for a, b in zip(best, limits, strict=True)))
+    missed = 0
+    for n, found in zip(sizes, best, strict=True):
+        if n in REQUIRED:
+            ok = found >= REQUIRED[n]
+            missed += not ok
+            print(f"n = {n:,}: {found:,.0f}, required {REQUIRED[n]:,} ({'met' if ok else 'MISSED'}), "
+                  f"aim {AIMED_AT[n]:,} ({'met' if found >= AIMED_AT[n] else 'not met'})")
+    return int(missed > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,15 +1,20 @@
 """Exact nearest windows of consecutive queries by a recurrence: O(1) per window and query, whatever the window's length.
 
-With D[L] = sum_c (x[t-c] - x[t-c-L])^2 over the m cells of the latest window and of the one L cells older, the next cell changes one term
-at either end: ``D'[L] = D[L] + (x[t+1] - x[t+1-L])^2 - (x[t+1-m] - x[t+1-m-L])^2``. All horizons share these sums: a horizon of h cells
-reads lags from h on. Rounding errors add up; so with every cell some lags are worked out afresh, all of them within `REFRESH` cells, and
-the candidates that the sums leave are compared anew, so the answer is exact.
+With D[L] = sum_c (x[t-c] - x[t-c-L])^2 over the m cells of the latest window and of the one L cells older, a cell that comes changes one
+term at either end. Here the sums run over the older part of the latest window alone, the m - S cells that are still in it S - 1 cells
+later. So they bound the distances of S queries from below, and a pass every S cells will do: it brings a block of sums to the
+registers once for S cells, and keeps the least of each block. A query compares in full only windows whose bound is not above
+the k-th distance; the neighbours of the query before, which are near as a rule, tell what that is at most. All horizons share the sums: a
+horizon of h cells reads lags from h on.
 
-A pass brings the sums of `BLOCK` lags up to date at a time and keeps the least of them, so the search looks into few blocks. The passes are
-compiled by numba (a few seconds the first time, then kept on disk); who does not ask for this search does not import this module.
+Rounding errors of the sums add up; so with every pass some are worked out afresh, all of them within `REFRESH` cells, and a bound counts
+only with a `slack` above what rounding can have done. Distances are always worked out in full: the answer is exact.
 
-Source: the recurrence is that of STOMP (Zhu et al. 2016) without its normalisation; rolling refresh and exact comparison at the end are
-ours. Departures: series without missing cells only.
+The passes are compiled by numba (a few seconds the first time, then kept on disk); who does not ask for this search does not import
+this module.
+
+Source: the recurrence is that of STOMP (Zhu et al. 2016) without its normalisation; sums over a part of the window, rolling refresh
+and exact comparison at the end are ours. Departures: series without missing cells only.
 """
 
 from __future__ import annotations
@@ -19,28 +24,30 @@ from dataclasses import dataclass, field
 import numba
 import numpy as np
 
-from toolkit.acoustic.prediction.search import Floats, Ints, Neighbours, brute, windows_of
+from toolkit.acoustic.prediction.search import Floats, Ints, Neighbours
 
-BLOCK = 256
+BLOCK = 128
 REFRESH = 1024
 """Cells within which every sum has been worked out afresh."""
-CANDIDATES = 512
-"""More windows than this within the rounding of the k-th distance are left to brute force (a constant series has them)."""
 ROUNDING = 8.0 * REFRESH * float(np.finfo(np.float64).eps)
 """What rounding can do to a sum until it is worked out afresh, as a share of the largest sum that there could be."""
 
 
 @dataclass
 class Recurrence:
-    """Sums of squared differences (dB^2) of the latest window of m cells to all older ones, brought up to date by `follow`."""
+    """What is kept of one series for the nearest windows of m cells, brought up to date by `follow`."""
 
     m: int
     last_cell: int = 0
-    """Absolute number of the newest cell that the sums know."""
+    """Absolute number of the newest cell."""
     lags: int = 0
-    """Sums that hold: those of lags 1 … `lags`."""
+    """Windows older than the latest: those of lags 1 … `lags`."""
     renewed: int = 0
     """Sums worked out afresh so far."""
+    _known: int = 0
+    """Lags that have a sum; the few that came since the last pass have none yet."""
+    _since: int = 0
+    """Cells since the last pass: the sums end with the cell before the one that was the newest then."""
     _low: float = np.inf
     _high: float = -np.inf
     _cursor: int = 0
@@ -49,16 +56,27 @@ class Recurrence:
     _head: int = 0
     _sums: Floats = field(default_factory=lambda: np.zeros(BLOCK))
     _least: Floats = field(default_factory=lambda: np.full(1, np.inf))
-    _candidates: Ints = field(default_factory=lambda: np.empty(CANDIDATES, np.intp))
+    _hints: Ints = field(default_factory=lambda: np.empty(0, np.intp))
+    """Lags of the neighbours found last."""
+
+    @property
+    def period(self) -> int:
+        """S: cells from one pass to the next."""
+        return max(1, self.m // 8)
+
+    @property
+    def width(self) -> int:
+        """Cells that the sums run over."""
+        return self.m - self.period
 
     @property
     def slack(self) -> float:
         """Bound on the rounding error of any sum, in dB^2."""
         return ROUNDING * self.m * (self._high - self._low) ** 2
 
-    def sums(self) -> Floats:
-        """(lags,) in dB^2, the nearest lag first; a view."""
-        return self._sums[: self.lags]
+    def sums(self) -> tuple[Floats, int]:
+        """Sums (known lags,) in dB^2, the nearest lag first (a view), and the absolute number of the newest cell in them."""
+        return self._sums[: self._known], self.last_cell - self._since - 1
 
     def follow(self, values: Floats, last_cell: int) -> int:
         """Take in that the series now is *values* (cells,), the newest being number *last_cell*; return the components compared.
@@ -73,180 +91,173 @@ class Recurrence:
         if count <= 0:
             self.lags = 0
             return 0
-        if count > len(self._sums):
-            self._more_sums(count)
         if not self.lags or not 0 <= steps <= self.m:
             return self._start(values)
-        compared = 0
-        newest = values.item(size - 1 - steps)
-        if newest != self._row.item(self._head):  # the cell that was the newest has had more samples since
-            compared += count
-            self._cover(newest)
-            _replace(self._row, self._head, newest, self._sums, self._least, self.lags)
-        for place in range(size - steps, size):
-            if not self._head:
-                self._more_cells(values[:place])
-            newest = values.item(place)
-            self._cover(newest)
-            self._head -= 1
-            share = count // REFRESH + 1
-            known = min(self.lags, count - (size - 1 - place) - 1)
-            self.lags = count - (size - 1 - place)
-            self._cursor = _advance(
-                self._row, self._head, newest, self.m, self._sums, self._least, known, self.lags, self._cursor, share
-            )
-            self.renewed += share
-            compared += 2 * count + share * self.m
-        return compared
+        self.lags = count
+        if steps > self._head:
+            self._more_cells(self._row[self._head :][: size + 2 * self.m][::-1])  # the next pass still takes some that are gone from values
+        for place in range(size - steps - 1, size):  # the first is the cell that was the newest: it may have had more samples since
+            value = values.item(place)
+            self._row[self._head - (place - (size - steps - 1))] = value
+            if value < self._low:
+                self._low = value
+            elif value > self._high:
+                self._high = value
+        self._head -= steps
+        self._since += steps
+        return self._pass() if self._since >= self.period else 0
 
     def search(self, values: Floats, last_end: int, k: int) -> Neighbours:
         """Return the same as `brute` over all windows of *values* that end at cell *last_end* or before it; after `follow`."""
         last = len(values) - 1
-        first = last - last_end
-        if self.lags - first + 1 >= k:
-            lags, squares = np.empty(k, np.intp), np.empty(k)
-            few = _search(
-                self._row, self._head, self.m, self._sums, self._least, self.lags, first, 2.0 * self.slack, self._candidates, lags, squares
-            )
-            if few:
-                return Neighbours(last - lags, squares, self.lags + self.m * k)
-        return brute(windows_of(values, self.m), values[-self.m :], last_end, k)
+        k = max(0, min(k, last_end - self.m + 2))
+        lags, squares = np.empty(k, np.intp), np.empty(k)
+        if not k:
+            return Neighbours(lags, squares, 0)
+        compared = _search(
+            self._row, self._head, self.m, self._sums, self._least, self._known, self.lags, last - last_end, self._since + 1,
+            self.slack, self._hints, lags, squares,
+        )
+        self._hints = lags
+        return Neighbours(last - lags, squares, self.lags // BLOCK + compared)
 
     def _start(self, values: Floats) -> int:
         """All sums from nothing."""
         self._more_cells(values)
         self._low, self._high = float(values.min()), float(values.max())
-        self.lags, self._cursor = len(values) - self.m, 0
-        self.renewed += self.lags
-        _start(self._row, self._head, self.m, self._sums, self._least, self.lags)
-        return self.lags * self.m
+        self.lags = len(values) - self.m
+        self._known = self._since = self._cursor = 0
+        self._hints = np.empty(0, np.intp)
+        return self._pass()
 
-    def _cover(self, value: float) -> None:
-        if value < self._low:
-            self._low = value
-        elif value > self._high:
-            self._high = value
+    def _pass(self) -> int:
+        """Bring the sums of all lags up to the newest cell."""
+        if self.lags > len(self._sums):
+            self._more_sums()
+        share = min(self.lags, self._since * (self.lags // REFRESH + 1))
+        fresh = self.lags - self._known + share
+        compared = 2 * self._since * self._known + fresh * self.width
+        self._cursor = _advance(
+            self._row, self._head, self.width, self._since, self._sums, self._least, self._known, self.lags, self._cursor, share
+        )
+        self.renewed += fresh
+        self._known, self._since = self.lags, 0
+        return compared
 
     def _more_cells(self, values: Floats) -> None:
-        """Room for as many cells again as there are *values*, which are put in."""
-        self._row = np.empty(2 * len(values) + BLOCK)
-        self._head = len(self._row) - len(values)
-        self._row[self._head :] = values[::-1]
+        """Room for as many cells again as there are *values*, which are put in; and for a block behind them, which a pass may read."""
+        row = np.zeros(2 * (len(values) + BLOCK + self.m))
+        self._head = len(values) + BLOCK + self.m
+        row[self._head : self._head + len(values)] = values[::-1]
+        self._row = row
 
-    def _more_sums(self, count: int) -> None:
-        room = -(-2 * count // BLOCK) * BLOCK
+    def _more_sums(self) -> None:
+        room = -(-2 * self.lags // BLOCK) * BLOCK
         sums, least = np.zeros(room), np.full(room // BLOCK, np.inf)
         sums[: len(self._sums)], least[: len(self._least)] = self._sums, self._least
         self._sums, self._least = sums, least
 
 
-@numba.njit(cache=True)
-def _afresh(row, head, m, lag):  # type: ignore[no-untyped-def]
-    """The sum of one lag."""
+@numba.njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
+def _between(row, first, cells, lag):  # type: ignore[no-untyped-def]
+    """Sum of squared differences of the *cells* from place *first* on and those *lag* older."""
     total = 0.0
-    for c in range(head, head + m):
+    for c in range(first, first + cells):
         gap = row[c] - row[c + lag]
         total += gap * gap
     return total
 
 
+@numba.njit(cache=True, fastmath={"nnan", "nsz"})
+def _advance(row, head, width, steps, sums, least, known, lags, cursor, share):  # type: ignore[no-untyped-def]
+    """Bring sums up to the cell before the newest, which is at place *head*.
+
+    The first *known* lags move on by *steps* cells, those up to *lags* are new, and *share* more from *cursor* on in turn are worked out
+    afresh. Returns where the next turn begins. Sums and least values behind *known* in its last block mean nothing until they are new.
+    """
+    moved = np.empty(BLOCK)
+    for block in range((known + BLOCK - 1) // BLOCK):
+        start = block * BLOCK
+        here = sums[start : start + BLOCK]
+        for i in range(BLOCK):
+            moved[i] = here[i]
+        for step in range(steps):
+            comes = head + steps - step  # the oldest first
+            goes = comes + width
+            new, gone = row[comes], row[goes]
+            come, left = row[comes + 1 + start : comes + 1 + start + BLOCK], row[goes + 1 + start : goes + 1 + start + BLOCK]
+            for i in range(BLOCK):
+                first, last = new - come[i], gone - left[i]
+                moved[i] += first * first - last * last
+        for i in range(BLOCK):
+            here[i] = moved[i]
+        half = BLOCK // 2  # the least by halves: a loop over all would wait for each comparison
+        while half:
+            for i in range(half):
+                moved[i] = moved[i] if moved[i] < moved[i + half] else moved[i + half]
+            half //= 2
+        least[block] = moved[0]
+    for lag in range(known + 1, lags + 1):
+        if (lag - 1) % BLOCK == 0:
+            least[(lag - 1) // BLOCK] = np.inf
+        _enter(row, head, width, sums, least, lag)
+    for _ in range(share):
+        cursor = cursor + 1 if cursor < lags else 1
+        _enter(row, head, width, sums, least, cursor)
+    return cursor
+
+
 @numba.njit(cache=True)
-def _enter(row, head, m, sums, least, lag):  # type: ignore[no-untyped-def]
+def _enter(row, head, width, sums, least, lag):  # type: ignore[no-untyped-def]
     """Work out one sum afresh. The least of its block may stay below the truth by a rounding error, never above it."""
-    total = _afresh(row, head, m, lag)
+    total = _between(row, head + 1, width, lag)
     sums[lag - 1] = total
     block = (lag - 1) // BLOCK
     least[block] = min(least[block], total)
 
 
 @numba.njit(cache=True)
-def _start(row, head, m, sums, least, lags):  # type: ignore[no-untyped-def]
-    least[:] = np.inf
-    for lag in range(1, lags + 1):
-        _enter(row, head, m, sums, least, lag)
+def _search(row, head, m, sums, least, known, lags, first, newer, slack, hints, best_lags, best):  # type: ignore[no-untyped-def]
+    """Put the nearest of the lags >= *first* into *best_lags*, ties the more recent first, and their sums into *best*.
 
-
-@numba.njit(cache=True)
-def _replace(row, head, new, sums, least, lags):  # type: ignore[no-untyped-def]
-    """The newest value is *new* now."""
-    old = row[head]
-    row[head] = new
-    least[:] = np.inf
-    for lag in range(1, lags + 1):
-        there = row[head + lag]
-        total = sums[lag - 1] + ((new - there) ** 2 - (old - there) ** 2)
-        sums[lag - 1] = total
-        block = (lag - 1) // BLOCK
-        least[block] = min(least[block], total)
-
-
-@numba.njit(cache=True, fastmath={"nnan", "nsz"})
-def _advance(row, head, new, m, sums, least, known, lags, cursor, share):  # type: ignore[no-untyped-def]
-    """One cell on: the first *known* lags by the recurrence, those up to *lags* afresh, and *share* more from *cursor* on in turn.
-
-    Returns where the next turn begins.
-    """
-    row[head] = new
-    gone = row[head + m]
-    for block in range((known + BLOCK - 1) // BLOCK):
-        start, stop = block * BLOCK, min(known, (block + 1) * BLOCK)
-        here, come, left = sums[start:stop], row[head + 1 + start : head + 1 + stop], row[head + m + 1 + start : head + m + 1 + stop]
-        low = np.inf
-        for index in range(len(here)):
-            first, last = new - come[index], gone - left[index]
-            total = here[index] + (first * first - last * last)
-            here[index] = total
-            low = min(low, total)
-        least[block] = low
-    for lag in range(known + 1, lags + 1):
-        if (lag - 1) % BLOCK == 0:
-            least[(lag - 1) // BLOCK] = np.inf
-        _enter(row, head, m, sums, least, lag)
-    for _ in range(min(share, lags)):
-        cursor = cursor + 1 if cursor < lags else 1
-        _enter(row, head, m, sums, least, cursor)
-    return cursor
-
-
-@numba.njit(cache=True)
-def _search(row, head, m, sums, least, lags, first, slack, candidates, best_lags, best):  # type: ignore[no-untyped-def]
-    """Put the nearest of the lags >= *first* into *best_lags*, ties the more recent first, and their exact sums into *best*.
-
-    Two passes: the k-th least of the sums as they are, then all that come within *slack* of it, compared afresh. Returns False when
-    these are more than there is room for.
+    The *newer* newest cells are not in *sums*. Returns the components compared.
     """
     k = len(best)
     best[:] = np.inf
-    blocks = (lags + BLOCK - 1) // BLOCK
-    for block in range((first - 1) // BLOCK, blocks):
-        if least[block] >= best[k - 1]:
-            continue
-        for index in range(max(first - 1, block * BLOCK), min(lags, (block + 1) * BLOCK)):
-            total = sums[index]
-            if total < best[k - 1]:
-                place = k - 1
-                while place > 0 and best[place - 1] > total:
-                    best[place] = best[place - 1]
-                    place -= 1
-                best[place] = total
-    limit = best[k - 1] + slack
-    count = 0
-    for block in range((first - 1) // BLOCK, blocks):
-        if least[block] > limit:
-            continue
-        for index in range(max(first - 1, block * BLOCK), min(lags, (block + 1) * BLOCK)):
-            if sums[index] <= limit:
-                if count == len(candidates):
-                    return False
-                candidates[count] = index + 1
-                count += 1
+    place, compared = 0, 0
+    for lag in hints:  # k different windows: the k-th distance is not above the largest of theirs
+        if place < k and first <= lag <= lags:
+            best[place] = _between(row, head, m, lag)
+            place += 1
+            compared += m
+    bound = best.max()
     best[:] = np.inf
-    for lag in candidates[:count]:
-        total = _afresh(row, head, m, lag)
+    for block in range((first - 1) // BLOCK, (known + BLOCK - 1) // BLOCK):
+        if least[block] > bound + slack:
+            continue
+        for index in range(max(first - 1, block * BLOCK), min(known, (block + 1) * BLOCK)):
+            if sums[index] <= bound + slack:
+                compared += newer
+                if sums[index] + _between(row, head, newer, index + 1) > bound + slack:
+                    continue
+                compared += m
+                total = _between(row, head, m, index + 1)
+                if total < best[k - 1]:
+                    _insert(best, best_lags, total, index + 1)
+                    bound = min(bound, best[k - 1])
+    for lag in range(max(first, known + 1), lags + 1):
+        compared += m
+        total = _between(row, head, m, lag)
         if total < best[k - 1]:
-            place = k - 1
-            while place > 0 and best[place - 1] > total:  # an equal one that came before is more recent and stays ahead
-                best[place], best_lags[place] = best[place - 1], best_lags[place - 1]
-                place -= 1
-            best[place], best_lags[place] = total, lag
-    return True
+            _insert(best, best_lags, total, lag)
+    return compared
+
+
+@numba.njit(cache=True)
+def _insert(best, best_lags, total, lag):  # type: ignore[no-untyped-def]
+    """Put *total* into its place; an equal one that came before is more recent and stays ahead."""
+    place = len(best) - 1
+    while place > 0 and best[place - 1] > total:
+        best[place], best_lags[place] = best[place - 1], best_lags[place - 1]
+        place -= 1
+    best[place], best_lags[place] = total, lag
