@@ -81,7 +81,8 @@ class Blueprint:
             ScenarioError: the budget does not pay for a single step, or is of time where no machine is simulated.
         """
         budget = self.spec.budget
-        per_epoch = math.ceil(self.samples(task) / self.spec.batch)
+        batches = self.samples(task) / self.spec.batch
+        per_epoch = max(1, math.floor(batches)) if self.spec.drop_last else math.ceil(batches)
         if budget.flops is None and budget.time_s is None:
             return Length(budget.epochs * per_epoch, per_epoch)
         work = self.spec.method.step_work(self.plan(task, budget.epochs))
