@@ -1,29 +1,23 @@
-"""DBCAR's rules, and the limits in which channel awareness can bring nothing."""
+"""DBCAR's rules as they are by default."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.acoustic.routing.conftest import finish, start_traffic
+from tests.acoustic.routing.conftest import finish, routes, start_traffic
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.modulation import expected_per
-from toolkit.acoustic.prediction import Forecast, Predictor
+from toolkit.acoustic.prediction import Forecast
 from toolkit.acoustic.routing.dbcar import Dbcar
 from toolkit.acoustic.routing.neighbours import SILENT, LinkBudget, Neighbour, decode_snr, encode_snr
 
-PREDICTORS = sorted(Predictor.members())
 COLUMN = [(0, 0, 900), (250, 60, 620), (60, 250, 380), (200, 120, 180), (400, 300, 500), (100, 420, 760)]
 SINKS = [(120, 120, 0), (350, 250, 0)]
 
 
 def dbcar(prediction: object = "persistence", **settings: object) -> dict:
     return {"type": "dbcar", "prediction": prediction, "beacon_s": 60.0, **settings}
-
-
-def routes(rows) -> list[tuple[int, int, int]]:
-    data = rows[(rows.kind == "tx") & (rows.phase == "data")]
-    return list(zip(data.packet, data.node, data.peer, strict=True))
 
 
 def test_feedback_bytes_keep_half_a_decibel() -> None:
@@ -34,7 +28,7 @@ def test_feedback_bytes_keep_half_a_decibel() -> None:
 
 
 def test_success_is_the_expected_one_over_the_forecast() -> None:
-    """Check 16: the point value at 10 dB would be a loss of 0.002."""
+    """Check 16 of section 9: the point value at 10 dB would be a loss of 0.002."""
     modem = Modem(bandwidth_hz=4800, rate_bps=4800, modulation="bpsk")
     budget = LinkBudget(modem)
     assert 1 - budget.success(Forecast(10.0, 2.0), 512) == pytest.approx(0.066, abs=0.003)
@@ -65,44 +59,8 @@ def test_a_sink_in_good_reach_always_wins(network) -> None:
     assert routes(finish(net)) == [(0, 0, 2)]
 
 
-def one_by_one(net) -> list[tuple[int, int, int]]:
-    """Every node sends a few packets, one at a time, so that nothing but the choice of the next hop decides the route."""
-
-    def program():
-        yield net.world.env.timeout(100.0)
-        for _ in range(3):
-            for node in range(len(COLUMN)):
-                net.send(node, -1, 64, "data")
-                yield net.world.env.timeout(25.0)
-
-    net.world.env.process(program())
-    return routes(finish(net))
-
-
-@pytest.mark.parametrize("name", PREDICTORS)
-def test_on_a_static_channel_all_predictors_route_alike(network, name: str) -> None:
-    """Check 20: with nothing to predict there is nothing to gain. Three storeys of 2.5 km: one up is a good link, two up is none."""
-    storeys = [(x, 0, depth - x / 5) for depth in (7500, 5000, 2500) for x in (0, 500)]
-    taken = []
-    for prediction in ("persistence", name):
-        modem = {"profile": "evologics_like", "source_level_db": 158}
-        layout = {"positions_m": storeys, "sink_positions_m": [(250, 0, 0)], "depth_m": 8000}
-        net = network(storeys, [], dbcar(prediction, beacon_s=36_000.0, range_m=3000.0), modem=modem, mac="aloha", layout=layout)
-        taken.append(one_by_one(net))
-    assert len(taken[0]) == 3 * 2 * (1 + 2 + 3)
-    assert taken[0] == taken[1]
-
-
-def test_with_perfect_links_it_is_depth_greedy_unicast(network) -> None:
-    modem = {"profile": "evologics_like", "source_level_db": 190}
-    net = network(COLUMN, SINKS, dbcar("knn", beacon_s=1800.0), shadowing={"sigma_db": 3.0}, modem=modem)
-    hops = one_by_one(net)
-    assert len(hops) == 18
-    assert all(peer >= len(COLUMN) for _, _, peer in hops), "every sink is in reach, and a sink always wins"
-
-
 def test_a_noisy_receiver_is_avoided_but_heard(network) -> None:
-    """Check 15: the forward link is judged by the noise at the far end, which only feedback can tell."""
+    """Check 15 of section 9: the forward link is judged by the noise at the far end, which only feedback can tell."""
     places = [(0, 0, 800), (-800, 0, 300), (800, 0, 400)]  # node 1 gains more depth, but sits in noise
     noise = [{"type": "surface_noise"},
              {"type": "daily_noise", "hours": [0, 24], "level_db": 70, "position_m": [-800, 0], "reference_m": 20, "spreading": 2}]
@@ -118,7 +76,7 @@ def test_a_noisy_receiver_is_avoided_but_heard(network) -> None:
 
 
 def test_silence_is_remembered(network) -> None:
-    """Check 18: a neighbour that falls silent leaves censored samples, so the remembered SNR falls."""
+    """Check 18 of section 9: a neighbour that falls silent leaves censored samples, so the remembered SNR falls."""
     net = network([(0, 0, 600), (0, 0, 300)], [(0, 0, 0)], dbcar(), duration_s=7200.0)
     net.world.env.run(until=300.0)
     neighbour: Neighbour = net.nodes[0].state.neighbours[1]

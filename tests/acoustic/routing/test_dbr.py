@@ -1,4 +1,4 @@
-"""DBR against the numbers of its formula (check 11)."""
+"""DBR against the numbers of its formula (check 11 of section 9)."""
 
 from __future__ import annotations
 

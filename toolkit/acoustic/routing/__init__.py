@@ -17,7 +17,7 @@ from toolkit.core.part import Part
 from toolkit.core.program import Process
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LinkHistory:
     """What beacons would have shown before the run began: the channel at `t_s` (m,), pairs as [time, sender, receiver].
 
@@ -34,6 +34,8 @@ class Routing(Part):
     """A routing protocol. Its state at one node is `node.state`; sinks run the protocol too, as receivers."""
 
     family: ClassVar[str] = "routing protocol"
+    channel_aware: ClassVar[bool] = False
+    """Whether the protocol chooses by the state of the channel; then it gains nothing where there is nothing to choose (a law)."""
 
     @abstractmethod
     def init(self, node: SeaNode) -> Any:

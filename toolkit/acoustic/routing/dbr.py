@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import final
 
 from pydantic import Field
@@ -11,29 +9,10 @@ from pydantic import Field
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.routing import Routing
-from toolkit.core.alarm import Alarm
-from toolkit.core.program import Process
+from toolkit.acoustic.routing.holding import Held, HoldingQueue, send_copy
 
 HEADER_BYTES = 12
 """Type 1, source 2, sequence 2, previous hop 2, depth 2, ttl 1, CRC 2."""
-
-
-@dataclass
-class Held:
-    """A packet in the holding queue Q1."""
-
-    packet: Packet
-    hops: int
-    send_s: float
-    cancelled: bool = False
-
-
-@dataclass
-class DbrState:
-    """Q1, the packets held until their sending time, and Q2, the packets dealt with (bounded)."""
-
-    held: dict[tuple[int, int], Held] = field(default_factory=dict)
-    done: OrderedDict[tuple[int, int], None] = field(default_factory=OrderedDict)
 
 
 @final
@@ -59,65 +38,40 @@ class Dbr(Routing):
         delta_m = self.delta_share * self.range_m
         return max(0.0, 2.0 * tau_s / delta_m * (self.range_m - gain_m))
 
-    def init(self, node: SeaNode) -> DbrState:
-        return DbrState()
+    def init(self, node: SeaNode) -> HoldingQueue:
+        return HoldingQueue(node, self.history)
 
     def originate(self, node: SeaNode, packet: Packet) -> None:
-        self._remember(node.state, packet)
-        node.ctx.process(self._send(node, packet, 1))
+        queue: HoldingQueue = node.state
+        queue.finish(packet.key)
+        self._send(node, packet, 1)
 
     def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
         packet = frame.packet
         if packet is None:
             return
-        state: DbrState = node.state
         if node.is_sink:
-            if packet.key not in state.done:
-                self._remember(state, packet)
             node.deliver(packet, frame.hops)
             return
+        queue: HoldingQueue = node.state
         gain_m = frame.depth_m - node.depth_m
-        held = state.held.get(packet.key)
+        held = queue.get(packet.key)
         if held is not None:
             if gain_m < self.threshold_m:  # somebody shallower, or hardly deeper, has sent it
-                held.cancelled = True
-                del state.held[packet.key]
-                self._remember(state, packet)
-                node.book.drop(packet, "suppressed")
+                queue.silence(packet.key)
             else:
-                send_s = node.now + self.hold_s(gain_m)
-                if send_s < held.send_s:
-                    self._hold(node, held, send_s)
+                queue.hasten(held, node.now + self.hold_s(gain_m), lambda held: self._due(node, held))
             return
-        if packet.key in state.done or gain_m < self.threshold_m:
+        if queue.is_done(packet.key) or gain_m < self.threshold_m:
             return
         if frame.hops >= self.ttl:
             packet.reason = "ttl"
             return
-        node.book.hold(packet)
-        held = Held(packet, frame.hops + 1, 0.0)
-        state.held[packet.key] = held
-        self._hold(node, held, node.now + self.hold_s(gain_m))
+        queue.hold(packet, frame.hops, self.hold_s(gain_m), None, lambda held: self._due(node, held))
 
-    def _hold(self, node: SeaNode, held: Held, send_s: float) -> None:
-        held.send_s = send_s
-        Alarm(node.ctx.world.env, lambda _: self._due(node, held, send_s)).ring_at(send_s)
+    def _due(self, node: SeaNode, held: Held) -> None:
+        self._send(node, held.packet, held.hops + 1)
 
-    def _due(self, node: SeaNode, held: Held, send_s: float) -> None:
-        if held.cancelled or held.send_s != send_s:  # overtaken by an earlier sending time
-            return
-        held.cancelled = True
-        del node.state.held[held.packet.key]
-        self._remember(node.state, held.packet)
-        node.ctx.process(self._send(node, held.packet, held.hops))
-
-    def _send(self, node: SeaNode, packet: Packet, hops: int) -> Process:
-        yield node.send_frame(
-            Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m)
-        )
-        node.book.drop(packet, "")
-
-    def _remember(self, state: DbrState, packet: Packet) -> None:
-        state.done[packet.key] = None
-        if len(state.done) > self.history:
-            state.done.popitem(last=False)
+    def _send(self, node: SeaNode, packet: Packet, hops: int) -> None:
+        frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m)
+        node.ctx.process(send_copy(node, frame))

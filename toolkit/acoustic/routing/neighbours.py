@@ -119,7 +119,7 @@ class Neighbour:
     reverse: Link
     """From the neighbour to this node."""
     delay_s: float
-    """Propagation delay, from round-trip times once there are any."""
+    """Propagation delay assumed: that of the nominal range."""
     depth_m: float = np.inf
     heard_s: float = -np.inf
     marked_s: float = -np.inf
@@ -128,6 +128,7 @@ class Neighbour:
     blacklist_until_s: float = -np.inf
     last_snr_db: float | None = None
     rtt_s: float | None = None
+    """Smoothed time from the end of a frame to the end of its acknowledgement."""
     rtt_dev_s: float = 0.0
     _sum_db: float = 0.0
     _count: int = 0

@@ -1,0 +1,144 @@
+"""DBCAR-O: the opportunistic variant, in which the channel decides who waits how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, final
+
+from pydantic import Field
+
+from toolkit.acoustic.node import SeaNode
+from toolkit.acoustic.packets import BROADCAST, Frame, Packet
+from toolkit.acoustic.prediction import Forecast, Predictor
+from toolkit.acoustic.routing import LinkHistory, Routing
+from toolkit.acoustic.routing.holding import Held, HoldingQueue, send_copy
+from toolkit.acoustic.routing.watch import Watch
+from toolkit.core.program import Process
+from toolkit.core.work import Work
+
+HEADER_BYTES = 14
+"""Type 1, source 2, sequence 2, previous hop 2, depth 2, ttl 1, flags 1, energy 1, CRC 2."""
+
+
+class DataHeader(NamedTuple):
+    """What a data frame says beside source, sequence and depth."""
+
+    has_way_up: bool
+    energy: float
+
+
+@dataclass(eq=False)
+class DbcarOState:
+    """The watch over the links, and the packets held and done with."""
+
+    watch: Watch
+    queue: HoldingQueue
+
+
+@final
+class DbcarO(Routing):
+    """Opportunistic DBCAR: packets are broadcast as in DBR, and a receiver waits the less the surer it can pass the packet on.
+
+    A receiver that gained dp of depth holds the packet for T_max (1 - score), score = (dp / R) p, with T_max = 2 R^2 / (v0 delta) as
+    DBR's longest holding time and p the predicted success on the best of the receiver's own links upwards. The shallowest node in a
+    bad place waits longer than a deeper one that hears a sink well. A copy overheard from above silences, as in DBR; where every link
+    is sure, p = 1 and this is DBR.
+
+    Source: this project's reconstruction (an ablation of DBCAR: no acknowledgements, no retries, no chosen next hop). Departures from
+    DBCAR: the way back does not enter p, since nothing comes back.
+    """
+
+    channel_aware: ClassVar[bool] = True
+
+    prediction: Predictor
+    range_m: float = Field(900.0, gt=0, description="nominal radio range R")
+    delta_share: float = Field(0.25, gt=0, le=1, description="delta as a share of R, as in DBR")
+    threshold_m: float = Field(0.0, ge=0, description="least depth gain d_th")
+    speed_m_s: float = Field(1500.0, gt=0, description="sound speed v0 that the holding time assumes")
+    beacon_s: float = Field(120.0, gt=0, description="mean beacon period T_b")
+    suppress_beacons: bool = Field(True, description="skip a beacon when data were sent within T_b / 2")
+    feedback: bool = Field(True, description="use what neighbours report of the forward link; else the reverse link stands in for it")
+    reuse_s: float = Field(60.0, ge=0, description="a forecast is used again for this long even if samples came in")
+    reciprocity_std_db: float = Field(2.0, ge=0, description="extra doubt where the reverse link stands in for the forward one")
+    ttl: int = Field(20, ge=1, le=255, description="transmissions of a copy at most")
+    history: int = Field(256, ge=1, description="packets remembered")
+
+    @property
+    def longest_s(self) -> float:
+        """T_max: the holding time of a score of zero."""
+        return 2.0 * self.range_m / (self.speed_m_s * self.delta_share)
+
+    def hold_s(self, gain_m: float, success: float) -> float:
+        """The holding time for a depth gain and a success probability; never negative."""
+        return max(0.0, self.longest_s * (1.0 - gain_m / self.range_m * success))
+
+    def init(self, node: SeaNode) -> DbcarOState:
+        return DbcarOState(Watch(self, node), HoldingQueue(node, self.history))
+
+    def processes(self, node: SeaNode) -> Iterable[Process]:
+        state: DbcarOState = node.state
+        yield state.watch.beacons()
+
+    def learn(self, node: SeaNode, history: LinkHistory) -> None:
+        state: DbcarOState = node.state
+        state.watch.learn(history)
+
+    def forecast(self, node: SeaNode, receiver: int, at_s: float) -> Forecast | None:
+        state: DbcarOState = node.state
+        return state.watch.forecast(receiver, at_s)
+
+    def originate(self, node: SeaNode, packet: Packet) -> None:
+        state: DbcarOState = node.state
+        state.queue.finish(packet.key)
+        self._send(node, packet, 1)
+
+    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
+        state: DbcarOState = node.state
+        neighbour = state.watch.heard(frame, snr_db)
+        packet = frame.packet
+        if packet is None or not isinstance(frame.body, DataHeader):
+            return
+        neighbour.energy = frame.body.energy
+        if node.is_sink:
+            node.deliver(packet, frame.hops)
+            return
+        gain_m = frame.depth_m - node.depth_m
+        held = state.queue.get(packet.key)
+        if held is not None:
+            if gain_m < self.threshold_m:  # somebody shallower, or hardly deeper, has sent it
+                state.queue.silence(packet.key)
+            else:
+                due_s = node.now + self.hold_s(gain_m, held.note)  # with the success predicted when the packet was taken
+                state.queue.hasten(held, due_s, lambda held: self._due(node, held))
+            return
+        if state.queue.is_done(packet.key) or gain_m < self.threshold_m:
+            return
+        if frame.hops >= self.ttl:
+            packet.reason = "ttl"
+            return
+        success, work = self._way_up(node, HEADER_BYTES + packet.nbytes)
+        if work.flops > 0.0:
+            node.ctx.compute(work, "prediction")  # charged; the holding time does not wait for it
+        state.queue.hold(packet, frame.hops, self.hold_s(gain_m, success), success, lambda held: self._due(node, held))
+
+    def _way_up(self, node: SeaNode, nbytes: int) -> tuple[float, Work]:
+        """Success on the best link upwards as predicted for now, and the work of predicting all of them."""
+        state: DbcarOState = node.state
+        best, work = 0.0, Work()
+        for neighbour in state.watch.upward():
+            arrival_s = node.now + node.modem.frame_s(nbytes) + neighbour.delay_s
+            forecast, cost = state.watch.forward(neighbour, arrival_s)
+            work += cost
+            best = max(best, state.watch.budget.success(forecast, 8 * nbytes))
+        return best, work
+
+    def _due(self, node: SeaNode, held: Held) -> None:
+        self._send(node, held.packet, held.hops + 1)
+
+    def _send(self, node: SeaNode, packet: Packet, hops: int) -> None:
+        state: DbcarOState = node.state
+        state.watch.last_sent_s = node.now
+        header = DataHeader(node.is_sink or state.watch.has_way_up(), node.residual_energy)
+        frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m, header)
+        node.ctx.process(send_copy(node, frame))
