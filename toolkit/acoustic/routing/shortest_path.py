@@ -1,0 +1,200 @@
+"""Static shortest path: routes worked out once, from what an oracle knows of all links."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, NamedTuple, final
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.sparse.csgraph import dijkstra
+from simpy.events import Event
+
+from toolkit.acoustic.modem import Modem
+from toolkit.acoustic.node import SeaNode
+from toolkit.acoustic.packets import Frame, Packet
+from toolkit.acoustic.routing import LinkHistory, Routing
+from toolkit.core.program import Process
+
+DATA_BYTES = 12
+"""Type 1, source 2, sequence 2, previous 2, next 2, ttl 1, CRC 2."""
+ACK_BYTES = 11
+"""Type 1, from 2, to 2, source 2, sequence 2, CRC 2."""
+DESIGN_NBYTES = 64
+"""Payload that the success of a link is worked out for."""
+
+_PATHS: WeakKeyDictionary[LinkHistory, dict[tuple[str, Modem], tuple[NDArray[np.int64], NDArray[np.float64]]]] = WeakKeyDictionary()
+
+
+class AckHeader(NamedTuple):
+    """Which packet an acknowledgement is for."""
+
+    key: tuple[int, int]
+
+
+@dataclass(eq=False, slots=True)
+class Copy:
+    """A packet in this node's care."""
+
+    packet: Packet
+    hops: int
+
+
+@dataclass(eq=False)
+class PathState:
+    """The way out of one node, and what waits for it."""
+
+    next_hop: int = -1
+    """The neighbour that all packets go to; -1 for a node without a way to any sink."""
+    etx: float = float("inf")
+    """Expected transmissions from here to a sink."""
+    queue: deque[Copy] = field(default_factory=deque)
+    accepted: set[tuple[int, int]] = field(default_factory=set)
+    idle: Event | None = None
+    awaited: tuple[tuple[int, int], Event] | None = None
+
+
+def etx_matrix(data: NDArray[np.float64], ack: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Expected transmissions (n, n) of each link, 1 / (p_data p_ack), for success probabilities [sender, receiver]; inf for none."""
+    both = data * ack.T
+    with np.errstate(divide="ignore"):
+        etx: NDArray[np.float64] = np.where(both > 1e-3, 1.0 / both, np.inf)
+    np.fill_diagonal(etx, np.inf)
+    return etx
+
+
+def paths(etx: NDArray[np.float64], sinks: Iterable[int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return each node's next hop to the nearest sink (-1 for none), and the expected transmissions of its whole way.
+
+    Dijkstra from all sinks at once, against the direction of travel; sinks relay nothing.
+    """
+    ends = list(sinks)
+    reverse = etx.T.copy()
+    reverse[:, ends] = np.inf
+    graph = np.where(np.isfinite(reverse), reverse, 0.0)  # to scipy a zero is no edge
+    cost, next_hop, _ = dijkstra(graph, directed=True, indices=ends, min_only=True, return_predecessors=True)
+    return np.where(next_hop < 0, -1, next_hop).astype(np.int64), np.asarray(cost, dtype=np.float64)
+
+
+@final
+class ShortestPath(Routing):
+    """Every node sends all its packets to one next hop, on the way to a sink with the least expected transmissions (ETX).
+
+    An oracle knows the success of every link, averaged over the history or at the time the run begins, and Dijkstra's algorithm
+    gives the ways; they never change. Links are made reliable by acknowledgements: a frame is sent up to `tries` times. It is what
+    good planning alone achieves, and what a protocol that follows the channel has to beat.
+
+    Source: ETX after De Couto et al. 2003 (MobiCom). Departures: probabilities are the channel's own and not measured; they are those
+    of a 64-byte payload.
+    """
+
+    channel_aware: ClassVar[bool] = True
+
+    knows: Literal["history", "start"] = Field("history", description="links averaged over the history, or as they are at time zero")
+    tries: int = Field(4, ge=1, le=20, description="transmissions of a packet at one hop at most")
+    range_m: float = Field(1500.0, gt=0, description="range that the acknowledgement timeout allows for")
+    backoff_s: float = Field(0.5, ge=0, description="W of the back-off U(0, 2^r W)")
+    guard_s: float = Field(0.1, ge=0, description="guard of the acknowledgement timeout")
+    queue_limit: int = Field(50, ge=1, description="packets in a node's care at most")
+
+    def init(self, node: SeaNode) -> PathState:
+        return PathState()
+
+    def learn(self, node: SeaNode, history: LinkHistory) -> None:
+        """Ask the oracle; what it says is worked out once per run."""
+        known = _PATHS.setdefault(history, {})
+        what = (self.knows, node.modem)
+        if what not in known:
+            snr_db = node.channel.snr_db[None] if self.knows == "start" or not len(history.t_s) else history.snr_db
+            data, ack = (_success(node.modem, snr_db, nbytes) for nbytes in (DATA_BYTES + DESIGN_NBYTES, ACK_BYTES))
+            known[what] = paths(etx_matrix(data, ack), node.sinks)
+        next_hop, cost = known[what]
+        state: PathState = node.state
+        state.next_hop, state.etx = int(next_hop[node.id]), float(cost[node.id])
+
+    def originate(self, node: SeaNode, packet: Packet) -> None:
+        self._accept(node, Copy(packet, 0))
+
+    def processes(self, node: SeaNode) -> Iterable[Process]:
+        if not node.is_sink:
+            yield self._forwarding(node)
+
+    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
+        state: PathState = node.state
+        if frame.dst != node.id:
+            return
+        if isinstance(frame.body, AckHeader):
+            if state.awaited is not None and state.awaited[0] == frame.body.key and not state.awaited[1].triggered:
+                state.awaited[1].succeed()
+            return
+        packet = frame.packet
+        if packet is None:
+            return
+        new = packet.key not in state.accepted
+        if new and not node.is_sink and len(state.queue) >= self.queue_limit:
+            packet.reason = "queue_full"
+            return
+        node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, None, 0, node.depth_m, AckHeader(packet.key)))
+        if node.is_sink:
+            node.deliver(packet, frame.hops)
+        elif new:
+            node.book.hold(packet)
+            self._accept(node, Copy(packet, frame.hops))
+        else:
+            node.book.duplicates += 1
+
+    def _accept(self, node: SeaNode, copy: Copy) -> None:
+        state: PathState = node.state
+        if len(state.queue) >= self.queue_limit:
+            node.book.drop(copy.packet, "queue_full")
+            return
+        state.accepted.add(copy.packet.key)
+        state.queue.append(copy)
+        if state.idle is not None:
+            state.idle.succeed()
+            state.idle = None
+
+    def _forwarding(self, node: SeaNode) -> Process:
+        state: PathState = node.state
+        while True:
+            while not state.queue:
+                state.idle = node.ctx.world.env.event()
+                yield state.idle
+            copy = state.queue[0]
+            if state.next_hop < 0:
+                reason = "void"
+            else:
+                taken = yield from self._offer(node, copy)
+                reason = "" if taken else "retries"
+            state.queue.popleft()
+            node.book.drop(copy.packet, reason)
+
+    def _offer(self, node: SeaNode, copy: Copy) -> Process:
+        """Send to the next hop until it acknowledges; return whether it did."""
+        state: PathState = node.state
+        timeout_s = 2.0 * self.range_m / 1500.0 + node.modem.frame_s(ACK_BYTES) + self.guard_s
+        nbytes = DATA_BYTES + copy.packet.nbytes
+        for attempt in range(self.tries):
+            acknowledged = node.ctx.world.env.event()
+            state.awaited = (copy.packet.key, acknowledged)
+            sent = yield node.send_frame(
+                Frame("data", node.id, state.next_hop, nbytes, copy.packet, copy.hops + 1, node.depth_m)
+            )
+            if sent:
+                yield acknowledged | node.ctx.sleep(timeout_s)
+            state.awaited = None
+            if acknowledged.triggered:
+                return True
+            yield node.ctx.sleep(2**attempt * self.backoff_s * node.rng.random())
+        return False
+
+
+def _success(modem: Modem, snr_db: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:
+    """Mean success probability (n, n) of a frame over times (m, n, n)."""
+    per = modem.success_table().per(np.maximum(snr_db, -100.0) + modem.ebn0_db(0.0), 8 * nbytes)
+    success: NDArray[np.float64] = 1.0 - np.asarray(per).mean(axis=0)
+    return success
