@@ -83,6 +83,21 @@ def test_the_price_of_a_hop_under_rule_c(network) -> None:
     assert by_energy == pytest.approx((data_s + ack_s) * (modem.tx_w + modem.rx_w) / 0.8 / 400)
 
 
+def test_a_void_is_where_every_candidate_is_below(network) -> None:
+    """Rule B takes the largest expected advance, although that candidate alone would be below `p_void`."""
+    places = [(0, 0, 1000), (0, 0, 960), (0, 0, 300)]
+    net = network(places, FAR_SINK, dbcar())
+    levels = {1: level_of(net, 0.5), 2: level_of(net, 0.15)}  # gain p is 20 against 105
+    foresee(net, 0, lambda other, at_s: levels[other])
+    net.send(0, -1, 64, "data")
+    assert routes(finish(net))[0] == (0, 2)
+    net = network(places, FAR_SINK, dbcar(hold_s=200.0))
+    levels = {1: level_of(net, 0.1), 2: level_of(net, 0.15)}
+    foresee(net, 0, lambda other, at_s: levels[other])
+    net.send(0, -1, 64, "data")
+    assert routes(finish(net)) == []
+
+
 # Deferral
 
 

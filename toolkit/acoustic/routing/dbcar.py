@@ -257,9 +257,8 @@ class Dbcar(Routing):
         if chosen is None and self.defer_s > 0.0 and all(hop.success < self.p_min for hop in hops):
             chosen, cost = self._later(node, copy, candidates, data_bytes)
             work += cost
-        if chosen is None and hops:  # rules B and C
-            best = min(hops, key=lambda hop: self._cost(node, hop, data_bytes))
-            chosen = best if best.success >= self.p_void else None
+        if chosen is None and any(hop.success >= self.p_void for hop in hops):  # rules B and C
+            chosen = min(hops, key=lambda hop: self._cost(node, hop, data_bytes))
         if chosen is None and copy.sideways < MAX_SIDEWAYS:
             chosen, cost = self._sideways(node, copy, data_bytes)
             work += cost
