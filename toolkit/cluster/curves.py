@@ -14,7 +14,7 @@ from toolkit.cluster.report import spent_until
 from toolkit.report import CONFIDENCE, SHARD, Result
 
 Floats = NDArray[np.float64]
-NAMES = ("test_accuracy", "test_loss", "train_loss")
+NAMES = ("seen_accuracy", "test_accuracy", "test_loss", "train_loss")
 """What a curve may be of; the first that a comparison has is drawn."""
 GRID = 160
 POINTS = 60

@@ -23,7 +23,10 @@ FEW = 6
 SPREAD = 10.0
 """From this ratio of the largest to the smallest on, an axis is logarithmic."""
 LINKS = 40
-CURVES = {"test_accuracy": "test accuracy", "test_loss": "test loss", "train_loss": "training loss"}
+CURVES = {
+    "seen_accuracy": "accuracy on the tasks seen so far", "test_accuracy": "test accuracy", "test_loss": "test loss",
+    "train_loss": "training loss",
+}
 AXES = {
     "t_s": "simulated time (s)",
     "nbytes": "bytes sent per worker",

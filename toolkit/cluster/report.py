@@ -68,7 +68,7 @@ def summarise_run(ledger: pd.DataFrame, metrics: pd.DataFrame, workers: int) -> 
         ("workers", "1", float(workers)),
         *_pace(ledger, metrics, end_s),
         *_sent(ledger, workers),
-        *_energy(ledger),
+        *energy_rows(ledger),
         *_targets(ledger, metrics, workers),
         *_shares(ledger, metrics, workers, end_s),
         *_failures(metrics, end_s),
@@ -106,12 +106,12 @@ def spent_until(ledger: pd.DataFrame, at_s: Floats) -> tuple[Floats, Floats]:
     idle_w = idle["energy_j"].to_numpy(float) / np.maximum(idle["dur_s"].to_numpy(float), TINY_S)
     idle_w[idle["dur_s"].to_numpy(float) <= TINY_S] = 0.0
     hosts = idle["node"].to_numpy(np.int64)
-    costly = ledger[_is(ledger, "kind", "compute", "tx")]
+    costly = ledger[_is(ledger, "kind", "compute", "tx", "store")]
     node = costly["node"].to_numpy(np.int64)
     computing = _is(costly, "kind", "compute")
     power_w = np.bincount(hosts[hosts >= 0], weights=idle_w[hosts >= 0], minlength=int(node.max(initial=0)) + 1)
     t0_s, dur_s = costly["t0_s"].to_numpy(float), costly["dur_s"].to_numpy(float)
-    nbytes = np.where(computing, 0.0, costly["nbytes"].to_numpy(float))
+    nbytes = np.where(_is(costly, "kind", "tx"), costly["nbytes"].to_numpy(float), 0.0)
     above_idle_j = costly["energy_j"].to_numpy(float) - np.where(computing, power_w[node] * dur_s, 0.0)
     sent, energy_j = np.zeros(len(at_s)), np.zeros(len(at_s))
     lasts_s = np.maximum(dur_s, TINY_S)
@@ -168,7 +168,7 @@ def _sent(ledger: pd.DataFrame, workers: int) -> list[Row]:
     return [*rows, ("bytes_total", "B", float(by_node.sum()))]
 
 
-def _energy(ledger: pd.DataFrame) -> list[Row]:
+def energy_rows(ledger: pd.DataFrame) -> list[Row]:
     """Energy in all and its parts, which add up to it."""
     energy_j = ledger["energy_j"].to_numpy(float)
     idle = _is(ledger, "kind", "idle")

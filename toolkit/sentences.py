@@ -1,0 +1,119 @@
+"""Findings as sentences: what the first arm of a comparison came to, and against whom its paired intervals tell it apart.
+
+Shared by the fabrics and programs that bring answers. Nothing is claimed where no interval can be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pandas as pd
+
+from toolkit.core.device import amount
+from toolkit.report import MetricInfo, Result, ordered_metrics
+
+UNDECIDED = "no difference shown"
+NAMED = 5
+"""Of so many rivals with the same verdict, each is told with its numbers."""
+LESS = ("less than", "more than")
+
+
+def row_of(result: Result, arm: str, metric: str) -> pd.Series | None:
+    """Mean, interval and number of seeds of one arm; None where no seed has a value."""
+    summary = result.summary
+    rows = summary[(summary["arm"] == arm) & (summary["metric"] == metric) & (summary["n"] > 0)]
+    return None if rows.empty else rows.iloc[0]
+
+
+def in_short(result: Result, metrics: Collection[str]) -> str:
+    """Count the verdicts of the first arm on *metrics* against all others."""
+    rows = result.differences[result.differences["metric"].isin(metrics) & (result.differences["n"] > 1)]
+    if rows.empty:
+        return ""
+    better, worse, even = (int((rows["verdict"] == verdict).sum()) for verdict in ("better", "worse", UNDECIDED))
+    which = [info.label for info in ordered_metrics(result.report, result.view.metrics) if info.name in set(rows["metric"])]
+    return (
+        f"In short, of the {len(rows)} comparisons of {result.arms[0]} with the others in {listed(which)}, it is better in {better}, "
+        f"worse in {worse} and not told apart in {even}."
+    )
+
+
+def verdicts(result: Result, info: MetricInfo, words: tuple[str, str] = LESS) -> str:
+    """Compare the first arm's *info* with the others'; *words* say better and worse.
+
+    ``Energy in all of A, 800 ± 10 J: less than B (900 J; difference −100, 95 % interval −120 to −80 J)``.
+    """
+    own = row_of(result, result.arms[0], info.name)
+    found = by_verdict(result, info, words)
+    if own is None or not found:
+        return ""
+    label = f"{info.label[:1].upper()}{info.label[1:]}{',' * (',' in info.label)}"
+    return f"{label} of {result.arms[0]}, {with_interval(info, own)}: {found}."
+
+
+def by_verdict(result: Result, info: MetricInfo, words: tuple[str, str]) -> str:
+    """The rivals under each verdict with their mean, the difference and its interval; empty where nothing can be compared.
+
+    Of more than `NAMED` rivals with the same verdict, numbers are given for the nearest alone; the table of differences has the rest.
+    """
+    differences = result.differences
+    rows = differences[(differences["metric"] == info.name) & (differences["n"] > 1)]
+    parts, explained = [], False
+    for verdict, word in (("better", words[0]), ("worse", words[1]), (UNDECIDED, f"{UNDECIDED} against")):
+        group = sorted(rows[rows["verdict"] == verdict].to_dict("records"), key=lambda row: abs(row["mean"]))
+        told = []
+        for row in group if len(group) <= NAMED else group[:1]:
+            own = row_of(result, str(row["other"]), info.name)
+            mean = f"{value_of(info, float(own['mean']))}; " if own is not None else ""
+            gap = _difference(info, row["mean"], row["ci95_low"], row["ci95_high"], explain=not explained)
+            told.append(f"{row['other']} ({mean}{gap})")
+            explained = True
+        if len(group) > NAMED:
+            parts.append(f"{word} {len(group)} arms, nearest {told[0]}, then {listed([str(row['other']) for row in group[1:]])}")
+        elif told:
+            parts.append(f"{word} {listed(told)}")
+    return "; ".join(parts)
+
+
+def _difference(info: MetricInfo, mean: float, low: float, high: float, *, explain: bool) -> str:
+    """The difference and its interval; only the first of a sentence says what the numbers are."""
+    if _same(high - low, mean):
+        return f"{'difference ' if explain else ''}{_signed(info, mean)} in every seed"
+    words = "difference {}, 95 % interval {} to {}" if explain else "{}, {} to {}"
+    return words.format(_signed(info, mean, unit=False), _signed(info, low, unit=False), _signed(info, high))
+
+
+def _signed(info: MetricInfo, value: float, *, unit: bool = True) -> str:
+    return ("-" if value < 0 else "+" if value > 0 else "") + value_of(info, abs(value), unit=unit)
+
+
+def with_interval(info: MetricInfo, row: pd.Series) -> str:
+    """Mean and half of its interval; the mean alone where all seeds agree to the last digit or there is only one."""
+    mean, low, high = (float(row[column]) for column in ("mean", "ci95_low", "ci95_high"))
+    half = (high - low) / 2
+    if not np.isfinite(half) or _same(half, mean):
+        return value_of(info, mean)
+    return f"{value_of(info, mean, unit=False)} ± {value_of(info, half, digits=2)}"
+
+
+def _same(width: float, value: float) -> bool:
+    """Whether an interval is no wider than the rounding of numbers."""
+    return width <= 1e-9 * abs(value) or width == 0
+
+
+def value_of(info: MetricInfo, value: float, *, unit: bool = True, digits: int = 3) -> str:
+    """A value with its unit, to so many significant figures; bytes always as kB, MB and so on."""
+    if info.unit == "B":
+        return amount(value)
+    name = "" if info.unit in {"", "1"} or not unit else f" {info.unit}"
+    return (f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}") + name
+
+
+def listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def percent_of(share: float) -> str:
+    percent = 100 * share
+    return f"{percent:.0f} %" if percent >= 10 or percent == 0 else f"{percent:.2g} %"
