@@ -12,7 +12,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from toolkit.core.part import Part
 from toolkit.core.work import Work
@@ -84,8 +84,8 @@ class Method(Part):
     stores_scores: ClassVar[bool] = False
     """Whether each stored sample has the scores (K float32) of the network that saw it, which equal-bytes budgets must count."""
 
-    def network(self, model: nn.Module, image_shape: tuple[int, int, int]) -> ContinualNet:
-        """Return the network around *model*; methods that change it begin here."""
+    def network(self, model: nn.Module, image_shape: tuple[int, int, int], weights: Generator) -> ContinualNet:
+        """Return the network around *model*; methods that change it begin here, and draw what weights they add from *weights*."""
         return ContinualNet(model, image_shape)
 
     def init(self, learner: Learner) -> Any:

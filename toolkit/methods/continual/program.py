@@ -104,7 +104,7 @@ class Continual(Program):
         """Return the run's plan with a new network; *weights* draws them, *rng* the stream's order."""
         task = self.task.load()
         channels, height, width = task.data.train_images.shape[1:]
-        net = self.method.network(task.build(weights), (channels, height, width))
+        net = self.method.network(task.build(weights), (channels, height, width), weights)
         return Blueprint(self, net, self.stream.open(task.data, rng))
 
     def feedback(self) -> str:

@@ -58,7 +58,7 @@ class Storage:
         if not augment.crop:
             return 0, None
         black = torch.zeros((1, net.image_shape[0], 2, 2), dtype=torch.uint8)
-        shrinks = net.image_shape[1] // net.map_shape[1]
+        shrinks = -(-net.image_shape[1] // net.map_shape[1])  # an odd size is rounded up by the front end
         return augment.crop // shrinks, net.plain_encode(learner.clean(black))[0, :, :1, :1].detach()
 
 
