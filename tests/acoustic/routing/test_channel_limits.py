@@ -1,4 +1,4 @@
-"""Where there is nothing to know of the channel, knowing it brings nothing: the limits of every channel-aware protocol (check 20 of section 9)."""
+"""Where there is nothing to know of the channel, knowing it brings nothing: limits of every channel-aware protocol (check 20)."""
 
 from __future__ import annotations
 

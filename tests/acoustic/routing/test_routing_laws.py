@@ -81,6 +81,16 @@ def test_delay_is_at_least_the_way_of_the_sound(network) -> None:
         assert sends.dur_s.min() > 900.0 / net.water.sound_speed_m_s
 
 
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"flooding"}))  # which asks nobody whether he can
+def test_a_packet_that_nobody_can_carry_on_is_lost_for_a_reason(network, name: str) -> None:
+    """The only neighbour is deeper, and no sink is in reach."""
+    net = network([(0, 0, 1000), (300, 0, 1400)], [(0, 60_000, 0)], settings(name, lifetime_s=200.0))
+    net.send(0, -1, 64, "data")
+    sends = finish(net).query("kind == 'send'")
+    assert sends.outcome.item() == "lost"
+    assert sends.phase.item() == "void"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_no_packet_circles_and_sinks_never_forward(network, name: str) -> None:
     """A node takes a packet into its care once: all its frames of it have travelled equally far, and no farther than there are nodes."""

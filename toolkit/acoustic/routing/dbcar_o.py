@@ -12,7 +12,7 @@ from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.prediction import Forecast, Predictor
 from toolkit.acoustic.routing import LinkHistory, Routing
-from toolkit.acoustic.routing.holding import Held, HoldingQueue, send_copy
+from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
 from toolkit.acoustic.routing.watch import Watch
 from toolkit.core.program import Process
 from toolkit.core.work import Work
@@ -112,7 +112,10 @@ class DbcarO(Routing):
                 due_s = node.now + self.hold_s(gain_m, held.note)  # with the success predicted when the packet was taken
                 state.queue.hasten(held, due_s, lambda held: self._due(node, held))
             return
-        if state.queue.is_done(packet.key) or gain_m < self.threshold_m:
+        if state.queue.is_done(packet.key):
+            return
+        if gain_m < self.threshold_m:
+            pass_over(packet)
             return
         if frame.hops >= self.ttl:
             packet.reason = "ttl"

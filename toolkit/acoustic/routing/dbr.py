@@ -9,7 +9,7 @@ from pydantic import Field
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.routing import Routing
-from toolkit.acoustic.routing.holding import Held, HoldingQueue, send_copy
+from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
 
 HEADER_BYTES = 12
 """Type 1, source 2, sequence 2, previous hop 2, depth 2, ttl 1, CRC 2."""
@@ -62,7 +62,10 @@ class Dbr(Routing):
             else:
                 queue.hasten(held, node.now + self.hold_s(gain_m), lambda held: self._due(node, held))
             return
-        if queue.is_done(packet.key) or gain_m < self.threshold_m:
+        if queue.is_done(packet.key):
+            return
+        if gain_m < self.threshold_m:
+            pass_over(packet)
             return
         if frame.hops >= self.ttl:
             packet.reason = "ttl"

@@ -11,7 +11,7 @@ from pydantic import Field
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.routing import LinkHistory, Routing
-from toolkit.acoustic.routing.holding import Held, HoldingQueue, send_copy
+from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
 from toolkit.core.program import Process
 
 HEADER_BYTES = 13
@@ -124,7 +124,10 @@ class Eedbr(Routing):
                 state.queue.silence(key)
             return
         listed: Listed = frame.body
-        if state.queue.is_done(key) or node.id not in listed.nodes:
+        if state.queue.is_done(key):
+            return
+        if node.id not in listed.nodes:
+            pass_over(packet)
             return
         if frame.hops >= self.ttl:
             packet.reason = "ttl"
@@ -137,8 +140,6 @@ class Eedbr(Routing):
 
     def _send(self, node: SeaNode, packet: Packet, hops: int) -> None:
         listed = self._candidates(node)
-        if not listed:
-            packet.reason = "void"
         nbytes = HEADER_BYTES + 2 * len(listed) + packet.nbytes
         node.ctx.process(send_copy(node, Frame("data", node.id, BROADCAST, nbytes, packet, hops, node.depth_m, Listed(listed))))
 

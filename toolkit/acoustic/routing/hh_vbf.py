@@ -11,7 +11,7 @@ from pydantic import Field
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.routing import Routing
-from toolkit.acoustic.routing.holding import Held, HoldingQueue, send_copy
+from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
 from toolkit.acoustic.routing.vectors import VectorHeader, advance_m, distance_to_line_m
 
 HEADER_BYTES = 22
@@ -27,7 +27,7 @@ class HhVbf(Routing):
     overheard meanwhile: then it covers water that the others do not.
 
     Source: the rules as another project's implementation reads the paper; it advises a pipe as wide as the range and beta = 0.75 R.
-    Departures: as for VBF.
+    Departures: as for VBF; each forwarder aims at the sink nearest to itself.
     """
 
     range_m: float = Field(900.0, gt=0, description="nominal radio range R")
@@ -63,6 +63,7 @@ class HhVbf(Routing):
             node.deliver(packet, frame.hops)
             return
         if queue.is_done(packet.key):
+            pass_over(packet)
             return
         header: VectorHeader = frame.body
         here = node.position_m
@@ -77,6 +78,8 @@ class HhVbf(Routing):
             alpha = self.alpha(advance_m(here, header.forwarder_m, header.target_m))
             wait_s = self.wait_s(alpha, float(np.linalg.norm(here - header.forwarder_m)))
             queue.hold(packet, frame.hops, wait_s, [], lambda held: self._due(node, held))
+        else:
+            pass_over(packet)
 
     def _due(self, node: SeaNode, held: Held) -> None:
         if held.note and min(held.note) <= self.beta_m:

@@ -78,6 +78,11 @@ class HoldingQueue:
         Alarm(self._node.ctx.world.env, ring).ring_at(due_s)
 
 
+def pass_over(packet: Packet) -> None:
+    """Note that a node heard a packet and is not one to forward it: where nobody is, the packet is lost in a void."""
+    packet.reason = packet.reason or "void"
+
+
 def send_copy(node: SeaNode, frame: Frame) -> Process:
     """Broadcast a copy that this node holds, and let go of it."""
     yield node.send_frame(frame)

@@ -10,7 +10,7 @@ from pydantic import Field
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.routing import Routing
-from toolkit.acoustic.routing.holding import Held, HoldingQueue, send_copy
+from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
 from toolkit.acoustic.routing.vectors import VectorHeader, advance_m, distance_to_line_m
 
 HEADER_BYTES = 28
@@ -69,6 +69,7 @@ class Vbf(Routing):
             node.deliver(packet, frame.hops)
             return
         if queue.is_done(packet.key):
+            pass_over(packet)
             return
         header: VectorHeader = frame.body
         here = node.position_m
@@ -79,6 +80,7 @@ class Vbf(Routing):
             held.note[1].append(alpha)
         elif offset_m > self.pipe_m:
             queue.finish(packet.key)
+            pass_over(packet)
         elif frame.hops >= self.ttl:
             packet.reason = "ttl"
         else:
