@@ -71,20 +71,21 @@ def write(
         nodes = pd.read_parquet(stem.with_name(f"{stem.name}-nodes.parquet"))
     except (OSError, ValueError) as error:
         raise RunDirectoryError(f"{stem}.parquet: cannot be read as a trace ({_first_line(error)}); run the scenario again") from error
-    facts = {key.decode(): float(value) for key, value in (table.schema.metadata or {}).items() if key in {b"sound_speed_m_s", b"duration_s"}}
-    begin_s, end_s = _window(from_s, to_s, facts["duration_s"])
+    facts = table.schema.metadata
+    speed_m_s = float(facts[b"sound_speed_m_s"])
+    begin_s, end_s = _window(from_s, to_s, float(facts[b"duration_s"]))
     count, sinks = len(nodes.node.unique()), int(nodes.drop_duplicates("node").sink.sum())
     name = str(scenario.get("name", directory.name))
-    packed = pack(table.to_pandas(), nodes, facts["sound_speed_m_s"], begin_s, end_s, {
+    packed = pack(table.to_pandas(), nodes, speed_m_s, begin_s, end_s, {
         "title": f"{name}: {chosen}, seed {number}", "subtitle": f"{count - sinks} nodes and {sinks} surface "
-        f"{'sink' if sinks == 1 else 'sinks'}; sound travels at {facts['sound_speed_m_s']:.0f} m/s",
+        f"{'sink' if sinks == 1 else 'sinks'}; sound travels at {speed_m_s:.0f} m/s",
     })
     page = render(packed).encode()
     if len(page) > LARGEST_BYTES:
-        fits_s = begin_s + 0.8 * (end_s - begin_s) * LARGEST_BYTES / len(page)
+        length_s = float(f"{0.8 * (end_s - begin_s) * LARGEST_BYTES / len(page):.2g}")
         raise RunDirectoryError(
             f"{stem}.parquet: from {begin_s:g} to {end_s:g} s the page would have {len(page) / 1e6:.0f} MB, above "
-            f"{LARGEST_BYTES / 1e6:.0f}; give a shorter window, for example --from {begin_s:g} --to {float(f'{fits_s:.2g}'):g}"
+            f"{LARGEST_BYTES / 1e6:.0f}; give a shorter window, for example --from {begin_s:g} --to {begin_s + length_s:g}"
         )
     path = Path(out) if out is not None else directory / "replay" / f"{chosen}-s{number}.html"
     try:

@@ -48,8 +48,9 @@ def pack(
         "frames": len(sent), "kinds": kinds, "outcomes": outcomes, "drops": reasons, "fates": fates,
         "epoch": _epochs(nodes, from_s, to_s),
         "tx": {
-            "t": _column(sent.t_s, "f8"), "dur": _column(sent.dur_s, "f4"), "node": _column(sent.node, "u2"), "peer": _column(sent.peer, "i2"),
-            "packet": _column(sent.packet, "i4"), "kind": _column(_codes(sent.kind, kinds), "u1"), "nbytes": _column(sent.nbytes, "u4"),
+            "t": _column(sent.t_s, "f8"), "dur": _column(sent.dur_s, "f4"), "node": _column(sent.node, "u2"),
+            "peer": _column(sent.peer, "i2"), "packet": _column(sent.packet, "i4"), "kind": _column(_codes(sent.kind, kinds), "u1"),
+            "nbytes": _column(sent.nbytes, "u4"),
             "first": _column(np.searchsorted(heard.row.to_numpy(), np.arange(len(sent) + 1)), "u4"),
         },
         "rx": {

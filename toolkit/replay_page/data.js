@@ -27,6 +27,8 @@ function countTo(sorted, value) {
   return low;
 }
 
+const TINY_S = 1e-5; // delays and durations are kept with seven digits
+
 class Replay {
   constructor(source) {
     Object.assign(this, source);
@@ -182,14 +184,14 @@ class Replay {
     for (const i of frames) {
       for (let j = tx.first[i]; j < tx.first[i + 1]; j++) {
         const node = rx.node[j];
-        if (node === source || rx.outcome[j] !== this.decoded || this.endOf(j) > t) continue;
+        if (node === source || rx.outcome[j] !== this.decoded || this.endOf(j) > t + TINY_S) continue;
         if (tx.peer[i] !== -1 && tx.peer[i] !== node) continue;
         if (!took.has(node) || this.endOf(took.get(node)) > this.endOf(j)) took.set(node, j);
       }
     }
     let node = -1;
     const row = this.row.get(packet);
-    if (row !== undefined && this.fate(row) === "delivered" && this.packet.end[row] <= t + 1e-6) node = this.packet.sink[row];
+    if (row !== undefined && this.fate(row) === "delivered" && this.packet.end[row] <= t + TINY_S) node = this.packet.sink[row];
     else for (const i of frames) if (tx.t[i] <= t) node = tx.node[i];
     const way = [];
     const seen = new Set();

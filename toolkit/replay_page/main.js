@@ -235,7 +235,7 @@ function aboutNode(node) {
   }
   const title = replay.isSink.has(node) ? `Sink ${node}` : `Node ${node}`;
   const where = replay.isSink.has(node) ? " at the surface" : `, ${depth.toFixed(0)} m deep`;
-  return [line(bold(title), where), line(span(pairs.length ? "SNR when last heard, within ten minutes" : "not heard lately", "dim")), table];
+  return [line(bold(title), where), line(span(pairs.length ? "SNR when last heard: → there, ← here" : "not heard lately", "dim")), table];
 }
 
 function aboutLink([a, b, there, back]) {

@@ -21,9 +21,10 @@ Object.assign(Scene.prototype, {
     pen.beginPath();
     pen.ellipse(x, y, this.scale * outer, flat * outer, 0, 0, 2 * Math.PI);
     if (inner > 0) pen.ellipse(x, y, this.scale * inner, flat * inner, 0, 0, 2 * Math.PI, true);
-    pen.globalAlpha = 0.05 + 0.1 * fade;
+    const weight = mine ? 1 : this.crowd * this.weight(i);
+    pen.globalAlpha = weight * (0.05 + 0.1 * fade);
     pen.fill();
-    pen.globalAlpha = 0.15 + 0.55 * fade;
+    pen.globalAlpha = weight * (0.15 + 0.55 * fade);
     pen.lineWidth = mine ? 2.2 : 1.3;
     const kind = this.replay.kinds[tx.kind[i]];
     pen.setLineDash(kind === "data" ? [] : kind === "ack" ? [7, 4] : [2, 4]);
@@ -31,6 +32,11 @@ Object.assign(Scene.prototype, {
     pen.ellipse(x, y, this.scale * outer, flat * outer, 0, 0, 2 * Math.PI);
     pen.stroke();
     pen.restore();
+  },
+
+  // Frames of other packets step back while one packet is followed.
+  weight(i) {
+    return this.followed >= 0 && this.replay.tx.packet[i] !== this.followed ? 0.35 : 1;
   },
 
   wanted(i, node) {
@@ -44,6 +50,7 @@ Object.assign(Scene.prototype, {
     const pen = this.pen;
     const begin = this.place[tx.node[i]];
     const behind = t - tx.t[i] - tx.dur[i];
+    const weight = this.weight(i);
     for (let j = tx.first[i]; j < tx.first[i + 1]; j++) {
       const lag = rx.lag[j];
       if (behind > lag) continue;
@@ -56,12 +63,12 @@ Object.assign(Scene.prototype, {
       const at = (share) => [begin[0] + share * (end[0] - begin[0]), begin[1] + share * (end[1] - begin[1])];
       pen.strokeStyle = this.colours[rx.outcome[j]];
       pen.lineWidth = strong ? 1.2 : 0.8;
-      pen.globalAlpha = strong ? 0.35 : 0.14;
+      pen.globalAlpha = weight * (strong ? 0.35 : 0.14);
       trace(pen, [begin, end]);
       pen.stroke();
       pen.lineCap = "round";
       pen.lineWidth = strong ? 4.5 : 2;
-      pen.globalAlpha = strong ? 0.95 : 0.5;
+      pen.globalAlpha = weight * (strong ? 0.95 : 0.5);
       const [from, to] = [at(tail), at(head)];
       trace(pen, [from, to]);
       pen.stroke();
@@ -91,7 +98,7 @@ Object.assign(Scene.prototype, {
       const [x, y] = this.place[rx.node[j]];
       const fade = after > 0 ? 1 - after / this.linger : 1;
       const name = this.replay.outcomes[rx.outcome[j]];
-      this.pen.globalAlpha = fade * (wanted || name === "collision" ? 1 : 0.5);
+      this.pen.globalAlpha = this.weight(i) * fade * (wanted || name === "collision" ? 1 : 0.5);
       sign(this.pen, name, x, y, (name === "decoded" ? 8.5 : 9) + 5 * (1 - fade), this.colours[rx.outcome[j]]);
       this.pen.globalAlpha = 1;
     }
@@ -142,7 +149,7 @@ Object.assign(Scene.prototype, {
     pen.strokeStyle = pen.fillStyle = this.ink("accent");
     for (const i of this.replay.framesOf.get(this.followed) || []) {
       for (let j = tx.first[i]; j < tx.first[i + 1]; j++) {
-        if (rx.outcome[j] !== decoded || this.replay.endOf(j) > t || !this.wanted(i, rx.node[j])) continue;
+        if (rx.outcome[j] !== decoded || this.replay.endOf(j) > t + TINY_S || !this.wanted(i, rx.node[j])) continue;
         pen.globalAlpha = 0.28;
         pen.lineWidth = 1.2;
         trace(pen, [this.place[tx.node[i]], this.place[rx.node[j]]]);

@@ -59,7 +59,7 @@ class Scene {
     this.sin = [Math.sin(this.turn), Math.sin(this.tilt)];
     const across = Math.abs(this.cos[0]) * (this.high[0] - this.low[0]) + Math.abs(this.sin[0]) * (this.high[1] - this.low[1]);
     const full = Math.max(1, Math.min(8, (0.97 * across * (height - 96)) / (width - 110) / this.high[2])); // fills the picture from the side
-    const level = this.cos[1] ** 6;
+    const level = this.cos[1] ** 24;
     this.stretch = Math.round(10 * (this.flat + level * (full - this.flat))) / 10;
     this.scale = 1;
     this.shift = [0, 0];
@@ -109,6 +109,7 @@ class Scene {
     pen.clearRect(0, 0, this.width, this.height);
     this.water();
     const flying = this.replay.around(t, this.linger);
+    this.crowd = Math.min(1, 10 / Math.max(1, flying.length)); // many waves at once are drawn fainter
     if (this.show.links) this.drawLinks(t);
     this.moorings();
     this.drawWay(t);
