@@ -56,6 +56,8 @@ BY_HAND = {
     "delay_mean_s": 20.0,
     "delay_p95_s": 29.0,
     "energy_per_delivered_j": 15.0 / 3,
+    "energy_per_bit_j": 15.0 / (3 * 50 * 8),
+    "energy_total_per_delivered_j": (16.25 + 20.75) / 3,
     "energy_per_node_j": (16.25 + 20.75) / 2,
     "energy_sinks_j": 21.5,
     "compute_energy_per_node_j": 0.125,
@@ -86,6 +88,21 @@ def summary(ledger: Ledger) -> dict[str, float]:
 
 def test_every_number_by_hand() -> None:
     assert summary(small()) == pytest.approx(BY_HAND)
+
+
+def test_lifetimes_are_when_batteries_would_be_empty() -> None:
+    """Ten nodes that spend 1 to 10 J in 1000 s: of batteries of 50 J, the first is empty after 5000 s, the fifth after 8333 s."""
+    ledger = Ledger()
+    for node in range(10):
+        ledger.metric(0.0, "is_sink", 0.0, str(node))
+        ledger.charge(0.0, DURATION_S, node, node, "idle", energy_j=1.0 + node)
+    ledger.metric(0.0, "is_sink", 1.0, "10")
+    ledger.charge(0.0, DURATION_S, 10, 10, "idle", energy_j=99.0)
+    rows = summarise_run(ledger.charges(), ledger.metrics(), DURATION_S, DRAIN_S, battery_j=50.0)
+    found = {name: 86_400 * value for name, _, value in rows if name.startswith("lifetime_")}
+    assert found == pytest.approx({"lifetime_first_d": 5000.0, "lifetime_tenth_d": 5000.0, "lifetime_half_d": 50_000 / 6})
+    for name in found:
+        assert describe(name, SEA_METRICS, "not described").unit == "d"
 
 
 def test_every_metric_is_described_with_its_unit() -> None:

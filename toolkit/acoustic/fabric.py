@@ -84,7 +84,7 @@ class Acoustic(Fabric):
     def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float) -> list[tuple[str, str, float]]:
         from toolkit.acoustic.report import summarise_run
 
-        return summarise_run(ledger, metrics, duration_s, self.drain_s)
+        return summarise_run(ledger, metrics, duration_s, self.drain_s, self.battery_j)
 
     def view(self) -> str:
         return "toolkit.acoustic.figures:SEA_VIEW"

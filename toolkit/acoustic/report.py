@@ -15,6 +15,7 @@ from toolkit.report import MetricInfo
 Row = tuple[str, str, float]
 NAN = float("nan")
 ABOVE_IDLE = ("tx", "rx", "compute")
+DAY_S = 86_400.0
 GREY = ("grey_share_peak", "grey_share_ever")
 
 SEA_METRICS: list[MetricInfo] = [
@@ -22,6 +23,8 @@ SEA_METRICS: list[MetricInfo] = [
     MetricInfo("delay_mean_s", "s", "mean delay", "lower", 1, headline=True),
     MetricInfo("delay_p95_s", "s", "95th percentile of delay", "lower", 1),
     MetricInfo("energy_per_delivered_j", "J", "energy per delivered packet", "lower", 2, headline=True),
+    MetricInfo("energy_per_bit_j", "J", "energy per delivered bit", None, 4),
+    MetricInfo("energy_total_per_delivered_j", "J", "energy per delivered packet, idle included", None, 1),
     MetricInfo("energy_per_node_j", "J", "energy per node, idle included", "lower", 1),
     MetricInfo("energy_sinks_j", "J", "energy of all sinks, idle included", None, 1),
     MetricInfo("compute_energy_per_node_j", "J", "computing energy per node", None, 4),
@@ -30,8 +33,11 @@ SEA_METRICS: list[MetricInfo] = [
     MetricInfo("hops_mean", "1", "hops", None, 2),
     MetricInfo("collisions", "1", "collisions per delivered packet", "lower", 2),
     MetricInfo("control_bytes_per_data_byte", "1", "control bytes per data byte", None, 3),
-    MetricInfo("duplicates", "1", "duplicates at sinks", None, 1),
+    MetricInfo("duplicates", "1", "duplicates at sinks, and at relays that acknowledge", None, 1),
     MetricInfo("fairness_jain", "1", "fairness of energy (Jain)", "higher", 3),
+    MetricInfo("lifetime_first_d", "d", "first node's battery empty after", None, 2),
+    MetricInfo("lifetime_tenth_d", "d", "a tenth of the batteries empty after", None, 2),
+    MetricInfo("lifetime_half_d", "d", "half of the batteries empty after", None, 2),
     MetricInfo("rmse_db@*", "dB", "forecast RMSE at {}", "lower", 2, headline=True),
     MetricInfo("bias_db@*", "dB", "forecast bias at {}", None, 2),
     MetricInfo("coverage90@*", "1", "coverage of the 90 % interval at {}", None, 3),
@@ -45,14 +51,17 @@ SEA_METRICS: list[MetricInfo] = [
 ]
 
 
-def summarise_run(ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float, drain_s: float) -> list[Row]:
+def summarise_run(
+    ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float, drain_s: float, battery_j: float | None = None
+) -> list[Row]:
     """Return (metric, unit, value) rows of one run.
 
     Counts, delivery, delay, hops and loss are of the packets created before ``duration_s - drain_s``, so that the last ones had
     time to arrive. What is divided by "delivered packets" (energy, transmissions, collisions) is a total of the whole run, and so
     is its divisor: all packets delivered in it; transmissions are also told per packet generated in the whole run. Energy above
     idle is that of sending, receiving and computing. Sinks have a supply of their own, hence their energy is told apart and in
-    none of the other energies. Nothing delivered gives NaN.
+    none of the other energies. Nothing delivered gives NaN. Lifetimes are projected: no node dies in a run, and they say when batteries
+    of *battery_j* would be empty if every node went on spending, idle included, as it did in the run.
 
     Raises:
         ToolkitError: packets were created that were neither delivered nor lost nor are in flight, or one was told twice.
@@ -60,9 +69,10 @@ def summarise_run(ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float
     """
     values: list[Row] = []
     sends = ledger[(ledger["kind"] == "send").to_numpy()]
-    delivered = int(_is(sends, "outcome", "delivered").sum())
+    arrived = _is(sends, "outcome", "delivered")
+    delivered, bits = int(arrived.sum()), 8 * int(sends["nbytes"].to_numpy(np.int64)[arrived].sum())
     values += _packets(sends, metrics, duration_s - drain_s)
-    values += _energy(ledger, metrics, delivered)
+    values += _energy(ledger, metrics, delivered, bits, None if battery_j is None else battery_j * duration_s / DAY_S)
     values += _overhead(ledger, metrics, len(sends), delivered)
     values += _forecasts(metrics)
     values += [(name, "1", float(_named(metrics, name)["value"].iloc[0])) for name in GREY if len(_named(metrics, name))]
@@ -115,8 +125,8 @@ def _packets(sends: pd.DataFrame, metrics: pd.DataFrame, created_before_s: float
     ]
 
 
-def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int) -> list[Row]:
-    """Energy of the nodes that are no sinks, and that of the sinks."""
+def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int, bits: int, battery_j_d: float | None) -> list[Row]:
+    """Energy of the nodes that are no sinks, and that of the sinks; *battery_j_d* is the battery times the run's length in days."""
     energy_j = ledger["energy_j"].to_numpy(float)
     node = ledger["node"].to_numpy(np.int64)
     roles = _named(metrics, "is_sink").drop_duplicates("who")
@@ -133,9 +143,18 @@ def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int) -> list
     above_j = per_node(_is(ledger, "kind", *ABOVE_IDLE))[ids[~is_sink]]
     compute_j = per_node(_is(ledger, "kind", "compute"))[ids[~is_sink]]
     nodes = len(above_j)
+    own_j = total_j[ids[~is_sink]]
+    thirstiest_j = np.sort(own_j)[::-1]
+    dead = {"first": 1, "tenth": -(-nodes // 10), "half": -(-nodes // 2)}
+    lifetimes = [] if battery_j_d is None or not nodes else [
+        (f"lifetime_{name}_d", "d", _ratio(battery_j_d, float(thirstiest_j[count - 1]))) for name, count in dead.items()
+    ]
     return [
         ("energy_per_delivered_j", "J", _ratio(above_j.sum(), delivered)),
-        ("energy_per_node_j", "J", _ratio(total_j[ids[~is_sink]].sum(), nodes)),
+        ("energy_per_bit_j", "J", _ratio(above_j.sum(), bits)),
+        ("energy_total_per_delivered_j", "J", _ratio(own_j.sum(), delivered)),
+        *lifetimes,
+        ("energy_per_node_j", "J", _ratio(own_j.sum(), nodes)),
         ("energy_sinks_j", "J", float(total_j[ids[is_sink]].sum())),
         ("compute_energy_per_node_j", "J", _ratio(compute_j.sum(), nodes)),
         ("fairness_jain", "1", _ratio(above_j.sum() ** 2, nodes * float((above_j**2).sum()))),
