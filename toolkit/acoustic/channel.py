@@ -34,6 +34,12 @@ class ShadowingState(Protocol):
     def step(self, dt_s: float) -> Floats: ...
 
 
+class Measured(Protocol):
+    """Links whose SNR was measured (see `toolkit.acoustic.channel_record`)."""
+
+    def lay_over(self, snr_db: Floats, t_s: float) -> None: ...
+
+
 class Channel:
     """Matrices indexed [transmitter, receiver], valid from `t_s` until the next call of `advance`.
 
@@ -45,7 +51,10 @@ class Channel:
         snr_db: (n, n) mean SNR in the modem's band (-inf on the diagonal).
     """
 
-    def __init__(self, water: Water, modem: Modem, move: Callable[[float], Floats], shadowing: ShadowingState) -> None:
+    def __init__(
+        self, water: Water, modem: Modem, move: Callable[[float], Floats], shadowing: ShadowingState, measured: Measured | None = None
+    ) -> None:
+        self._measured = measured
         self._water = water
         self._modem = modem
         self._move = move
@@ -70,6 +79,9 @@ class Channel:
         np.fill_diagonal(level_db, -np.inf)
         noise_db = self._modem.noise_level_db(self._water.noise_psd_db(t_s, self.position_m))
         self.snr_db = level_db - noise_db[None, :]
+        if self._measured is not None:
+            self._measured.lay_over(self.snr_db, t_s)
+            level_db = self.snr_db + noise_db[None, :]
         self.power = 10.0 ** (level_db / 10.0)
         self.noise = 10.0 ** (noise_db / 10.0)
         self.noise_db = noise_db

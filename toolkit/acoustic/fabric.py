@@ -10,6 +10,7 @@ from simpy.events import Event
 
 from toolkit.acoustic import history
 from toolkit.acoustic.channel import Channel, Floats
+from toolkit.acoustic.channel_record import ChannelRecord
 from toolkit.acoustic.environment import Span
 from toolkit.acoustic.fading import FastFading, Shadowing
 from toolkit.acoustic.layout import Layout
@@ -48,6 +49,7 @@ class Acoustic(Fabric):
     sea: Sea
     mobility: Mobility = Field(default="static")  # type: ignore[assignment]
     shadowing: Shadowing = Shadowing()
+    channel_record: ChannelRecord | None = Field(None, description="links' SNR from a measured log instead of the model")
     fading: FastFading = FastFading()
     interference: Interference = Field("piecewise", description="SINR per constant piece of a frame, or at the mean")
     mac: Mac = Field(default="csma")  # type: ignore[assignment]
@@ -76,10 +78,14 @@ class Acoustic(Fabric):
             return np.concatenate([drift(t_s), sinks_m])
 
         shadowing = self.shadowing.init(len(homes_m) + len(sinks_m), streams.rng("shadowing"))
-        return Channel(water, self.modem, move, shadowing), water
+        measured = None if self.channel_record is None else self.channel_record.init(span, len(homes_m) + len(sinks_m))
+        return Channel(water, self.modem, move, shadowing, measured), water
 
     def check(self, duration_s: float) -> None:
         self.sea.check(-self.history_s, duration_s, self.modem.carrier_hz)
+        if self.channel_record is not None:
+            for start in self.sea.starts():
+                self.channel_record.check(Span(start, -self.history_s, duration_s), self.layout.node_count + self.layout.sink_count)
 
     def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float) -> list[tuple[str, str, float]]:
         from toolkit.acoustic.report import summarise_run

@@ -54,8 +54,12 @@ class Sea(Spec):
         Raises:
             DataError: a file is malformed or does not cover the run.
         """
-        for days in range(self.random_start_days + 1):
-            self._at(self.start + timedelta(days=days), first_s, last_s, carrier_hz, Streams(0))
+        for start in self.starts():
+            self._at(start, first_s, last_s, carrier_hz, Streams(0))
+
+    def starts(self) -> list[datetime]:
+        """Return the instants at which the measured part may begin, one of which a seed draws."""
+        return [self.start + timedelta(days=days) for days in range(self.random_start_days + 1)]
 
     def init(self, first_s: float, last_s: float, carrier_hz: float, streams: Streams) -> SeaState:
         """Return the sea of one run, good for times from *first_s* to *last_s*."""

@@ -90,13 +90,13 @@ def _on_grid(path: Path, time: str, columns: tuple[str, ...], step_s: float) -> 
     return _Grid(int(present[0]), drawn, means[np.searchsorted(present, every, side="right") - 1])
 
 
-def read_times(path: Path, column: str, texts: list[str]) -> Floats:
-    """Times in s, strictly rising: plain numbers as they are, or ISO 8601 (UTC unless it says otherwise) as seconds since 1970.
+def read_times(path: Path, column: str, texts: list[str], *, rising: bool = True) -> Floats:
+    """Times in s: plain numbers as they are, or ISO 8601 (UTC unless it says otherwise) as seconds since 1970.
 
     Raises:
-        DataError: a cell that is neither, or one that is not later than the one above; says the line.
+        DataError: a cell that is neither, or, of *rising* times, one that is not later than the one above; says the line.
     """
-    numeric = _is_number(texts[0])
+    numeric = is_number(texts[0])
     times: list[float] = []
     for line, text in enumerate(texts, start=2):
         if numeric:
@@ -110,14 +110,15 @@ def read_times(path: Path, column: str, texts: list[str]) -> Floats:
                     f"{path}, line {line}: column '{column}' holds {shown}, and a time is needed: seconds, or like 1997-07-04T09:00:00Z"
                 ) from None
             times.append((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-        if len(times) > 1 and times[-1] <= times[-2]:
+        if rising and len(times) > 1 and times[-1] <= times[-2]:
             same = times[-1] == times[-2]
             what = "is that of the row above; keep one of the two" if same else "lies before that of the row above; sort the rows"
             raise DataError(f"{path}, line {line}: the time {text} {what}")
     return np.array(times)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether *text* is a number, as against a date."""
     try:
         float(text)
     except ValueError:
