@@ -82,7 +82,8 @@ def write(
     })
     page = render(packed).encode()
     if len(page) > LARGEST_BYTES:
-        length_s = float(f"{0.8 * (end_s - begin_s) * LARGEST_BYTES / len(page):.2g}")
+        data = sum(len(column["data"]) for table in packed.values() if isinstance(table, dict) for column in table.values())
+        length_s = float(f"{0.8 * (end_s - begin_s) * (LARGEST_BYTES - len(page) + data) / data:.2g}")
         raise RunDirectoryError(
             f"{stem}.parquet: from {begin_s:g} to {end_s:g} s the page would have {len(page) / 1e6:.0f} MB, above "
             f"{LARGEST_BYTES / 1e6:.0f}; give a shorter window, for example --from {begin_s:g} --to {begin_s + length_s:g}"
