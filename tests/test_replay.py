@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import toolkit
 from toolkit import replay
+from toolkit.core.rundir import RunDirectory
+from toolkit.core.world import World
 from toolkit.replay import main
 from toolkit.replay_page import pack, render
 from toolkit.scenario import Scenario
@@ -36,9 +37,19 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("replay") / "run"
-    toolkit.run(Scenario.build(SETTINGS), out=out)
-    return out
+    """A run directory with all that the page is made from."""
+    out = RunDirectory(tmp_path_factory.mktemp("replay") / "run")
+    scenario = Scenario.build(SETTINGS)
+    out.open(scenario.dump(), scenario.view(), resume=False)
+    for arm, spec in scenario.arms().items():
+        for seed in (1, 2):
+            world = World(seed, 600.0, trace=out.trace_stem(f"{arm}-s{seed}"))
+            sea = spec.fabric.build(world)
+            sea.launch(spec.program)
+            world.env.run(until=600.0)
+            sea.finish()
+            world.ledger.close(out.metrics(f"{arm}-s{seed}"))
+    return out.path
 
 
 @pytest.fixture(scope="module")
