@@ -193,3 +193,13 @@ def test_the_command(tmp_path: Path, capsys) -> None:
         err = capsys.readouterr().err
         assert says in err
         assert err.count("\n") == 1
+
+
+def test_the_shipped_scenario_runs_on_the_shipped_log(tmp_path: Path) -> None:
+    scenario = Scenario.load(Path(__file__).parents[2] / "scenarios" / "channel_replay.yaml", quick=True)
+    scenario.check()
+    directory = RunDirectory(tmp_path / "out")
+    directory.open(scenario.dump(), scenario.view(), resume=False)
+    run_job(Job("DBR", 1, scenario.arms()["DBR"].dump(), directory.path))
+    rows = json.loads(directory.record("DBR-s1").read_text(encoding="utf-8"))["rows"]
+    assert {name: value for name, _, value in rows}["delivery_ratio"] > 0.9
