@@ -283,4 +283,4 @@ def test_quick_runs_end_to_end(tmp_path, name: str) -> None:
     out = tmp_path / name
     assert main([str(ROOT / "scenarios" / f"{name}.yaml"), "--quick", "--quiet", "--out", str(out)]) == 0
     assert (out / "DONE").exists()
-    assert len(list((out / "figures").glob("*.png"))) == 5
+    assert len(list((out / "figures").glob("*.png"))) == 6

@@ -11,7 +11,7 @@ import pytest
 
 from tests import fake_run
 from toolkit.acoustic.answers import sea_answers
-from toolkit.acoustic.figures import SEA_VIEW
+from toolkit.acoustic.figures import SEA_VIEW, delay_curve
 from toolkit.acoustic.report import SEA_METRICS, summarise_run
 from toolkit.core.ledger import Ledger
 from toolkit.errors import CausalityError, ToolkitError
@@ -179,6 +179,14 @@ def test_a_hundred_thousand_rows_take_little_time() -> None:
     begun = time.perf_counter()
     summarise_run(ledger, metrics, DURATION_S, DRAIN_S)
     assert time.perf_counter() - begun < 2.0
+
+
+def test_the_curve_of_delays_ends_at_the_delivery_ratio() -> None:
+    """Two runs of four counted packets, of which two arrived, after 10 and 30 s: the lost one and the one still held never do."""
+    delay_s, share = delay_curve([small().charges()] * 2, DURATION_S - DRAIN_S)
+    assert delay_s.tolist() == [10.0, 10.0, 30.0, 30.0]
+    assert share.tolist() == [1 / 8, 2 / 8, 3 / 8, 4 / 8]
+    assert share[-1] == BY_HAND["delivery_ratio"]
 
 
 def answers(report: pd.DataFrame, tmp_path: Path) -> list[str]:

@@ -37,6 +37,11 @@ SEA_CAPTIONS: dict[str, str] = {
         "Delay is of delivered packets only, so an arm that loses its slow packets looks fast: read it with the delivery ratio. "
         "With few seeds an interval may reach beyond what is possible, such as a ratio above 1."
     ),
+    "delay": (
+        "Share of all packets that had arrived so long after they were generated; all seeds together. A line ends at the delivery ratio: "
+        "what was lost, and what was still held somewhere when the run ended, never arrives. A protocol that waits for a better channel "
+        "shows here what it pays for it."
+    ),
     "rmse_vs_horizon": (
         "How far forecasts of a link's signal-to-noise ratio were off, against how far ahead they looked; mean over seeds and "
         "its 95 % interval, which holds the luck of the seeds that all arms share: the table of paired differences is the sharper "
@@ -61,6 +66,7 @@ def sea_figures(result: Result) -> dict[str, Figure]:
     """Draw what this run holds, by name, in the order in which a reader wants it."""
     drawn = {
         "outcome": outcome(result),
+        "delay": delay(result),
         "rmse_vs_horizon": rmse_vs_horizon(result),
         "link_forecast": link_forecast(result),
         "network_map": network_map(result),
@@ -75,6 +81,47 @@ def outcome(result: Result) -> Figure | None:
     present = set(result.report["metric"])
     names = [name for name in ("delivery_ratio", "delay_mean_s", "energy_per_delivered_j") if name in present]
     return bars_with_intervals(result, [describe(name, SEA_METRICS) for name in names]) if names else None
+
+
+@styled
+def delay(result: Result) -> Figure | None:
+    """Share of the packets generated before the drain period that were delivered within a time, per arm."""
+    curves = {arm: delay_curve([result.ledger_of(arm, seed) for seed in result.seeds], _counted_until_s(result)) for arm in result.arms}
+    curves = {arm: curve for arm, curve in curves.items() if len(curve[0])}
+    if not curves:
+        return None
+    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    last_s = 1.3 * max(float(delay_s[-1]) for delay_s, _ in curves.values())
+    figure = new_figure(9.0, 4.8)
+    panel = figure.subplots()
+    for place, (arm, (delay_s, share)) in enumerate(curves.items()):
+        at_s, level = np.append(delay_s, last_s), np.append(share, share[-1])
+        marks = [len(delay_s) * (place + 1) // (len(curves) + 1), len(delay_s)]
+        panel.plot(at_s, level, drawstyle="steps-post", color=colours[arm], marker=markers[arm], markevery=marks, markeredgecolor="white",
+                   linewidth=1.6, label=arm)
+    panel.set_xscale("log")
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    panel.set_ylim(0, 1.02)
+    panel.set_xlabel("time since a packet was generated (s)")
+    panel.set_ylabel("share of packets delivered")
+    figure.legend(loc="outside right center")
+    return figure
+
+
+def delay_curve(ledgers: list[pd.DataFrame], counted_until_s: float) -> tuple[Floats, Floats]:
+    """Return the sorted delays in s of what was delivered, and the share of all packets created before a time that each completes."""
+    sends = pd.concat([ledger.loc[ledger["kind"] == "send", ["t0_s", "dur_s", "outcome"]] for ledger in ledgers])
+    sends = sends[sends["t0_s"] < counted_until_s]
+    delays_s = np.sort(sends.loc[sends["outcome"] == "delivered", "dur_s"].to_numpy(float))
+    return delays_s, np.arange(1, len(delays_s) + 1) / max(len(sends), 1)
+
+
+def _counted_until_s(result: Result) -> float:
+    """The end of the time in which packets count, as in the tables; all of them where the scenario does not say."""
+    if not (result.directory / "scenario.yaml").is_file():
+        return float("inf")
+    scenario = result.scenario
+    return float(scenario.duration_s or np.inf) - float(getattr(scenario.fabric, "drain_s", 0.0))
 
 
 @styled
