@@ -26,8 +26,8 @@ def builders() -> dict[str, Callable[..., nn.Module]]:
 
 
 BUILDERS = builders()
-SIZES = {"lenet5": 28, "mlp": 28}
-"""Sides of the images of models for other than 32x32."""
+SIZES = {"lenet5": 28, "mlp": 28, **dict.fromkeys(("hcgnet_a1", "hcgnet_a2", "hcgnet_a3", "preact_resnet18", "densenet_bc"), 8)}
+"""Sides of the images of models for other than 32x32, or too slow for them here."""
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -54,6 +54,8 @@ class Count:
 
     matrix_flops: int = 0
     """FLOPs of matrix products and convolutions, biases apart: two per multiply-add."""
+    weight_flops: int = 0
+    """Those of them in whose products a weight takes part, or what was worked out of weights alone; not products of activations."""
     other_flops: int = 0
     read_bytes: int = 0
     write_bytes: int = 0
@@ -113,7 +115,7 @@ def count(
     """
     if not batch_shape or min(batch_shape) < 1:
         raise ValueError(f"the shape of a batch needs positive sizes, got {tuple(batch_shape)}")
-    shadow = _without_memory(model).train(training)
+    shadow = without_memory(model).train(training)
     batch = torch.empty(tuple(batch_shape), dtype=dtype, device="meta")
     meter = _Meter([batch, *shadow.parameters(), *shadow.buffers()])
     if training and gradients_apart:
@@ -137,7 +139,7 @@ def _drop_gradient(weight: Tensor) -> None:
     weight.grad = None
 
 
-def _without_memory(model: nn.Module) -> nn.Module:
+def without_memory(model: nn.Module) -> nn.Module:
     """A deep copy whose parameters and buffers have shapes but no memory; the copied one's are never touched."""
     memo: dict[int, Any] = {}
     for weight in model.parameters():
@@ -173,15 +175,26 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive = 0
         self._given = [tensor.untyped_storage() for tensor in given]
         self._seen = {id(storage) for storage in self._given}
+        self._weights = self._seen - {id(self._given[0])}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         outputs = list(_tensors(result))
         self._watch(outputs)
+        self._descend(args, kwargs or {}, outputs)
         name = func.overloadpacket.__name__
         if outputs and not _moves_nothing(func, name):
             self._charge(func, name, args, kwargs or {}, result, outputs)
         return result
+
+    def _descend(self, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]) -> None:
+        """What comes of weights alone counts as a weight."""
+        inputs = [*_tensors(args), *_tensors(kwargs)]
+        if inputs and all(map(self._is_weight, inputs)):
+            self._weights.update(id(tensor.untyped_storage()) for tensor in outputs)
+
+    def _is_weight(self, tensor: Tensor) -> bool:
+        return id(tensor.untyped_storage()) in self._weights
 
     def _charge(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, outputs: list[Tensor]) -> None:
         counted = self.count
@@ -197,6 +210,8 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.unknown.add(str(func))
             return
         counted.matrix_flops += matrix
+        if matrix and any(map(self._is_weight, inputs)):
+            counted.weight_flops += matrix
         counted.other_flops += other
         counted.flops_of[name] += matrix + other
 
@@ -212,6 +227,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _free(self, identity: int, nbytes: int) -> None:
         self._seen.discard(identity)
+        self._weights.discard(identity)
         self._alive -= nbytes
 
 
