@@ -107,7 +107,7 @@ def decompose(images: Tensor, wavelet: str = "haar", levels: int = 1, mode: str 
 
 def compose(parts: Sequence[Tensor], wavelet: str = "haar", mode: str = "periodization", size: tuple[int, int] | None = None) -> Tensor:
     """Return the images whose `decompose` gave *parts*, cut to *size* (H, W) if given."""
-    import pywt  # type: ignore[import-untyped]
+    import pywt
 
     low, *details = (part.detach().cpu().numpy() for part in parts)
     channels = low.shape[1]
