@@ -129,6 +129,28 @@ class ReservoirBuffer:
         self.put(slots, images[taken], labels[taken], **{name: values[taken] for name, values in extras.items()})
         return len(slots)
 
+    def place(self, slots: Tensor, images: Tensor, labels: Tensor, **extras: Tensor) -> None:
+        """Write samples where a rule other than the reservoir's wants them: over stored ones, or next to the last.
+
+        Raises:
+            ReplayError: a slot beyond the capacity, or one that would leave empty slots before it.
+        """
+        if not len(slots):
+            return
+        size = max(self._size, int(slots.max()) + 1)
+        if size > self.capacity or (size > self._size and len(set(slots[slots >= self._size].tolist())) < size - self._size):
+            raise ReplayError(f"buffer: slots up to {size - 1} do not follow {self._size} samples in a memory of {self.capacity}")
+        self._size = size
+        self.put(slots, images, labels, **extras)
+
+    def keep(self, slots: Tensor) -> None:
+        """Forget all samples but those in *slots*, which move together in this order."""
+        if self._images is None:
+            return
+        for tensor in (self._images, self._labels, *self._extras.values()):
+            tensor[: len(slots)] = tensor[slots]
+        self._size = len(slots)
+
     def draw(self, count: int) -> Replayed:
         """Return *count* different samples drawn uniformly, or all in random order where there are no more."""
         slots = torch.randperm(self._size, generator=self.generator)[:count]

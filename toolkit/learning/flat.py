@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -55,6 +55,24 @@ def adopt(model: nn.Module) -> Tensor:
     for parameter, view in zip(parameters, Layout.of(model).split(flat), strict=True):
         parameter.data = view
     return flat
+
+
+def weights(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """Return copies of all parameters as one new flat vector."""
+    return torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+
+
+def gradient_of(loss: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the gradient of *loss* as one new flat vector; the parameters' own gradients stay as they are."""
+    found = torch.autograd.grad(loss, list(parameters), materialize_grads=True)
+    return torch.cat([part.reshape(-1) for part in found])
+
+
+def assign_gradient(parameters: Sequence[nn.Parameter], vector: Tensor) -> None:
+    """Make the parts of a flat *vector* the gradients of *parameters*."""
+    parts = torch.split(vector, [parameter.numel() for parameter in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter)
 
 
 def gradient(parameters: Iterable[nn.Parameter]) -> Tensor:

@@ -58,6 +58,8 @@ class Plan:
     """Samples the replay memory holds; 0 without one."""
     seen: int
     """Classes that have appeared, this task's included."""
+    classes: int
+    """Classes of this task."""
 
     def passes(self, current: int, *replayed: int) -> Work:
         """The work of `Learner.passes`: encoding the present samples, and one pass for all or one for each."""

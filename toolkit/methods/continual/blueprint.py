@@ -100,10 +100,10 @@ class Blueprint:
     def plan(self, task: int, epochs: int, batch: int | None = None) -> Plan:
         """Return what a method has to know to price a task; *batch* for a last step that is smaller."""
         spec = self.spec
-        last = self.stream.tasks - 1
+        seen = self.stream.seen(self.stream.tasks - 1 if spec.method.sees_all else task)
         return Plan(
             self.net.prices, spec.batch if batch is None else batch, min(spec.replay, self.capacity), spec.bn, self.tasks, task,
-            self.samples(task), epochs, self.capacity, self.stream.seen(last if spec.method.sees_all else task),
+            self.samples(task), epochs, self.capacity, seen, seen if spec.method.sees_all else len(self.stream.heads(task)),
         )
 
     def memory_bytes(self, plan: Plan) -> float:

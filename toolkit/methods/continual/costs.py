@@ -36,6 +36,7 @@ class Prices:
         self._net = net
         self._known: dict[tuple[Any, ...], Work] = {}
         self.parameters = sum(weight.numel() for weight in net.parameters() if weight.requires_grad)
+        self.feature_size, self.num_classes = net.feature_size, net.num_classes
 
     def scores(self, count: int, *, training: bool = True) -> Work:
         """The work of the whole network on *count* encoded images, and of the way back where it is *training*."""
@@ -63,9 +64,10 @@ class Prices:
             self._known[key] = Work(*step_work(Call(self._net, name, arguments), shape, training=training))
         return self._known[key]
 
-    def update(self) -> Work:
-        """One step of plain SGD on all weights: read weights and gradients, write weights."""
-        return Work(2.0 * self.parameters, 8.0 * self.parameters, 4.0 * self.parameters)
+    def update(self, weights: int | None = None) -> Work:
+        """One step of plain SGD on all weights, or on so many: read weights and gradients, write weights."""
+        moved = self.parameters if weights is None else weights
+        return Work(2.0 * moved, 8.0 * moved, 4.0 * moved)
 
     def vectors(self, flops: float, reads: float, writes: float = 0.0) -> Work:
         """So many operations, reads and writes for each weight (float32), for methods that do more with gradients than apply them."""

@@ -115,7 +115,7 @@ class Learner:
         """Move every weight against the gradient it holds."""
         moved = [(weight.data, weight.grad) for weight in self.parameters if weight.grad is not None and weight.requires_grad]
         torch._foreach_add_([weight for weight, _ in moved], [gradient for _, gradient in moved], alpha=-self.lr)
-        self.net.meter.add(self.net.prices.update())
+        self.net.meter.add(self.net.prices.update(sum(weight.numel() for weight, _ in moved)))
 
     def did(self, work: Work) -> None:
         """Count work outside the network: vectors of gradients, averages of weights."""
@@ -136,19 +136,29 @@ class Learner:
 
     def replay(self, count: int | None = None) -> tuple[Tensor, Replayed]:
         """Draw samples; return their maps, augmented as maps can be, and what was stored."""
-        drawn = self.memory().draw(self.replay_size if count is None else count)
+        return self._read(self.memory().draw(self.replay_size if count is None else count), augmented=True)
+
+    def recall(self, slots: Tensor, *, augmented: bool = True) -> tuple[Tensor, Replayed]:
+        """Return the samples in *slots* as `replay` does, or as they are stored, for methods that choose what they read."""
+        return self._read(self.memory().at(slots), augmented=augmented)
+
+    def _read(self, drawn: Replayed, *, augmented: bool) -> tuple[Tensor, Replayed]:
         self.traffic(read_bytes=len(drawn) * self.memory().sample_nbytes)
-        return self._varied(self.storage.load(self, drawn), *self.storage.cropping(self)), drawn
+        maps = self.storage.load(self, drawn)
+        return self._varied(maps, *self.storage.cropping(self)) if augmented else maps, drawn
 
     def insert(self, batch: Batch, **extras: Tensor) -> None:
         """Offer *batch*, un-augmented, to the memory; only what is taken is encoded and written."""
+        taken, slots = self.memory().offer(len(batch))
+        if len(taken):
+            self.place(slots, batch.images[taken], batch.labels[taken], **{name: values[taken] for name, values in extras.items()})
+
+    def place(self, slots: Tensor, images: Tensor, labels: Tensor, **extras: Tensor) -> None:
+        """Encode uint8 *images* and write them to *slots* of the memory, for methods that choose what they keep."""
         memory = self.memory()
-        taken, slots = memory.offer(len(batch))
-        if not len(taken):
-            return
-        stored, more = self.storage.save(self, batch.images[taken])
-        memory.put(slots, stored, batch.labels[taken], **more, **{name: values[taken] for name, values in extras.items()})
-        self.traffic(written_bytes=len(taken) * memory.sample_nbytes)
+        stored, more = self.storage.save(self, images)
+        memory.place(slots, stored, labels, **more, **extras)
+        self.traffic(written_bytes=len(slots) * memory.sample_nbytes)
 
     def traffic(self, read_bytes: float = 0.0, written_bytes: float = 0.0) -> None:
         """Count bytes read from and written to a memory that a method keeps in its own state."""

@@ -68,7 +68,7 @@ class ContinualNet(nn.Module):
         new = type(self).__new__(type(self))
         memo[id(self)] = new
         for key, value in self.__dict__.items():
-            new.__dict__[key] = value if key == "_meter" else copy.deepcopy(value, memo)
+            new.__dict__[key] = self.meter if key == "_meter" else copy.deepcopy(value, memo)
         return new
 
     def counted_by(self, meter: Meter) -> None:
