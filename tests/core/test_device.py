@@ -50,6 +50,9 @@ def test_roofline_is_the_larger_of_arithmetic_and_memory_after_the_overhead() ->
     assert device.duration_s(Work(flops=100)) == 2.25
     assert device.duration_s(Work(flops=100, read_bytes=10, write_bytes=5)) == 2.25
     assert device.duration_s(Work(flops=100, read_bytes=10, write_bytes=20)) == 3.25
+    assert device.duration_s(Work(flops=100, launches=3)) == 3.0  # three kernels more, a quarter of a second each
+    assert (Work(launches=3) + Work(1.0, launches=2)).launches == 5
+    assert Work(launches=3).times(2).launches == 6
 
 
 def test_storage_is_read_and_written_at_its_own_rates() -> None:

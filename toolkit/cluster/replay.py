@@ -41,7 +41,7 @@ class Replay(Program):
 
 def _ask(ctx: Context, row: Request) -> Any:
     if row.op == "compute":
-        return ctx.compute(Work(row.flops, row.read_bytes, row.write_bytes), row.phase)
+        return ctx.compute(Work(row.flops, row.read_bytes, row.write_bytes, row.launches), row.phase)
     if row.op == "store":
         return ctx.store(row.read_bytes, row.write_bytes, row.phase)
     if row.op == "sleep":

@@ -45,7 +45,7 @@ class WorkerContext(SimulatedContext):
         if not self.script.depth:
             self.script.add(
                 "compute", event, phase=phase, flops=float(work.flops), read_bytes=float(work.read_bytes),
-                write_bytes=float(work.write_bytes),
+                write_bytes=float(work.write_bytes), launches=float(work.launches),
             )
         return event
 

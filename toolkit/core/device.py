@@ -41,7 +41,7 @@ class Device(Spec):
     storage_bytes: int = Field(8 * 1024**2, ge=0, description="room on disk, card or flash")
     storage_read_bytes_per_s: float = Field(5e6, gt=0, description="rate of reading from storage")
     storage_write_bytes_per_s: float = Field(0.3e6, gt=0, description="rate of writing to storage")
-    overhead_s: float = Field(20e-6, ge=0, description="fixed cost of starting a computation")
+    overhead_s: float = Field(20e-6, ge=0, description="fixed cost of starting a computation, and each further kernel of it")
     idle_w: float = Field(0.0, ge=0, description="electrical power while it has nothing to compute")
     busy_w: float = Field(0.03, ge=0, description="electrical power while computing")
     storage_w: float = Field(0.0, ge=0, description="electrical power that reading or writing storage adds to idle")
@@ -57,10 +57,10 @@ class Device(Spec):
         return PROFILES.names()
 
     def duration_s(self, work: Work) -> float:
-        """Roofline time: overhead plus the larger of arithmetic time and memory time."""
+        """Roofline time: overhead of every kernel plus the larger of arithmetic time and memory time."""
         arithmetic_s = work.flops / (self.peak_flops_per_s * self.efficiency)
         memory_s = (work.read_bytes + work.write_bytes) / self.memory_bytes_per_s
-        return self.overhead_s + max(arithmetic_s, memory_s)
+        return self.overhead_s * (1 + work.launches) + max(arithmetic_s, memory_s)
 
     def storage_s(self, read_bytes: float = 0, write_bytes: float = 0) -> float:
         """Return the time in s of reading and writing that much storage, one after the other."""

@@ -26,6 +26,7 @@ class Request(NamedTuple):
     who: str = ""
     step: int = -1
     value: float = 0.0
+    launches: float = 0.0
 
 
 class Script:
