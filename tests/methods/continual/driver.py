@@ -1,0 +1,147 @@
+"""Runs continual methods through the program as it is, in this process, and watches what it is charged and given."""
+
+from __future__ import annotations
+
+import pickle
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from toolkit.core.local import DONE, Group, LocalContext, Ticket
+from toolkit.core.work import Work
+from toolkit.datasets.streams import Samples, Stream
+from toolkit.methods.continual import Method
+from toolkit.methods.continual.blueprint import Blueprint
+from toolkit.methods.continual.learner import Learner
+from toolkit.methods.continual.program import Continual
+
+SETTINGS: dict[str, dict[str, Any]] = {"hal": {"anchor_steps": 3}, "lwf": {"warm_up_epochs": 1}}
+"""What methods need to be quick here."""
+PROGRAM: dict[str, dict[str, Any]] = {}
+"""What the program needs to run a method; no entry means what `program` says."""
+NAMES = Method.member_names()
+
+
+def make(name: str, **settings: Any) -> Method:
+    """Return a method with the settings that make it quick, and others."""
+    return Method.find(name).model_validate({**SETTINGS.get(name, {}), **settings})
+
+
+def program(method: Method, **settings: Any) -> Continual:
+    """Return the program for 2 tasks of 5 digits, one epoch each, a tiny network and a memory of 20 samples of any method."""
+    base = {
+        "task": {"dataset": "digits", "model": {"name": "resnet", "options": {"nf": 4}}}, "stream": {"tasks": 2}, "batch": 64, "replay": 16,
+        "buffer": {"images": 20, "equal": "samples"}, "budget": {"epochs": 1}, "drop_last": True,
+    }
+    return Continual.model_validate({**base, **PROGRAM.get(method.type_name(), {}), **settings, "method": method})
+
+
+class Watched(LocalContext):
+    """A context that keeps what it was charged by phase, and the checkpoints, pickled."""
+
+    def __init__(self, seed: int, resume: bytes | None = None, closed: Closed | None = None) -> None:
+        super().__init__(Group(), 0, 1, 0, seed)
+        self.work: dict[tuple[int, str], Work] = defaultdict(Work)
+        """Work by task and phase."""
+        self.counts: dict[tuple[int, str], int] = defaultdict(int)
+        self.read_bytes = self.written_bytes = 0.0
+        self.saves: list[bytes] = []
+        self._resume, self._closed = resume, closed
+        self._task = 0
+
+    def compute(self, work: Work, phase: str = "") -> Ticket:
+        self.work[self._task, phase] += work
+        self.counts[self._task, phase] += 1
+        return DONE
+
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Ticket:
+        self.read_bytes += read_bytes
+        self.written_bytes += write_bytes
+        return DONE
+
+    def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
+        super().metric(name, value, who, step)
+        if name == "examined:per_class" and who == "0":  # the task is over
+            self._task += 1
+            if self._closed is not None:
+                self._closed.close()
+
+    def save(self, step: int, state: Any) -> None:
+        self.saves.append(pickle.dumps(state))
+
+    def saved(self) -> Any:
+        return None if self._resume is None else pickle.loads(self._resume)
+
+    def values(self, name: str) -> list[float]:
+        return [metric.value for metric in self.metrics if metric.name == name]
+
+
+@dataclass(frozen=True, eq=False)
+class Closed(Stream):
+    """A stream that gives the samples of the present task alone, and spoils what it gave when the task is over."""
+
+    present: list[int] = field(default_factory=lambda: [0])
+    given: list[Samples] = field(default_factory=list)
+
+    def train(self, task: int) -> Samples:
+        if task != self.present[0]:
+            raise AssertionError(f"task {task} was asked for in task {self.present[0]}")
+        found = super().train(task)
+        self.given.append(Samples(found.images.clone(), found.labels.clone()))
+        return self.given[-1]
+
+    def close(self) -> None:
+        self.present[0] += 1
+        for samples in self.given:
+            samples.images.fill_(255)
+            samples.labels.fill_(0)
+        self.given.clear()
+
+
+@dataclass
+class Run:
+    """A finished run."""
+
+    context: Watched
+    saved: dict[str, Any]
+    """The last checkpoint: learner, state, task, step."""
+
+    @property
+    def weights(self) -> Tensor:
+        """All weights and running statistics, flat."""
+        return torch.cat([value.flatten().double() for value in self.saved["learner"]["net"].values()])
+
+
+def train(method: Method | str, seed: int = 0, *, resume: bytes | None = None, closed: Closed | None = None, **settings: Any) -> Run:
+    """Run a method through `program` and return what was seen."""
+    chosen = make(method) if isinstance(method, str) else method
+    context = Watched(seed, resume, closed)
+    drive(program(chosen, **settings), context)
+    return Run(context, pickle.loads(context.saves[-1]))
+
+
+def drive(course: Continual, context: Watched) -> None:
+    """Take *course* to its end; nothing waits here."""
+    process = course.run(context)
+    value: Any = None
+    try:
+        while True:
+            value = process.send(value).value
+    except StopIteration:
+        return
+
+
+def blueprint(method: Method, seed: int = 0, **settings: Any) -> Blueprint:
+    """Return the plan of the run that `train` would make."""
+    import numpy as np
+
+    return program(method, **settings).blueprint(torch.Generator().manual_seed(seed), np.random.default_rng(seed))
+
+
+def learner(method: Method, seed: int = 0, **settings: Any) -> Learner:
+    """Return the learner of the run that `train` would make, before its first step."""
+    found: Learner = program(method, **settings)._begin(Watched(seed)).learner
+    return found

@@ -1,0 +1,112 @@
+"""CLS-ER: replay with a fast and a slow average of the network, after complementary learning systems."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cross_entropy, mse_loss
+
+from toolkit.core.work import Work
+from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual.learner import Learner
+from toolkit.methods.continual.network import ContinualNet
+
+
+@dataclass
+class Averages:
+    """Running averages of the network's weights."""
+
+    plastic: ContinualNet
+    stable: ContinualNet
+    steps: int = 0
+
+
+@final
+class ClsEr(Method):
+    """CE of present and replayed samples + lambda MSE(f(m), e(m)), where e is whichever of two averaged networks knows a sample better.
+
+    For each replayed sample e are the scores of the stable average where that gives the true class a higher probability, else those of the
+    plastic one. After each step each average moves with a probability of its own: theta_e <- a theta_e + (1 - a) theta, with
+    a = min(1 - 1 / (step + 1), decay); the stable one moves less often, and is the network that is examined.
+
+    The averages are of parameters alone. They stay in training mode, so their BatchNorm sees replayed samples and nothing else.
+
+    Source: Arani et al., *Learning Fast, Learning Slow*, ICLR 2022, algorithm 1, and the mammoth library. As there the samples of the
+    consistency term pass on their own, beside the pass of the cross-entropy; `consistency` ``shared`` saves that pass.
+    """
+
+    reg_weight: float = Field(0.15, ge=0, description="weight lambda of the consistency with the averaged networks")
+    stable_rate: float = Field(0.05, ge=0, le=1, description="probability that the stable average moves after a step")
+    plastic_rate: float = Field(0.2, ge=0, le=1, description="probability that the plastic average moves after a step")
+    stable_decay: float = Field(0.999, ge=0, le=1, description="largest share of itself that the stable average keeps when it moves")
+    plastic_decay: float = Field(0.999, ge=0, le=1, description="the same of the plastic average")
+    consistency: Literal["own", "shared"] = Field("own", description="pass for the consistency term: its own, or that of the cross-entropy")
+
+    def init(self, learner: Learner) -> Averages:
+        return Averages(copy.deepcopy(learner.net), copy.deepcopy(learner.net))
+
+    def step(self, learner: Learner, state: Averages, batch: Batch) -> Tensor:
+        images = learner.augmented(batch)
+        if learner.remembers:
+            maps, stored = learner.replay()
+            target = better_scores(state, maps, stored.labels)
+            own = learner.net.scores(maps) if self.consistency == "own" else None
+            now, then = learner.passes(images, batch.labels, maps)
+            loss = cross_entropy(torch.cat([now, then]), torch.cat([batch.labels, stored.labels]))
+            loss = loss + self.reg_weight * mse_loss(then if own is None else own, target)
+        else:
+            (now,) = learner.passes(images, batch.labels)
+            loss = cross_entropy(now, batch.labels)
+        learner.descend(loss)
+        learner.insert(batch)
+        self._average(learner, state)
+        return loss.detach()
+
+    def _average(self, learner: Learner, state: Averages) -> None:
+        state.steps += 1
+        chance = torch.rand(2, generator=learner.generator("method"))
+        if chance[0] < self.plastic_rate:
+            follow(state.plastic, learner, min(1 - 1 / (state.steps + 1), self.plastic_decay))
+        if chance[1] < self.stable_rate:
+            follow(state.stable, learner, min(1 - 1 / (state.steps + 1), self.stable_decay))
+
+    def predict(self, learner: Learner, state: Averages, images: Tensor) -> Tensor:
+        training = state.stable.training
+        state.stable.eval()
+        scores: Tensor = state.stable(images)
+        state.stable.train(training)
+        return scores
+
+    def step_work(self, plan: Plan) -> Work:
+        prices = plan.prices
+        work = plan.passes(plan.batch, plan.replay) + prices.scores(plan.replay, training=False).times(2)
+        if self.consistency == "own":
+            work += prices.scores(plan.replay)
+        return work + prices.update() + prices.vectors(3, 2, 1).times(self.plastic_rate + self.stable_rate)
+
+    def extra_bytes(self, plan: Plan) -> float:
+        own = plan.prices.activations_bytes(plan.replay) if self.consistency == "own" else 0.0
+        return 2 * 4.0 * plan.prices.parameters + own
+
+
+@torch.no_grad()
+def better_scores(state: Averages, maps: Tensor, labels: Tensor) -> Tensor:
+    """Return the scores (n, K) of whichever average gives the true class of a sample the higher probability."""
+    stable, plastic = state.stable.scores(maps), state.plastic.scores(maps)
+    places = labels[:, None]
+    surer = stable.softmax(1).gather(1, places) > plastic.softmax(1).gather(1, places)
+    return torch.where(surer, stable, plastic)
+
+
+@torch.no_grad()
+def follow(average: ContinualNet, learner: Learner, keep: float) -> None:
+    """Move the weights of *average* towards the learner's, keeping the share *keep* of themselves."""
+    weights: list[Tensor] = list(average.parameters())
+    torch._foreach_mul_(weights, keep)
+    torch._foreach_add_(weights, list(learner.net.parameters()), alpha=1 - keep)
+    learner.did(learner.net.prices.vectors(3, 2, 1))

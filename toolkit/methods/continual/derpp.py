@@ -1,0 +1,50 @@
+"""DER++: dark experience replay with labels."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, final
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cross_entropy, mse_loss
+
+from toolkit.core.work import Work
+from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual.learner import Learner
+
+
+@final
+class Derpp(Method):
+    """CE(f(x), y) + alpha MSE(f(m), h) + beta CE(f(m'), y'), with m and m' two independent draws.
+
+    h are the scores at insertion, the squared error is the mean over samples and scores (`toolkit.methods.continual.der`).
+
+    Source: Buzzega et al., *Dark Experience for General Continual Learning*, NeurIPS 2020, eq. (6).
+    """
+
+    stores_scores: ClassVar[bool] = True
+
+    alpha: float = Field(0.1, ge=0, description="weight of the squared distance between replayed and stored scores")
+    beta: float = Field(0.5, ge=0, description="weight of the cross-entropy of replayed samples")
+
+    def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
+        images = learner.augmented(batch)
+        if learner.remembers:
+            (maps, stored), (others, labelled) = learner.replay(), learner.replay()
+            now, then, again = learner.passes(images, batch.labels, maps, others)
+            loss = (
+                cross_entropy(now, batch.labels) + self.alpha * mse_loss(then, stored.extras["scores"])
+                + self.beta * cross_entropy(again, labelled.labels)
+            )
+        else:
+            (now,) = learner.passes(images, batch.labels)
+            loss = cross_entropy(now, batch.labels)
+        learner.descend(loss)
+        learner.insert(batch, scores=now.detach())
+        return loss.detach()
+
+    def step_work(self, plan: Plan) -> Work:
+        return plan.passes(plan.batch, plan.replay, plan.replay) + plan.prices.update()
+
+    def draws(self, plan: Plan) -> float:
+        return 2.0 * plan.replay

@@ -1,0 +1,176 @@
+"""iCaRL: exemplars chosen by herding, distillation, and classes told by their nearest mean."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize, one_hot
+
+from toolkit.core.work import Work
+from toolkit.errors import UserError
+from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual.bulk import in_batches, unit_features
+from toolkit.methods.continual.learner import Learner
+from toolkit.methods.continual.network import ContinualNet
+
+
+@dataclass
+class Exemplars:
+    """What is known of past classes beside their exemplars, which lie in the memory class by class, best first."""
+
+    old: ContinualNet | None = None
+    """The network at the end of the last task."""
+    means: Tensor | None = None
+    """Mean features (K, d) of length 1, zero for classes without exemplars; None while they are out of date."""
+    order: Tensor | None = None
+    """Slots of the memory in the order in which this epoch mixes them in."""
+    met: int = 0
+    """Samples of the task met in this epoch."""
+    samples: int = 0
+    """Samples of the task."""
+    known: int = 0
+    """Classes that have exemplars."""
+
+
+@final
+class Icarl(Method):
+    """Binary cross-entropy of every class's sigmoid: new classes against the labels, old ones against the sigmoids of the old network.
+
+    Exemplars are mixed into the task's samples, so that an epoch meets each once. At the end of a task every class seen keeps
+    floor(M / classes) of them: the first ones of the old classes, and for the new ones those that herding picks, whose mean stays nearest
+    to the mean of all features. A sample is given the class whose mean of exemplars, features scaled to length 1, is nearest.
+
+    Source: Rebuffi et al., *iCaRL: Incremental Classifier and Representation Learning*, CVPR 2017, algorithms 1 to 5. Departure: no weight
+    decay.
+    """
+
+    mirrored: bool = Field(True, description="let the mean of a class count every exemplar and its mirror image")
+
+    def init(self, learner: Learner) -> Exemplars:
+        capacity, classes = learner.memory().capacity, learner.stream.num_classes
+        if capacity < classes:
+            raise UserError(f"buffer: {capacity} samples are less than one for each of {classes} classes, which icarl needs")
+        return Exemplars()
+
+    def begin_task(self, learner: Learner, state: Exemplars) -> None:
+        state.means = None
+        state.samples = learner.stream.train_size(learner.task)
+
+    def begin_epoch(self, learner: Learner, state: Exemplars) -> None:
+        state.order = torch.randperm(len(learner.memory()), generator=learner.generator("method"))
+        state.met = 0
+
+    def step(self, learner: Learner, state: Exemplars, batch: Batch) -> Tensor:
+        slots = self._share(state, len(batch))
+        images, labels = learner.augmented(batch), batch.labels
+        groups = [learner.net.encode(images)] if state.old is not None else []
+        if len(slots):
+            maps, stored = learner.recall(slots)
+            scores = torch.cat(learner.passes(images, labels, maps))
+            labels = torch.cat([labels, stored.labels])
+            groups.append(maps)
+        else:
+            (scores,) = learner.passes(images, labels)
+        targets = one_hot(labels, learner.num_classes).float()[:, : learner.seen]
+        if state.old is not None:
+            past = learner.stream.seen(learner.task - 1)
+            with torch.no_grad():
+                targets[:, :past] = state.old.scores(torch.cat(groups)).sigmoid()[:, :past]
+        loss = binary_cross_entropy_with_logits(scores[:, : learner.seen], targets)
+        learner.descend(loss)
+        return loss.detach()
+
+    def _share(self, state: Exemplars, count: int) -> Tensor:
+        """Return the slots of the exemplars that go with the next *count* samples of the epoch."""
+        if state.order is None:
+            return torch.empty(0, dtype=torch.int64)
+        begin, state.met = state.met, state.met + count
+        return state.order[begin * len(state.order) // state.samples : state.met * len(state.order) // state.samples]
+
+    def end_task(self, learner: Learner, state: Exemplars) -> None:
+        memory, samples = learner.memory(), learner.stream.train(learner.task)
+        share = memory.capacity // learner.seen
+        kept = [(memory.labels == label).nonzero()[:share, 0] for label in range(state.known)]  # Alg. 5
+        if kept:
+            memory.keep(torch.cat(kept))
+        with torch.no_grad():
+            features = unit_features(learner, learner.net.encode(learner.clean(samples.images)))
+        for label in learner.heads:
+            own = (samples.labels == label).nonzero()[:, 0]
+            chosen = own[herd(features[own], share)] if label >= state.known else own[:0]  # Alg. 4
+            learner.place(len(memory) + torch.arange(len(chosen)), samples.images[chosen], samples.labels[chosen])
+        state.known = learner.seen
+        maps, stored = learner.recall(torch.arange(len(memory)), augmented=False)
+        state.means = self._means(learner, maps, stored.labels, lambda maps: unit_features(learner, maps))
+        state.old = copy.deepcopy(learner.net).eval()
+        state.order = None
+
+    def _means(self, learner: Learner, maps: Tensor, labels: Tensor, features: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the mean features (K, d) of every class, of length 1 or, for a class without exemplars, 0."""
+        found = features(maps) + features(maps.flip(3)) if self.mirrored else features(maps)
+        return normalize(torch.zeros((learner.num_classes, found.shape[1])).index_add_(0, labels, found))
+
+    def predict(self, learner: Learner, state: Exemplars, images: Tensor) -> Tensor:
+        if not state.known:
+            return super().predict(learner, state, images)
+
+        def features(maps: Tensor) -> Tensor:
+            return normalize(learner.net.plain_features(maps))
+
+        means = state.means
+        if means is None:  # examined under way
+            stored = learner.memory().at(torch.arange(len(learner.memory())))
+            means = self._means(learner, learner.storage.load(learner, stored), stored.labels, features)
+        distance = torch.cdist(features(learner.net.plain_encode(images)), means)
+        return -distance.masked_fill((means == 0).all(1), math.inf)
+
+    def step_work(self, plan: Plan) -> Work:
+        more = self.draws(plan)
+        few = int(more)
+        share = more - few
+        return self._work(plan, few).times(1 - share) + self._work(plan, few + 1).times(share) + plan.prices.update()
+
+    def _work(self, plan: Plan, exemplars: int) -> Work:
+        work = plan.passes(plan.batch, exemplars)
+        if not plan.task:
+            return work
+        return work + plan.prices.encode(plan.batch) + plan.prices.scores(plan.batch + exemplars, training=False)
+
+    def boundary_work(self, plan: Plan) -> Work:
+        prices, stored = plan.prices, plan.seen * (plan.capacity // plan.seen)
+        each = in_batches(lambda count: prices.features(count, training=False), plan.task_samples, plan.batch)
+        means = in_batches(lambda count: prices.features(count, training=False), stored, plan.batch)
+        return each + prices.encode(plan.task_samples) + means.times(2 if self.mirrored else 1)
+
+    def draws(self, plan: Plan) -> float:
+        """Exemplars per step, on average."""
+        before = plan.seen - plan.classes
+        return plan.batch * before * (plan.capacity // before) / plan.task_samples if before else 0.0
+
+    def offers(self, plan: Plan) -> float:
+        return 0.0
+
+    def extra_bytes(self, plan: Plan) -> float:
+        return 4.0 * (plan.prices.parameters + plan.prices.num_classes * plan.prices.feature_size)
+
+
+def herd(features: Tensor, count: int) -> Tensor:
+    """Return the places of *count* rows of *features* (n, d), chosen one by one so that their mean stays nearest to the mean of all."""
+    mean = features.mean(0)
+    total = torch.zeros_like(mean)
+    left = torch.ones(len(features), dtype=torch.bool)
+    chosen = []
+    for place in range(min(count, len(features))):
+        distance = (mean - (total + features) / (place + 1)).norm(dim=1).masked_fill(~left, math.inf)
+        best = int(distance.argmin())
+        chosen.append(best)
+        left[best] = False
+        total = total + features[best]
+    return torch.tensor(chosen, dtype=torch.int64)
