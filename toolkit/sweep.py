@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from simpy.core import EmptySchedule
 from simpy.events import Event
 
+from toolkit.core.checkpoint import Checkpoint
 from toolkit.core.fabric import Network
 from toolkit.core.ledger import Ledger
 from toolkit.core.rundir import RunDirectory
@@ -122,7 +123,8 @@ def _run(job: Job) -> None:
     directory = RunDirectory(job.directory)
     scenario = Scenario.build(job.tree)
     ledger = Ledger(directory.ledger_stem(job.name))
-    world = World(job.seed, scenario.limit_s, ledger, trace=directory.trace_stem(job.name))
+    checkpoint = Checkpoint.open(directory.record(job.name).with_suffix(".checkpoint")) if job.script is None else None
+    world = World(job.seed, scenario.limit_s, ledger, checkpoint=checkpoint, trace=directory.trace_stem(job.name))
     network = scenario.fabric.build(world)
     program = scenario.program
     if job.script is not None:
@@ -148,6 +150,8 @@ def _run(job: Job) -> None:
     partial.write_text(json.dumps({"arm": job.arm, "seed": job.seed, "rows": rows}), encoding="utf-8")
     partial.replace(record)
     progress.unlink(missing_ok=True)
+    if checkpoint is not None:
+        checkpoint.remove()
 
 
 def _to_the_end(world: World, network: Network, done: Event, progress: Path) -> None:

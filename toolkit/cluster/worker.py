@@ -31,10 +31,23 @@ class WorkerContext(SimulatedContext):
         self.network = network
         self.script = Script(node)
         self.process_handle: simpy.Process | None = None
+        checkpoint = network.world.checkpoint
+        if checkpoint is not None and checkpoint.taken_up is not None:
+            self.script.rows = list(checkpoint.taken_up.machine["script"])
 
     @property
     def alive(self) -> bool:
         return self.process_handle is not None and self.process_handle.is_alive
+
+    @property
+    def may_pause(self) -> bool:
+        """A machine alone, to which nothing happens at a set time."""
+        spec = self.network.spec
+        failures = spec.failures
+        return spec.workers == 1 and not spec.servers and not (failures.crashes or failures.absences or failures.degradations)
+
+    def machine_state(self) -> dict[str, Any]:
+        return {**super().machine_state(), "script": self.script.rows}
 
     def idle_again(self) -> None:
         """Forget what the processor was doing."""

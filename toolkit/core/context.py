@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 import numpy as np
 from simpy.events import Event, Timeout
 
+from toolkit.core.checkpoint import Pause
 from toolkit.core.device import Device
 from toolkit.core.work import Work
 from toolkit.core.world import World
@@ -181,6 +182,9 @@ class SimulatedContext(Context):
         """Time in s that the processor has computed so far."""
         self._busy_until_s = 0.0
         self._stored_until_s = 0.0
+        checkpoint = world.checkpoint
+        if checkpoint is not None and checkpoint.taken_up is not None:
+            self.__dict__.update({name: value for name, value in checkpoint.taken_up.machine.items() if name != "script"})
 
     @property
     def now(self) -> float:
@@ -229,6 +233,25 @@ class SimulatedContext(Context):
 
     def sleep(self, delay_s: float) -> Timeout:
         return self.world.env.timeout(delay_s)
+
+    def save(self, step: int, state: Any) -> None:
+        """Keep *state*, if the run may be taken up again from here: one machine, nothing under way."""
+        checkpoint = self.world.checkpoint
+        if checkpoint is not None and self.may_pause:
+            checkpoint.keep(Pause(self.world.now, self.machine_state(), self.world.ledger.state(), state))
+
+    def saved(self) -> Any:
+        checkpoint = self.world.checkpoint
+        return checkpoint.taken_up.state if checkpoint is not None and checkpoint.taken_up is not None else None
+
+    @property
+    def may_pause(self) -> bool:
+        """Whether a run can be taken up from between two steps of this node's program."""
+        return False
+
+    def machine_state(self) -> dict[str, Any]:
+        """Return what this node has done so far, by the names of its attributes."""
+        return {name: getattr(self, name) for name in ("busy_s", "_busy_until_s", "_stored_until_s")}
 
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
         self.world.ledger.metric(self.world.now, name, value, who, step)

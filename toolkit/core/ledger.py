@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 from toolkit.core.script import Request
 
@@ -74,10 +74,26 @@ class Ledger:
     def _flush(self) -> None:
         if self._stem is None or not self._charges:
             return
-        path = self._stem.with_name(f"{self._stem.name}-{len(self._shards):03d}.parquet")
+        path = self._shard(len(self._shards))
         _write(self.pending(), path)
         self._shards.append(path)
         self._charges.clear()
+
+    def state(self) -> dict[str, Any]:
+        """Return everything written so far that is not in a full shard, and how many of these there are."""
+        return {
+            "shards": len(self._shards), "charges": self._charges, "metrics": self._metrics, "requests": self._requests,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; shards written after it are written again."""
+        self._charges, self._metrics, self._requests = list(state["charges"]), list(state["metrics"]), list(state["requests"])
+        self._shards = [self._shard(number) for number in range(state["shards"])]
+
+    def _shard(self, number: int) -> Path:
+        if self._stem is None:
+            raise ValueError("a ledger in memory has no shards")
+        return self._stem.with_name(f"{self._stem.name}-{number:03d}.parquet")
 
     def pending(self) -> pd.DataFrame:
         """The charges not yet written to a shard, as a frame."""

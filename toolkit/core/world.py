@@ -7,6 +7,7 @@ from pathlib import Path
 
 import simpy
 
+from toolkit.core.checkpoint import Checkpoint
 from toolkit.core.ledger import Ledger
 from toolkit.core.streams import Streams
 
@@ -22,6 +23,8 @@ class World:
     ledger: Ledger = field(default_factory=Ledger)
     env: simpy.Environment = field(default_factory=simpy.Environment)
 
+    checkpoint: Checkpoint | None = None
+    """Where the run may keep its state, if anywhere."""
     share: float = 0.0
     """Share of the run that is done, where a program rather than the clock says so."""
     trace: Path | None = None
@@ -29,6 +32,10 @@ class World:
 
     def __post_init__(self) -> None:
         self.streams = Streams(self.seed)
+        pause = self.checkpoint.taken_up if self.checkpoint is not None else None
+        if pause is not None:
+            self.env = simpy.Environment(initial_time=pause.now_s)
+            self.ledger.load_state(pause.ledger)
 
     @property
     def now(self) -> float:

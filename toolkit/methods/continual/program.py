@@ -41,13 +41,17 @@ class Course:
     task: int = 0
     step: int = 0
     """Steps of this task that are done."""
+    began_s: float = 0.0
+    """When this task began."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"learner": self.learner.state_dict(), "state": self.state, "task": self.task, "step": self.step}
+        return {
+            "learner": self.learner.state_dict(), "state": self.state, "task": self.task, "step": self.step, "began_s": self.began_s,
+        }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.learner.load_state_dict(saved["learner"])
-        self.state, self.task, self.step = saved["state"], saved["task"], saved["step"]
+        self.state, self.task, self.step, self.began_s = saved["state"], saved["task"], saved["step"], saved["began_s"]
         recount(self.state, self.learner.net.meter)
 
 
@@ -66,7 +70,7 @@ class Continual(Program):
     buffer: BufferSpec = BufferSpec()
     budget: Budget = Budget()
     batch: int = Field(32, ge=1, description="samples of the present task per step")
-    drop_last: bool = Field(False, description="leave out the last, smaller batch of an epoch, whose BatchNorm statistics are poor")
+    drop_last: bool = Field(False, description="leave out the last, smaller batch of an epoch, for BatchNorm's sake")
     replay: int = Field(32, ge=1, description="samples drawn from the memory at a time")
     lr: float = Field(0.05, gt=0, description="learning rate of plain SGD")
     bn: Literal["concat", "separate"] = Field("concat", description="one pass for present and replayed samples, or one each")
@@ -92,7 +96,7 @@ class Continual(Program):
 
         blueprint = self.blueprint(torch.Generator().manual_seed(0), np.random.default_rng(0))
         if self.buffer.dtype == "uint8" and blueprint.net.has_front:
-            raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps encoded maps; use float32, float16 or int8")
+            raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps maps; use float32, float16 or int8")
         device = fabric.device_of(fabric.wiring().nodes[0])
         last = blueprint.tasks - 1
         plan = blueprint.plan(last, blueprint.length(last, device.duration_s).epochs)
@@ -114,13 +118,12 @@ class Continual(Program):
         torch.set_num_threads(self.threads)
         course = self._begin(ctx)
         blueprint = course.blueprint
-        ctx.metric("buffer_capacity", blueprint.capacity)
-        ctx.metric("buffer_nbytes", blueprint.buffer_bytes)
-        ctx.metric("parameters", blueprint.net.prices.parameters)
         for task in range(course.task, blueprint.tasks):
             length = blueprint.length(task, course.duration_s)
             plan = blueprint.plan(task, length.epochs)
-            ctx.metric("memory_nbytes", blueprint.memory_bytes(plan), step=task)
+            if not course.step:
+                ctx.metric("memory_nbytes", blueprint.memory_bytes(plan), step=task)
+                course.began_s = ctx.now
             learner = course.learner
             learner.task = blueprint.stream.tasks - 1 if self.method.sees_all else task
             learner.epochs = length.epochs
@@ -139,13 +142,16 @@ class Continual(Program):
         learner.net.train()
         device = getattr(ctx, "device", None)
         course = Course(blueprint, learner, None, device.duration_s if device is not None else None)
-        if not self.learn:
-            return course
-        course.state = self.method.init(learner)
         saved = ctx.saved()
+        if self.learn:
+            course.state = self.method.init(learner)
         if saved is not None:
             course.load_state_dict(saved)
-        else:
+            return course
+        ctx.metric("buffer_capacity", blueprint.capacity)
+        ctx.metric("buffer_nbytes", blueprint.buffer_bytes)
+        ctx.metric("parameters", blueprint.net.prices.parameters)
+        if self.learn:
             self._examine(ctx, course, "untrained", -1)
         return course
 
@@ -153,8 +159,7 @@ class Continual(Program):
 
     def _learn(self, ctx: Context, course: Course, length: Length) -> Asking:
         """Learn one task and be examined."""
-        learner, method, state = course.learner, self.method, course.state
-        task, began_s = course.task, ctx.now
+        learner, method, state, task = course.learner, self.method, course.state, course.task
         samples = self._samples(course)
         if course.step == 0:
             method.begin_task(learner, state)
@@ -165,7 +170,7 @@ class Continual(Program):
                 method.begin_epoch(learner, state)
                 yield from self._pay(ctx, learner, "begin epoch")
             batch = self._batch(ctx, samples, task, learner.epoch, place)
-            yield from self._await_frames(ctx, step, length, began_s, len(samples))
+            yield from self._await_frames(ctx, step, length, course.began_s, len(samples))
             loss = method.step(learner, state, batch)
             learner.steps += 1
             yield from self._pay(ctx, learner, "step")
@@ -176,9 +181,9 @@ class Continual(Program):
                 if self.examine == "epoch" and step < length.steps - 1:
                     self._examine(ctx, course, "under_way", learner.steps)
             course.step = step + 1
-            if self.save_every and learner.steps % self.save_every == 0:
-                ctx.save(learner.steps, course.state_dict())
             ctx.progress((task + course.step / length.steps) / course.blueprint.tasks)
+            if self.save_every and learner.steps % self.save_every == 0 and step < length.steps - 1:
+                ctx.save(learner.steps, course.state_dict())
         method.end_task(learner, state)
         yield from self._pay(ctx, learner, "end task")
         self._examine(ctx, course, "examined", learner.task)
@@ -222,6 +227,8 @@ class Continual(Program):
         for name, values in (("class_il", found.class_il), ("task_il", found.task_il), ("per_class", found.per_class)):
             for place, value in enumerate(values):
                 ctx.metric(f"{kind}:{name}", value, who=str(place), step=step)
+        known = range(learner.stream.tasks) if kind == "untrained" else range(learner.task + 1)
+        ctx.metric("seen_accuracy", sum(found.class_il[task] for task in known) / len(known), step=step)
 
     # Pricing without learning
 

@@ -100,7 +100,7 @@ class DistributedSgd(Program):
             yield from self._serve(ctx, task.layout)
             return
         training = self._begin(ctx, task)
-        if ctx.rank == 0:
+        if ctx.rank == 0 and not training.step:
             for target in self.targets:
                 ctx.metric("target", target)
         while training.step < self.steps:

@@ -1,0 +1,85 @@
+"""A killed run of one machine goes on where it last kept its state, and ends with the same bytes (CLFD 13, E2Net 13)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from toolkit.core.rundir import RunDirectory
+from toolkit.methods.continual.er import Er
+from toolkit.scenario import Scenario
+from toolkit.sweep import Job, run_job
+
+SAVE_EVERY = 5
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside."""
+
+
+def scenario(**program: Any) -> Scenario:
+    return Scenario.build({
+        "name": "resume", "seeds": 1, "fabric": {"type": "cluster", "workers": 1, "device": "raspberry_pi_5"},
+        "program": {
+            "type": "continual", "task": {"dataset": "digits", "model": {"name": "resnet", "options": {"nf": 4}}}, "method": "er",
+            "budget": {"epochs": 1}, "stream": {"tasks": 2}, "batch": 64, "save_every": SAVE_EVERY, "frames_per_s": 1e5,
+            "augment": {"crop": 1, "flip": True}, **program,
+        },
+    })
+
+
+def frames(directory: Path, name: str) -> pd.DataFrame:
+    return pd.concat([pd.read_parquet(path) for path in sorted((directory / name).glob("*.parquet"))], ignore_index=True)
+
+
+def do(spec: Scenario, directory: Path) -> dict[str, float]:
+    """Do the one run of *spec*, without the report; return its rows."""
+    RunDirectory(directory).open(spec.dump(), spec.view(), resume=True)
+    run_job(Job("resume", 1, spec.dump(), directory))
+    record = json.loads(RunDirectory(directory).record("resume-s1").read_text(encoding="utf-8"))
+    return {metric: value for metric, _, value in record["rows"]}
+
+
+@pytest.mark.parametrize("steps", [3, 7, 12, 20])
+def test_a_killed_run_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Killed before the first checkpoint, after it, at the end of the first task, and in the second task."""
+    spec = scenario()
+    whole = do(spec, tmp_path / "whole")
+    taken = 0
+    step = Er.step
+
+    def dying(self: Er, *args: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        if taken > steps:
+            raise Killed
+        return step(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Er, "step", dying)
+        with pytest.raises(Killed):
+            do(spec, tmp_path / "killed")
+    kept = list((tmp_path / "killed" / "runs").glob("*.checkpoint"))
+    assert len(kept) == (steps >= SAVE_EVERY)
+    taken = -1000
+    with monkeypatch.context() as patch:
+        patch.setattr(Er, "step", dying)
+        assert do(spec, tmp_path / "killed") == whole
+    assert taken + 1000 <= 24 - steps + SAVE_EVERY, "what was kept is not done again"
+    for name in ("ledger", "metrics", "requests"):
+        pd.testing.assert_frame_equal(frames(tmp_path / "killed", name), frames(tmp_path / "whole", name))
+    assert not list((tmp_path / "killed" / "runs").glob("*.checkpoint"))
+
+
+def test_a_run_that_only_prices_takes_as_long_as_learning(tmp_path: Path) -> None:
+    """Time and operations of the plan against those of a run that learns; the memory fills up meanwhile, so they differ a little."""
+    learnt, priced = (
+        do(scenario(frames_per_s=None, budget={"epochs": 3}, learn=learn), tmp_path / str(learn)) for learn in (True, False)
+    )
+    assert priced["end_s"] == pytest.approx(learnt["end_s"], rel=0.05)
+    assert priced["flops"] == pytest.approx(learnt["flops"], rel=0.03)
+    assert "class_il" not in priced

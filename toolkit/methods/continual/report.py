@@ -1,0 +1,107 @@
+"""What one run of continual learning came to: what is known at the end, what was forgotten, and what it all cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from toolkit.cluster.report import end_of, energy_rows
+from toolkit.learning import continual_metrics as measure
+from toolkit.report import MetricInfo
+
+Row = tuple[str, str, float]
+NAN = float("nan")
+
+CONTINUAL_METRICS: tuple[MetricInfo, ...] = (
+    MetricInfo("class_il", "1", "class-IL accuracy", "higher", 4, headline=True),
+    MetricInfo("task_il", "1", "task-IL accuracy", "higher", 4, headline=True),
+    MetricInfo("forgetting", "1", "forgetting", "lower", 4, headline=True),
+    MetricInfo("end_s", "s", "time in all", "lower", 4, headline=True),
+    MetricInfo("energy_total_j", "J", "energy in all", "lower", 3, headline=True),
+    MetricInfo("flops", "FLOP", "operations", "lower", 0),
+    MetricInfo("memory_nbytes", "B", "memory needed", "lower", 0, headline=True),
+    MetricInfo("buffer_nbytes", "B", "size of the replay memory", "lower", 0),
+    MetricInfo("buffer_capacity", "1", "samples in the replay memory", None, 0),
+    MetricInfo("flash_read_nbytes", "B", "read from flash", "lower", 0),
+    MetricInfo("flash_written_nbytes", "B", "written to flash", "lower", 0),
+    MetricInfo("moved_nbytes", "B", "moved through memory", "lower", 0),
+    MetricInfo("parameters", "1", "weights", None, 0),
+    MetricInfo("forgetting_mammoth", "1", "forgetting (never negative)", "lower", 4),
+    MetricInfo("task_il_forgetting", "1", "forgetting, task-IL", "lower", 4),
+    MetricInfo("bwt", "1", "backward transfer", "higher", 4),
+    MetricInfo("fwt", "1", "forward transfer", "higher", 4),
+    MetricInfo("stability", "1", "stability", "higher", 4),
+    MetricInfo("plasticity", "1", "plasticity", "higher", 4),
+    MetricInfo("trade_off", "1", "stability-plasticity trade-off", "higher", 4),
+    MetricInfo("class_il@*", "1", "final accuracy, task {}", None, 4),
+    MetricInfo("flops_per_step", "FLOP", "operations per step", "lower", 0),
+    MetricInfo("s_per_step", "s", "time per step", "lower", 5),
+    MetricInfo("energy_computing_j", "J", "energy of computing", None, 3),
+    MetricInfo("energy_storage_j", "J", "energy of storage", None, 3),
+    MetricInfo("energy_idle_j", "J", "energy while idle", None, 3),
+    MetricInfo("energy_links_j", "J", "energy of links", None, 3),
+)
+
+
+def summarise_run(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]:
+    """Return (metric, unit, value) rows of one run.
+
+    A method that learns all tasks at once has been examined once: it has a final accuracy, and no forgetting or transfer. A run that only
+    priced its steps has costs alone.
+    """
+    rows = [*_learnt(metrics), *_costs(ledger, metrics)]
+    order = {info.name: place for place, info in enumerate(CONTINUAL_METRICS)}
+    return sorted(rows, key=lambda row: order.get(row[0] if "@" not in row[0] else f"{row[0].partition('@')[0]}@*", len(order)))
+
+
+def matrix(metrics: pd.DataFrame, name: str, kind: str = "examined") -> NDArray[np.float64]:
+    """Return accuracies as recorded under ``kind:name``: rows by examination, columns by task or class, NaN where there is none."""
+    rows = metrics[(metrics["name"] == f"{kind}:{name}").to_numpy(bool)]
+    if rows.empty:
+        return np.full((0, 0), NAN)
+    after, columns = np.maximum(rows["step"].to_numpy(int), 0), rows["who"].to_numpy(str).astype(int)
+    found = np.full((after.max() + 1, columns.max() + 1), NAN)
+    found[after, columns] = rows["value"].to_numpy(float)
+    return found
+
+
+def _learnt(metrics: pd.DataFrame) -> list[Row]:
+    class_il, task_il = matrix(metrics, "class_il"), matrix(metrics, "task_il")
+    if not class_il.size:
+        return []
+    untrained = matrix(metrics, "class_il", "untrained")[0]
+    values = {
+        "class_il": measure.average(class_il), "task_il": measure.average(task_il), "forgetting": measure.forgetting(class_il),
+        "forgetting_mammoth": measure.forgetting(class_il, "mammoth"), "task_il_forgetting": measure.forgetting(task_il),
+        "bwt": measure.backward_transfer(class_il), "fwt": measure.forward_transfer(class_il, untrained),
+        "stability": measure.stability(class_il), "plasticity": measure.plasticity(class_il), "trade_off": measure.trade_off(class_il),
+    }
+    if np.isnan(class_il[:-1]).any():  # examined once
+        values = {name: value if name in {"class_il", "task_il"} else NAN for name, value in values.items()}
+    rows = [(name, "1", value) for name, value in values.items()]
+    return rows + [(f"class_il@{task + 1}", "1", float(value)) for task, value in enumerate(class_il[-1])]
+
+
+def _costs(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]:
+    def total(kind: str, column: str, outcome: str = "") -> float:
+        chosen = (ledger["kind"] == kind).to_numpy(bool)
+        if outcome:
+            chosen = chosen & (ledger["outcome"] == outcome).to_numpy(bool)
+        return float(ledger.loc[chosen, column].sum())
+
+    end_s = end_of(ledger, metrics)
+    steps = int(((ledger["kind"] == "compute") & (ledger["phase"] == "step")).sum())
+    flops = total("compute", "flops")
+    rows: list[Row] = [
+        ("end_s", "s", end_s), *energy_rows(ledger), ("flops", "FLOP", flops), ("moved_nbytes", "B", total("compute", "nbytes")),
+        ("flash_read_nbytes", "B", total("store", "nbytes", "read")), ("flash_written_nbytes", "B", total("store", "nbytes", "written")),
+        ("workers", "1", 1.0),
+    ]
+    if steps:
+        rows += [("flops_per_step", "FLOP", flops / steps), ("s_per_step", "s", end_s / steps)]
+    for name, unit in (("memory_nbytes", "B"), ("buffer_nbytes", "B"), ("buffer_capacity", "1"), ("parameters", "1")):
+        values = metrics.loc[(metrics["name"] == name).to_numpy(bool), "value"]
+        if len(values):
+            rows.append((name, unit, float(values.max())))
+    return rows
