@@ -181,11 +181,7 @@ class SeaNetwork:
             rank, is_sink, ctx, radio, self.channel, self.spec.modem, book, self._truth, self.spec.battery_j, self._radio_energy_j,
             range(self.spec.layout.node_count, self.count),
         )
-
-        def hear(frame: Frame, snr_db: float) -> None:
-            self.spec.routing.on_receive(node, frame, snr_db)
-
-        self.medium.listen(rank, hear if trace is None else trace.watch_routing(rank, hear))
+        self.medium.listen(rank, lambda frame, snr_db: self.spec.routing.on_receive(node, frame, snr_db))
         return node
 
     def _open_trace(self) -> Trace:

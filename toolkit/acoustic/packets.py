@@ -68,6 +68,8 @@ class Book(Protocol):
 
     def drop(self, packet: Packet, reason: str) -> None: ...
 
+    def refuse(self, packet: Packet, reason: str) -> None: ...
+
     def deliver(self, packet: Packet, sink: int, hops: int) -> None: ...
 
     def ratio_ashore(self) -> float: ...
@@ -107,6 +109,10 @@ class PacketBook:
             packet.reason = reason
         if packet.copies == 0:
             self._close(packet, -1, Delivery("lost", packet.created_s, self._world.now, 0, packet.reason))
+
+    def refuse(self, packet: Packet, reason: str) -> None:
+        """A node heard a packet that it should take, and does not; it holds no copy."""
+        packet.reason = reason
 
     def deliver(self, packet: Packet, sink: int, hops: int) -> None:
         """A copy reached a sink."""

@@ -67,7 +67,6 @@ class Trace:
         self._times_s: list[float] = []
         self._places_m: list[NDArray[np.float64]] = []
         self._frames = 0
-        self._drops = 0
 
     # What the network tells
 
@@ -94,8 +93,7 @@ class Trace:
         ))
 
     def dropped(self, node: int, frame: Frame | None, packet: Packet | None, reason: str) -> None:
-        """A node gives up a frame or a copy of a packet."""
-        self._drops += 1
+        """A node gives up a frame or a copy of a packet, or refuses one."""
         peer, kind, nbytes = (-1, "data", 0) if frame is None else (frame.dst, frame.kind, frame.nbytes)
         number = -1 if packet is None else packet.id
         if frame is None and packet is not None:
@@ -113,30 +111,6 @@ class Trace:
         """Where everybody is from now on: (n, 3) x, y, depth."""
         self._times_s.append(self._world.now)
         self._places_m.append(position_m.copy())
-
-    # What it watches itself
-
-    def watch_routing(self, node: int, listener: Callable[[Frame, float], None]) -> Callable[[Frame, float], None]:
-        """Return *listener*, watched: when it leaves a reason in a packet that it was shown, it has refused that packet.
-
-        The reason is set aside meanwhile, so that the same one twice is seen twice. Nobody misses it: a packet whose frame is just
-        arriving has a copy in the water and cannot end.
-        """
-
-        def watched(frame: Frame, snr_db: float) -> None:
-            packet = frame.packet
-            if packet is None:
-                listener(frame, snr_db)
-                return
-            before, packet.reason = packet.reason, ""
-            drops = self._drops
-            listener(frame, snr_db)
-            if not packet.reason:
-                packet.reason = before
-            elif self._drops == drops:
-                self.dropped(node, None, packet, packet.reason)
-
-        return watched
 
     def watch_mac(self, node: int, on_drop: Callable[[Frame, str], None]) -> Callable[[Frame, str], None]:
         """Return *on_drop*, watched: the MAC of *node* gives up a frame."""
@@ -237,6 +211,10 @@ class NodeBook:
         if reason:
             self._trace.dropped(self._node, None, packet, reason)
         self._book.drop(packet, reason)
+
+    def refuse(self, packet: Packet, reason: str) -> None:
+        self._trace.dropped(self._node, None, packet, reason)
+        self._book.refuse(packet, reason)
 
     def deliver(self, packet: Packet, sink: int, hops: int) -> None:
         if packet.delivered:

@@ -37,10 +37,8 @@ def pack(
     packets = _packets(events)
     packets = packets[(packets.created_s < to_s) & (packets.end_s >= from_s)].sort_values("created_s", kind="stable")
     kinds, reasons, fates = (_names(column) for column in (sent.kind, drops.outcome, packets.fate))
-    outcomes = [name for name in OUTCOMES if name in set(heard.outcome)]
-    outcomes += [name for name in _names(heard.outcome) if name not in outcomes]
-    if "decoded" not in outcomes:
-        outcomes.insert(0, "decoded")
+    met = {"decoded", *_names(heard.outcome)}
+    outcomes = [name for name in OUTCOMES if name in met] + sorted(met.difference(OUTCOMES))
     return {
         **captions,
         "from": from_s, "to": to_s, "speed": speed_m_s, "nodes": int(nodes.node.max()) + 1,
@@ -112,12 +110,11 @@ def _column(values: pd.Series | NDArray[Any], kind: str) -> dict[str, str]:
 
 
 def _names(column: pd.Series) -> list[str]:
-    return sorted(set(column))
+    return sorted(column.unique().tolist())
 
 
 def _codes(column: pd.Series, names: list[str]) -> NDArray[np.int64]:
-    place = {name: code for code, name in enumerate(names)}
-    return np.array([place[name] for name in column], dtype=np.int64)
+    return np.asarray(column.map({name: code for code, name in enumerate(names)}), dtype=np.int64)
 
 
 def _tenths(column: pd.Series) -> NDArray[np.float64]:

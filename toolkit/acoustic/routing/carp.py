@@ -241,11 +241,11 @@ class Carp(Routing):
         state: CarpState = node.state
         told = state.accepted.get(packet.key)
         if told is not None and data.hop_count < told and not node.is_sink:
-            packet.reason = "loop"  # it has come back, since this node's hop count has fallen; silence sends it elsewhere
+            node.book.refuse(packet, "loop")  # it has come back, since this node's hop count has fallen; silence sends it elsewhere
             return
         new = told is None
         if new and not node.is_sink and len(state.queue) >= self.queue_limit:
-            packet.reason = "queue_full"
+            node.book.refuse(packet, "queue_full")
             return
         train = (frame.src, data.train)
         received = state.arriving.setdefault(train, set())

@@ -166,10 +166,10 @@ class Dbcar(Routing):
         state: DbcarState = node.state
         known = packet.key in state.accepted
         if not known and not node.is_sink and len(state.queue) >= self.queue_limit:
-            packet.reason = "queue_full"
+            node.book.refuse(packet, "queue_full")
             return
         if known and not node.is_sink and frame.body.sideways and frame.src != state.accepted[packet.key]:
-            packet.reason = "loop"  # it has come back on a way around a void; silence sends it elsewhere
+            node.book.refuse(packet, "loop")  # it has come back on a way around a void; silence sends it elsewhere
             return
         ack = AckHeader(packet.key, encode_snr(snr_db), node.is_sink or state.watch.has_way_up())
         state.watch.last_sent_s = node.now

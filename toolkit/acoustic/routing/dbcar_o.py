@@ -118,7 +118,7 @@ class DbcarO(Routing):
             pass_over(packet)
             return
         if frame.hops >= self.ttl:
-            packet.reason = "ttl"
+            node.book.refuse(packet, "ttl")
             return
         success, work = self._way_up(node, HEADER_BYTES + packet.nbytes)
         if work.flops > 0.0:

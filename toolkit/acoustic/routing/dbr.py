@@ -68,7 +68,7 @@ class Dbr(Routing):
             pass_over(packet)
             return
         if frame.hops >= self.ttl:
-            packet.reason = "ttl"
+            node.book.refuse(packet, "ttl")
             return
         queue.hold(packet, frame.hops, self.hold_s(gain_m), None, lambda held: self._due(node, held))
 

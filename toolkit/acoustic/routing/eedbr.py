@@ -130,7 +130,7 @@ class Eedbr(Routing):
             pass_over(packet)
             return
         if frame.hops >= self.ttl:
-            packet.reason = "ttl"
+            node.book.refuse(packet, "ttl")
             return
         wait_s = self.hold_s(listed.nodes.index(node.id) + 1, node.residual_energy)
         state.queue.hold(packet, frame.hops, wait_s, None, lambda held: self._due(node, held))

@@ -53,7 +53,7 @@ class Flooding(Routing):
             node.book.hold(packet)
             node.ctx.process(self._broadcast(node, packet, frame.hops + 1, self.jitter_s * node.rng.random()))
         else:
-            packet.reason = "ttl"
+            node.book.refuse(packet, "ttl")
 
     def _broadcast(self, node: SeaNode, packet: Packet, hops: int, delay_s: float) -> Process:
         yield node.ctx.sleep(delay_s)

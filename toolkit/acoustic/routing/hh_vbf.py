@@ -73,7 +73,7 @@ class HhVbf(Routing):
             held.note.append(offset_m)
         elif offset_m <= self.pipe_m:
             if frame.hops >= self.ttl:
-                packet.reason = "ttl"
+                node.book.refuse(packet, "ttl")
                 return
             alpha = self.alpha(advance_m(here, header.forwarder_m, header.target_m))
             wait_s = self.wait_s(alpha, float(np.linalg.norm(here - header.forwarder_m)))

@@ -136,7 +136,7 @@ class ShortestPath(Routing):
             return
         new = packet.key not in state.accepted
         if new and not node.is_sink and len(state.queue) >= self.queue_limit:
-            packet.reason = "queue_full"
+            node.book.refuse(packet, "queue_full")
             return
         node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, None, 0, node.depth_m, AckHeader(packet.key)))
         if node.is_sink:

@@ -82,7 +82,7 @@ class Vbf(Routing):
             queue.finish(packet.key)
             pass_over(packet)
         elif frame.hops >= self.ttl:
-            packet.reason = "ttl"
+            node.book.refuse(packet, "ttl")
         else:
             distance_m = float(((here - header.forwarder_m) ** 2).sum() ** 0.5)
             note = (header, [alpha])
