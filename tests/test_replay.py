@@ -255,3 +255,14 @@ def test_a_picture_is_drawn(page: Path, tmp_path: Path) -> None:
         stage = np.round(pictures[-1][70:740, 30:1030] * 255).astype(int)
         assert len(np.unique(stage @ [65_536, 256, 1])) > 300
     assert pictures[0].mean() > 0.75 > 0.3 > pictures[1].mean()
+
+
+@needs_browser
+def test_playing_moves_the_clock_and_skips_quiet_times(run: Path, page: Path, tmp_path: Path) -> None:
+    """Two seconds at a tenth of the speed of time get past a silence of which they would otherwise play a fraction."""
+    sent = events(run).query("event == 'tx'").t_s.to_numpy()
+    quiet = int(np.diff(sent).argmax())
+    begin_s, end_s = sent[quiet] + 4.0, sent[quiet + 1]  # by then all sound of the last frame has gone by
+    assert end_s - begin_s > 2.0
+    data = shown(browse(page, f"t={begin_s}&speed=0.1&play=1", tmp_path, "--dump-dom"))
+    assert end_s - 0.1 < float(data["t"]) < end_s + 0.5
