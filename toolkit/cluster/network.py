@@ -258,7 +258,7 @@ class ClusterNetwork:
             for rows in ctx.script.rows:
                 ledger.request(rows)
         for link, name in enumerate(wiring.links):
-            draw_j = end_s * float(wiring.idle_w[link])
+            draw_j = end_s * float(wiring.idle_w[link]) if len(self.workers) > 1 else 0.0  # a machine alone is on no network
             if draw_j:
                 ledger.charge(0.0, end_s, -1, -1, "idle", f"link {name}", energy_j=draw_j, outcome="done")
             capacity = self.links.bytes_per_s[link] * end_s

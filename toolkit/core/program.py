@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from toolkit.core.part import Part
 
@@ -19,6 +19,21 @@ Process = Generator[Any, Any, Any]
 """What a simulated actor is: a generator that yields the events it waits for."""
 
 
+class Estimate(NamedTuple):
+    """What a run is going to take, said before it begins."""
+
+    flops: float
+    moved_nbytes: float
+    """Read and written in memory by computing."""
+    sent_nbytes: float
+    memory_nbytes: float
+    """Needed at the worst moment on the machine that needs most."""
+    storage_nbytes: float
+    """Kept on that machine's storage."""
+    time_s: float
+    energy_j: float
+
+
 class Program(Part):
     """A traffic source or a learning method: one generator per node, told apart by `ctx.rank`."""
 
@@ -31,6 +46,10 @@ class Program(Part):
 
     def check(self, fabric: Fabric) -> None:
         """Raise a UserError for settings that do not go with *fabric*: too few servers, more memory than a device has."""
+
+    def estimate(self, fabric: Fabric) -> Estimate | None:
+        """Return what a run on *fabric* will take, without running it; None where this program cannot say."""
+        return None
 
     def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[tuple[str, str, float]] | None:
         """Return the report rows (metric, unit, value) of one run, where this program has its own; None leaves them to the fabric."""

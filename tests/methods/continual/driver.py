@@ -42,14 +42,14 @@ def program(method: Method, **settings: Any) -> Continual:
 class Watched(LocalContext):
     """A context that keeps what it was charged by phase, and the checkpoints, pickled."""
 
-    def __init__(self, seed: int, resume: bytes | None = None, closed: Closed | None = None) -> None:
+    def __init__(self, seed: int, resume: bytes | None = None, spoils: list[Closed] | None = None) -> None:
         super().__init__(Group(), 0, 1, 0, seed)
         self.work: dict[tuple[int, str], Work] = defaultdict(Work)
         """Work by task and phase."""
         self.counts: dict[tuple[int, str], int] = defaultdict(int)
         self.read_bytes = self.written_bytes = 0.0
         self.saves: list[bytes] = []
-        self._resume, self._closed = resume, closed
+        self._resume, self._spoils = resume, spoils
         self._task = 0
 
     def compute(self, work: Work, phase: str = "") -> Ticket:
@@ -66,8 +66,8 @@ class Watched(LocalContext):
         super().metric(name, value, who, step)
         if name == "examined:per_class" and who == "0":  # the task is over
             self._task += 1
-            if self._closed is not None:
-                self._closed.close()
+            if self._spoils:
+                self._spoils[-1].close()
 
     def save(self, step: int, state: Any) -> None:
         self.saves.append(pickle.dumps(state))
@@ -115,10 +115,10 @@ class Run:
         return torch.cat([value.flatten().double() for value in self.saved["learner"]["net"].values()])
 
 
-def train(method: Method | str, seed: int = 0, *, resume: bytes | None = None, closed: Closed | None = None, **settings: Any) -> Run:
+def train(method: Method | str, seed: int = 0, *, resume: bytes | None = None, **settings: Any) -> Run:
     """Run a method through `program` and return what was seen."""
     chosen = make(method) if isinstance(method, str) else method
-    context = Watched(seed, resume, closed)
+    context = Watched(seed, resume)
     drive(program(chosen, **settings), context)
     return Run(context, pickle.loads(context.saves[-1]))
 

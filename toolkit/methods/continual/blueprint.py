@@ -7,6 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.core.program import Estimate
 from toolkit.core.work import Work
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
@@ -15,6 +19,7 @@ from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.storage import ITEM_BYTES, LABEL_BYTES, sample_nbytes
 
 if TYPE_CHECKING:
+    from toolkit.core.device import Device
     from toolkit.methods.continual.program import Continual
 
 Duration = Callable[[Work], float]
@@ -105,6 +110,42 @@ class Blueprint:
             self.net.prices, spec.batch if batch is None else batch, min(spec.replay, self.capacity), spec.bn, self.tasks, task,
             self.samples(task), epochs, self.capacity, seen, seen if spec.method.sees_all else len(self.stream.heads(task)),
         )
+
+    def step_works(self, task: int, length: Length) -> tuple[Work, Work]:
+        """Return the work of a step with a whole batch, and of the last one of an epoch."""
+        batch = self.spec.batch
+        rest = min(batch, self.samples(task) - (length.per_epoch - 1) * batch)
+        whole = self.spec.method.step_work(self.plan(task, length.epochs))
+        return whole, whole if rest == batch else self.spec.method.step_work(self.plan(task, length.epochs, rest))
+
+    def written_nbytes(self, plan: Plan, length: Length, offered: float) -> NDArray[np.float64]:
+        """Return the bytes that each step writes to the replay memory, in expectation, after *offered* samples of earlier tasks."""
+        offers = self.spec.method.offers(plan)
+        seen = offered + offers * np.arange(1, length.steps + 1)
+        taken: NDArray[np.float64] = offers * np.minimum(1.0, self.capacity / np.maximum(seen, 1.0))
+        return taken * self.sample_nbytes
+
+    def estimate(self, device: Device) -> Estimate:
+        """Return what the whole run takes on *device*."""
+        flops = moved = computing_s = storing_s = offered = memory = 0.0
+        for task in range(self.tasks):
+            length = self.length(task, device.duration_s)
+            plan = self.plan(task, length.epochs)
+            whole, last = self.step_works(task, length)
+            ends = length.steps // length.per_epoch
+            boundary = self.spec.method.boundary_work(plan)
+            for work, count in ((whole, length.steps - ends), (last, ends), (boundary, 1 if any(boundary) else 0)):
+                flops += count * work.flops
+                moved += count * (work.read_bytes + work.write_bytes)
+                computing_s += count * device.duration_s(work)
+            if self.spec.buffer.place == "storage" and self.capacity:
+                read = length.steps * self.spec.method.draws(plan) * self.sample_nbytes
+                storing_s += device.storage_s(read, float(self.written_nbytes(plan, length, offered).sum()))
+            offered += length.steps * self.spec.method.offers(plan)
+            memory = max(memory, self.memory_bytes(plan))
+        energy_j = computing_s * device.busy_w + storing_s * (device.idle_w + device.storage_w)
+        kept = self.buffer_bytes if self.spec.buffer.place == "storage" else 0
+        return Estimate(flops, moved, 0.0, memory, kept, computing_s + storing_s, energy_j)
 
     def memory_bytes(self, plan: Plan) -> float:
         """What learning needs in memory at its worst: weights, gradients, results kept for the way back, what the method keeps itself,

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.fabric import Fabric
-from toolkit.core.program import Process, Program
+from toolkit.core.program import Estimate, Process, Program
 from toolkit.datasets.streams import Samples
 from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
@@ -43,6 +43,8 @@ class Course:
     """Steps of this task that are done."""
     began_s: float = 0.0
     """When this task began."""
+    offered: float = 0.0
+    """Samples offered to the memory so far, by the plan of a run that only prices."""
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -111,6 +113,17 @@ class Continual(Program):
         net = self.method.network(task.build(weights), (channels, height, width), weights)
         return Blueprint(self, net, self.stream.open(task.data, rng))
 
+    def estimate(self, fabric: Fabric) -> Estimate | None:
+        """The closed form of a run with `learn` false, on the first machine of the cluster; frames are not waited for."""
+        from toolkit.cluster.fabric import Cluster
+
+        if not isinstance(fabric, Cluster):
+            return None
+        import numpy as np
+
+        blueprint = self.blueprint(torch.Generator().manual_seed(0), np.random.default_rng(0))
+        return blueprint.estimate(fabric.device_of(fabric.wiring().nodes[0]))
+
     def feedback(self) -> str:
         return "the time that steps take decides how many there are (budget.time_s)" if self.budget.time_s is not None else ""
 
@@ -127,6 +140,7 @@ class Continual(Program):
             learner = course.learner
             learner.task = blueprint.stream.tasks - 1 if self.method.sees_all else task
             learner.epochs = length.epochs
+            learner.last_epoch = max(0, length.steps // length.per_epoch - 1)
             yield from self._learn(ctx, course, length) if self.learn else self._pretend(ctx, course, plan, length)
             course.task, course.step = task + 1, 0
             if self.learn:
@@ -238,22 +252,15 @@ class Continual(Program):
         boundary = method.boundary_work(plan)
         if any(boundary):
             yield ctx.compute(boundary, "begin task")
-        works = {batch: method.step_work(blueprint.plan(course.task, length.epochs, batch)) for batch in self._sizes(plan, length)}
-        seen = sum(blueprint.length(task, course.duration_s).steps for task in range(course.task)) * method.offers(plan)
+        whole, last = blueprint.step_works(course.task, length)
+        written = blueprint.written_nbytes(plan, length, course.offered)
+        read = method.draws(plan) * blueprint.sample_nbytes
         for step in range(length.steps):
-            size = self._size(plan, step % length.per_epoch)
-            yield ctx.compute(works[size], "step")
+            yield ctx.compute(last if step % length.per_epoch == length.per_epoch - 1 else whole, "step")
             if self.buffer.place == "storage" and blueprint.capacity:
-                seen += method.offers(plan)
-                taken = method.offers(plan) * min(1.0, blueprint.capacity / max(seen, 1.0))
-                yield ctx.store(method.draws(plan) * blueprint.sample_nbytes, taken * blueprint.sample_nbytes, "replay memory")
+                yield ctx.store(read, float(written[step]), "replay memory")
             ctx.progress((course.task + step / length.steps) / blueprint.tasks)
-
-    def _sizes(self, plan: Plan, length: Length) -> set[int]:
-        return {self._size(plan, place) for place in (0, length.per_epoch - 1)}
-
-    def _size(self, plan: Plan, place: int) -> int:
-        return min(self.batch, plan.task_samples - place * self.batch)
+        course.offered += length.steps * method.offers(plan)
 
     # The report
 

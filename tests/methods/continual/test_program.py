@@ -1,4 +1,4 @@
-"""A killed run of one machine goes on where it last kept its state, and ends with the same bytes (CLFD 13, E2Net 13)."""
+"""The loop of continual learning: killed runs end with the same bytes (CLFD 13, E2Net 13), and plans say what runs take."""
 
 from __future__ import annotations
 
@@ -83,3 +83,14 @@ def test_a_run_that_only_prices_takes_as_long_as_learning(tmp_path: Path) -> Non
     assert priced["end_s"] == pytest.approx(learnt["end_s"], rel=0.05)
     assert priced["flops"] == pytest.approx(learnt["flops"], rel=0.03)
     assert "class_il" not in priced
+
+
+def test_the_estimate_is_the_closed_form_of_pricing(tmp_path: Path) -> None:
+    spec = scenario(frames_per_s=None, budget={"epochs": 2}, learn=False)
+    estimate = spec.program.estimate(spec.fabric)
+    priced = do(spec, tmp_path / "priced")
+    assert estimate is not None
+    for value, metric in ((estimate.time_s, "end_s"), (estimate.energy_j, "energy_total_j"), (estimate.flops, "flops")):
+        assert value == pytest.approx(priced[metric], rel=1e-9)
+    assert estimate.memory_nbytes == priced["memory_nbytes"]
+    assert estimate.storage_nbytes == priced["buffer_nbytes"]

@@ -1,0 +1,110 @@
+"""python -m toolkit.estimate SCENARIO.yaml: what each arm is going to take, before anything is trained."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from toolkit.core.program import Estimate
+    from toolkit.scenario import Scenario
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    cli = argparse.ArgumentParser(
+        prog="python -m toolkit.estimate",
+        description="Say what every arm of a scenario will take per run: operations, bytes, memory, simulated time and energy. Nothing is "
+        "trained; the numbers follow from the networks' shapes, the methods' plans and the machine.",
+        epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence)",
+    )
+    cli.add_argument("scenario", metavar="SCENARIO", help="YAML file")
+    cli.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], dest="settings", help="what is different; may be repeated")
+    cli.add_argument("--quick", action="store_true", help="with the scenario's own quick settings")
+    cli.add_argument("--csv", action="store_true", help="print comma-separated values in SI units instead of a table")
+    return cli
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    args = parser().parse_args(argv)
+    from toolkit.errors import UserError
+
+    try:
+        return _estimate(args)
+    except UserError as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"error: {line}\n")
+        return 2
+
+
+def _estimate(args: argparse.Namespace) -> int:
+    from toolkit.scenario import Scenario, parse_setting
+
+    scenario = Scenario.load(args.scenario, dict(parse_setting(text) for text in args.settings), quick=args.quick)
+    found = estimates(scenario)
+    if args.csv:
+        sys.stdout.write("arm,flops,moved_nbytes,sent_nbytes,memory_nbytes,storage_nbytes,time_s,energy_j\n")
+        for arm, row in found.items():
+            sys.stdout.write(",".join([arm, *(f"{value:.6g}" for value in row)]) + "\n")
+        return 0
+    from rich.console import Console
+
+    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(_table(found))
+    return 0
+
+
+def estimates(scenario: Scenario) -> dict[str, Estimate]:
+    """Return the estimate of every arm.
+
+    Raises:
+        ScenarioError: a program cannot say what it will take, or an arm does not fit its machine.
+    """
+    from toolkit.errors import ScenarioError
+
+    found = {}
+    for name, arm in scenario.arms().items():
+        arm.fabric.check(arm.limit_s)
+        arm.program.check(arm.fabric)
+        estimate = arm.program.estimate(arm.fabric)
+        if estimate is None:
+            kind = arm.program.type_name()
+            raise ScenarioError(f"arm {name}: program '{kind}' cannot say beforehand what it takes; run it, with --quick for a first look")
+        found[name] = estimate
+    return found
+
+
+def _table(found: dict[str, Estimate]) -> Table:
+    from rich.table import Table
+
+    from toolkit.core.device import amount
+
+    table = Table(title="What one run of each arm will take; nothing was trained", title_justify="left")
+    table.add_column("arm")
+    for label in ("operations", "moved in memory", "sent", "memory needed", "on storage", "time", "energy"):
+        table.add_column(label, justify="right", no_wrap=True)
+    for arm, row in found.items():
+        table.add_row(
+            arm, _si(row.flops, "FLOP"), *(amount(value) for value in row[1:5]), _time(row.time_s), _si(row.energy_j, "J"),
+        )
+    return table
+
+
+def _si(value: float, unit: str) -> str:
+    for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+def _time(time_s: float) -> str:
+    if time_s >= 3600:
+        return f"{time_s / 3600:.3g} h"
+    return f"{time_s / 60:.3g} min" if time_s >= 120 else f"{time_s:.3g} s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
