@@ -1,0 +1,242 @@
+"""What the sweep scripts share: points of settings, run by toolkit.run one after the other, into one table and one figure.
+
+A point is the base scenario with some settings changed. It leaves a run directory with its own report; a point whose directory is
+finished is not run again, and one that was stopped is taken up where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import toolkit
+from toolkit.core import yaml12
+from toolkit.errors import RunDirectoryError, ScenarioError, UserError
+from toolkit.figures import arm_colours, arm_markers, new_figure, save, style
+from toolkit.report import REPORT_COLUMNS, MetricInfo, Result, describe, differences, mean_interval
+from toolkit.scenario import Scenario
+
+HERE = Path(__file__).parent
+BEACONS = {"beacon_s": 1800}
+KNN = {"type": "knn", "window": 3, "k": 8, "same_phase_s": [], "phase_periods_s": [86400]}
+ARMS: dict[str, dict[str, Any]] = {
+    "DBCAR-kNN": {"type": "dbcar", **BEACONS, "prediction": KNN},
+    "DBCAR-persistence": {"type": "dbcar", **BEACONS, "prediction": {"type": "persistence"}},
+    "DBCAR-EWMA": {"type": "dbcar", **BEACONS, "prediction": {"type": "ewma", "alpha": 0.24}},
+    "DBCAR-AR": {"type": "dbcar", **BEACONS, "prediction": {"type": "ar", "order": 4, "ridge": 0.1}},
+    "DBCAR-oracle": {"type": "dbcar", **BEACONS, "prediction": {"type": "oracle"}},
+    "DBR": {"type": "dbr"},
+    "flooding": {"type": "flooding"},
+}
+USUAL = ["DBCAR-kNN", "DBCAR-persistence", "DBR", "flooding"]
+METRICS = ["delivery_ratio", "energy_per_delivered_j", "delay_mean_s"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of one swept setting: `settings` are its columns in the table, `overrides` what it changes in the scenario."""
+
+    name: str
+    settings: dict[str, float | str]
+    overrides: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Points along one axis."""
+
+    name: str
+    title: str
+    """What the axis shows, with its unit."""
+    axis: str
+    """The column of the table that it shows."""
+    points: list[Point] = field(default_factory=list)
+    log: bool = False
+
+
+def parser(description: str, out: str) -> argparse.ArgumentParser:
+    """The options that all sweeps have."""
+    cli = argparse.ArgumentParser(description=description, epilog="A sweep that was stopped goes on where it stopped when called again.")
+    cli.add_argument("--out", type=Path, default=Path("runs") / out, help=f"folder of points, table and figure (default: runs/{out})")
+    cli.add_argument("--arms", nargs="+", default=USUAL, metavar="ARM",
+                     help=f"of {', '.join(ARMS)}, or NAME={{type: …}} with settings of fabric.routing (default: {' '.join(USUAL)})")
+    cli.add_argument("--seeds", type=int, default=5, help="seeds per point (default: 5)")
+    cli.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    cli.add_argument("--duration", type=float, default=7200.0, metavar="S", help="simulated seconds that are measured (default: 7200)")
+    cli.add_argument("--quick", action="store_true", help="two seeds, two values, ten minutes, a small network: seconds, and no result")
+    return cli
+
+
+def chosen_arms(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Arms by name, as overrides of the scenario.
+
+    Raises:
+        ScenarioError: a name that is not known, or settings that are none.
+    """
+    arms = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        routing = yaml12.parse(value, f"--arms {text}") if equals else ARMS.get(name)
+        if not isinstance(routing, dict):
+            raise ScenarioError(f"--arms {text}: must be one of {', '.join(ARMS)}, or like EEDBR={{type: eedbr}}")
+        arms[name] = {"fabric.routing": routing}
+    return arms
+
+
+def run_all(sweeps: Sequence[Sweep], base: dict[str, Any], args: argparse.Namespace) -> pd.DataFrame:
+    """Run every point of *sweeps* over the open sea with the overrides *base*, once each, and return one table.
+
+    Its columns are sweep, the settings of the points, arm, seed, metric, unit and value; a point of two sweeps has its rows twice.
+    """
+    args.out.mkdir(parents=True, exist_ok=True)
+    arms = chosen_arms(args.arms)
+    points = {point.name: point for sweep in sweeps for point in sweep.points}
+    results: dict[str, Result] = {}
+    for place, (name, point) in enumerate(points.items()):
+        question = ", ".join(f"{key} = {value}" for key, value in point.settings.items())
+        scenario = Scenario.load(HERE / "sea_trial_open.yaml", {
+            **base, "duration_s": args.duration, "seeds": args.seeds, "quick": {}, "caveats": [], **point.overrides, "compare": arms,
+            "name": name, "question": question,
+        })
+        sys.stderr.write(f"point {place + 1} of {len(points)}: {name}\n")
+        results[name] = run_point(scenario, args.out / name, args.jobs)
+    tables = []
+    for sweep in sweeps:
+        for point in sweep.points:
+            report = results[point.name].report
+            tables.append(pd.DataFrame({"sweep": sweep.name, **point.settings}, index=report.index).join(report))
+    return pd.concat(tables, ignore_index=True)
+
+
+def run_point(scenario: Scenario, directory: Path, jobs: int) -> Result:
+    """Run one point, or as much of it as *directory* does not hold yet; a directory of another scenario is an error."""
+    if (directory / "DONE").exists():
+        done = Result.load(directory)
+        if done.scenario.dump() != scenario.dump():
+            raise RunDirectoryError(f"{directory}: holds a point of other settings; give another --out, or remove it")
+        return done
+    return toolkit.run(scenario, out=directory, jobs=jobs, resume=directory.exists())
+
+
+def summary_of(table: pd.DataFrame, sweep: Sweep, metric: str) -> pd.DataFrame:
+    """Mean and 95 % interval over seeds of one metric along one sweep: arm, the axis, mean, low, high, n."""
+    rows = table[(table["sweep"] == sweep.name) & (table["metric"] == metric)]
+    groups = rows.groupby(["arm", sweep.axis], sort=False)["value"]
+    found = [(arm, value, *mean_interval(group.to_numpy(float))) for (arm, value), group in groups]
+    return pd.DataFrame(found, columns=["arm", sweep.axis, "mean", "low", "high", "n"])
+
+
+def draw(table: pd.DataFrame, sweeps: Sequence[Sweep], path: Path) -> None:
+    """One figure: a column per sweep, a row per metric, a line per arm with 95 % intervals over seeds."""
+    arms = list(table["arm"].unique())
+    colours, markers = arm_colours(arms), arm_markers(arms)
+    infos = [_info(table, metric) for metric in METRICS]
+    with style():
+        figure = new_figure(1.6 + 3.4 * len(sweeps), 1.0 + 2.5 * len(infos))
+        panels = figure.subplots(len(infos), len(sweeps), squeeze=False, sharex="col", sharey="row")
+        for column, sweep in enumerate(sweeps):
+            for row, info in enumerate(infos):
+                panel = panels[row, column]
+                found = summary_of(table, sweep, info.name)
+                for arm, aside in zip(arms, _aside(found[sweep.axis].to_numpy(float), len(arms), sweep.log), strict=True):
+                    own = found[(found["arm"] == arm) & found["mean"].notna()].sort_values(sweep.axis)
+                    reach = [(own["mean"] - own["low"]).fillna(0.0), (own["high"] - own["mean"]).fillna(0.0)]
+                    at = own[sweep.axis] * aside if sweep.log else own[sweep.axis] + aside
+                    panel.errorbar(at, own["mean"], yerr=reach, color=colours[arm], marker=markers[arm], capsize=3, label=arm)
+                if sweep.log:
+                    panel.set_xscale("log")
+                if info.name == "delivery_ratio":
+                    panel.set_ylim(0.0, 1.05)
+                else:
+                    panel.set_yscale("log")
+                panel.set(xlabel=sweep.title if row == len(infos) - 1 else "", ylabel=info.title if column == 0 else "")
+            panels[0, column].set_title(sweep.name)
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        seeds = table["seed"].nunique()
+        title = f"mean and 95 % interval over {seeds} seeds; arms set a little apart so that none covers another"
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(arms), 5), title=title)
+        save(figure, path)
+
+
+def _aside(values: np.ndarray, count: int, log: bool) -> np.ndarray:
+    """How far each of *count* arms is drawn from its value: to be added, or on a logarithmic axis to be multiplied with."""
+    steps = 0.012 * (np.arange(count) - (count - 1) / 2)
+    return np.asarray((values.max() / values.min()) ** steps if log else steps * np.ptp(values))
+
+
+def print_tables(table: pd.DataFrame, sweeps: Sequence[Sweep]) -> None:
+    """Means with half of their intervals, as Markdown, a table per sweep and metric."""
+    arms = list(table["arm"].unique())
+    seeds = table["seed"].nunique()
+    for sweep in sweeps:
+        for metric in METRICS:
+            info = _info(table, metric)
+            found = summary_of(table, sweep, metric).set_index(["arm", sweep.axis])
+            values = [point.settings[sweep.axis] for point in sweep.points]
+            sys.stdout.write(f"\n{sweep.name}: {info.title}, mean ± half of the 95 % interval over {seeds} seeds\n\n")
+            sys.stdout.write(_head(sweep.title, values))
+            for arm in arms:
+                cells = [info.with_interval(*found.loc[(arm, value), ["mean", "low", "high"]]) for value in values]
+                sys.stdout.write(f"| {arm} | " + " | ".join(cells) + " |\n")
+
+
+def print_differences(table: pd.DataFrame, sweeps: Sequence[Sweep]) -> None:
+    """First arm minus each other, paired by seed, as Markdown; in bold where the 95 % interval excludes zero."""
+    arms = list(table["arm"].unique())
+    for sweep in sweeps:
+        values = [point.settings[sweep.axis] for point in sweep.points]
+        sys.stdout.write(f"\n{sweep.name}: {arms[0]} minus the others, paired by seed\n\n")
+        sys.stdout.write(_head(sweep.title, values))
+        for metric in METRICS:
+            info = _info(table, metric)
+            rows = table[(table["sweep"] == sweep.name) & (table["metric"] == metric)]
+            for other in arms[1:]:
+                cells = []
+                for value in values:
+                    told = differences(rows.loc[(rows[sweep.axis] == value) & rows["arm"].isin([arms[0], other]), REPORT_COLUMNS], [info])
+                    cells.append("–" if told.empty else _difference(info, *told.iloc[0][["mean", "ci95_low", "ci95_high"]]))
+                sys.stdout.write(f"| {info.title}, {other} | " + " | ".join(cells) + " |\n")
+
+
+def _head(title: str, values: Sequence[float | str]) -> str:
+    return f"| {title} | " + " | ".join(f"{value:g}" for value in values) + " |\n" + "|---" * (len(values) + 1) + "|\n"
+
+
+def _difference(info: MetricInfo, mean: float, low: float, high: float) -> str:
+    text = f"{info.text(mean, sign=True)} ({info.text(low, sign=True)} … {info.text(high, sign=True)})"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def main(sweeps: Sequence[Sweep], base: dict[str, Any], args: argparse.Namespace) -> pd.DataFrame:
+    """Run, write and print; return the table."""
+    table = run_all(sweeps, base, args)
+    table.to_csv(args.out / "sweep.csv", index=False)
+    table.to_parquet(args.out / "sweep.parquet", index=False)
+    draw(table, sweeps, args.out / "sweep.png")
+    print_tables(table, sweeps)
+    print_differences(table, sweeps)
+    sys.stdout.write(f"\n{table}\n\n{args.out / 'sweep.csv'}\n{args.out / 'sweep.parquet'}\n{args.out / 'sweep.png'}\n")
+    return table
+
+
+def told(do: Any) -> int:
+    """Call *do*; a user's mistake is one sentence and exit status 2."""
+    try:
+        do()
+    except UserError as error:
+        sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
+        return 2
+    return 0
+
+
+def _info(table: pd.DataFrame, metric: str) -> MetricInfo:
+    from toolkit.acoustic.report import SEA_METRICS
+
+    return describe(metric, SEA_METRICS, str(table.loc[table["metric"] == metric, "unit"].iloc[0]))
