@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from toolkit.datasets import MissingDataError, assemble, cifar10, digits, every_fifth, mnist
+from toolkit.datasets import MissingDataError, assemble, cifar10, cifar100, digits, every_fifth, layouts, mnist, tiny_imagenet
 from toolkit.errors import DataError
 
 
@@ -228,7 +228,7 @@ def test_pickles_written_by_older_arrays_are_read(tmp_path) -> None:
     data, labels = batch_of(1)
     content = pickle.dumps({b"data": data, b"labels": labels}, protocol=2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     (tmp_path / "x").write_bytes(content)
-    assert np.array_equal(cifar10.read_pickle(tmp_path / "x")[0].reshape(4, 3072), data)
+    assert np.array_equal(layouts.read_pickle("cifar10", tmp_path / "x")[0].reshape(4, 3072), data)
 
 
 class Harmful:
@@ -239,7 +239,7 @@ class Harmful:
 def test_a_pickle_that_would_run_code_does_not(tmp_path) -> None:
     (tmp_path / "x").write_bytes(pickle.dumps({b"data": Harmful(), b"labels": []}))
     with pytest.raises(DataError, match=r"asks for posix\.mkdir, which data do not need"):
-        cifar10.read_pickle(tmp_path / "x")
+        layouts.read_pickle("cifar10", tmp_path / "x")
     assert not Path("harm").exists()
 
 
@@ -247,13 +247,13 @@ def test_a_pickle_that_would_run_code_does_not(tmp_path) -> None:
 def test_what_is_no_batch_is_said(tmp_path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(DataError, match="cifar10: "):
-        cifar10.read_pickle(tmp_path / "x")
+        layouts.read_pickle("cifar10", tmp_path / "x")
 
 
 def test_a_cut_binary_file_is_said(tmp_path) -> None:
     (tmp_path / "x.bin").write_bytes(bytes(3072))
     with pytest.raises(DataError, match="3072 bytes, which is not a multiple of 3073"):
-        cifar10.read_binary(tmp_path / "x.bin")
+        layouts.read_binary("cifar10", tmp_path / "x.bin")
 
 
 def test_jpeg_copies_are_read_and_grey_ones_become_colour(tmp_path) -> None:
@@ -273,13 +273,14 @@ def test_jpeg_copies_are_read_and_grey_ones_become_colour(tmp_path) -> None:
     assert (data.train_images[1].float() - 77).abs().max() <= 2
     np.savez(tmp_path / "cut.npz", jpeg=joined[:100], offsets=[0, 100], labels=[0])
     with pytest.raises(DataError, match="image 0 cannot be decoded"):
-        cifar10.read_jpeg_npz(tmp_path / "cut.npz")
+        layouts.read_jpeg_npz("cifar10", tmp_path / "cut.npz")
 
 
 def test_without_pillow_one_sentence_says_so(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
+    np.savez(tmp_path / "x.npz", jpeg=np.zeros(1, np.uint8), offsets=[0, 1], labels=[0])
     with pytest.raises(DataError, match="needs the package Pillow, which is not installed"):
-        cifar10.read_jpeg_npz(tmp_path / "x.npz")
+        layouts.read_jpeg_npz("cifar10", tmp_path / "x.npz")
 
 
 def test_a_set_with_a_batch_missing_is_not_found(tmp_path) -> None:
@@ -287,6 +288,52 @@ def test_a_set_with_a_batch_missing_is_not_found(tmp_path) -> None:
     (tmp_path / "data_batch_3").unlink()
     with pytest.raises(MissingDataError, match="cifar10: not found in"):
         cifar10.load(tmp_path)
+
+
+# cifar100, tiny_imagenet
+
+
+def test_both_public_layouts_of_cifar100_give_its_fine_classes(tmp_path) -> None:
+    for folder in ("py", "bin"):
+        (tmp_path / folder).mkdir()
+    for seed, part in enumerate(("train", "test")):
+        data, fine, coarse = pixels(4, 3072, seed=seed), [7, 99, 0, 42], [1, 19, 0, 3]
+        content = {b"data": data, b"fine_labels": fine, b"coarse_labels": coarse}
+        (tmp_path / "py" / part).write_bytes(pickle.dumps(content, protocol=2))
+        (tmp_path / "bin" / f"{part}.bin").write_bytes(np.column_stack([coarse, fine, data]).astype(np.uint8).tobytes())
+    one, two = cifar100.load(tmp_path / "py"), cifar100.load(tmp_path / "bin")
+    assert one.num_classes == 100
+    for found in (one, two):
+        assert found.train_labels.tolist() == [7, 99, 0, 42]
+        assert torch.equal(found.test_images, one.test_images)
+    with pytest.raises(MissingDataError, match="cifar100: not found in"):
+        cifar100.load(tmp_path)
+
+
+def jpeg_of(colour: tuple[int, int, int], side: int) -> bytes:
+    stream = io.BytesIO()
+    pytest.importorskip("PIL.Image").new("RGB", (side, side), colour).save(stream, "JPEG", quality=100, subsampling=0)
+    return stream.getvalue()
+
+
+def test_tiny_imagenet_is_read_from_its_folder(tmp_path) -> None:
+    """Classes are numbered by their sorted names, in whatever order wnids.txt has them."""
+    (tmp_path / "wnids.txt").write_text("n02\nn01\n")
+    for name, colour in (("n01", (250, 0, 0)), ("n02", (0, 0, 250))):
+        (tmp_path / "train" / name / "images").mkdir(parents=True)
+        (tmp_path / "train" / name / "images" / f"{name}_0.JPEG").write_bytes(jpeg_of(colour, 64))
+    (tmp_path / "val" / "images").mkdir(parents=True)
+    (tmp_path / "val" / "images" / "val_0.JPEG").write_bytes(jpeg_of((0, 250, 0), 64))
+    (tmp_path / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn02\t0\t0\t63\t63\n")
+    data = tiny_imagenet.load(tmp_path)
+    assert data.num_classes == 200
+    assert data.train_labels.tolist() == [0, 1]
+    assert data.test_labels.tolist() == [1]
+    assert data.train_images[1, :, 5, 5].tolist()[2] > 240
+    (tmp_path / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn99\n")
+    tiny_imagenet._read.cache_clear()
+    with pytest.raises(DataError, match=r"one of the 2 classes of wnids\.txt"):
+        tiny_imagenet.load(tmp_path)
 
 
 # the real ones, where they are

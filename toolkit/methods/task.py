@@ -70,14 +70,15 @@ def builders() -> dict[str, Any]:
 class TaskSpec(Spec):
     """What is learnt, by which network, and how its samples are dealt to the workers."""
 
-    dataset: str = Field("digits", description="data set of toolkit/datasets: digits, mnist, cifar10")
+    dataset: str = Field("digits", description="data set of toolkit/datasets: digits, mnist, cifar10, cifar100, tiny_imagenet")
     path: str | None = Field(None, description="where it is; without it TOOLKIT_DATA or the folder data")
     model: ModelSpec = ModelSpec()
     skew: float | None = Field(None, gt=0, description="Dirichlet concentration of label skew between workers; without it none")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        known = [module.name for module in pkgutil.iter_modules(datasets.__path__)]
+        modules = [module.name for module in pkgutil.iter_modules(datasets.__path__)]
+        known = [name for name in modules if hasattr(importlib.import_module(f"{datasets.__name__}.{name}"), "load")]
         if self.dataset not in known:
             raise ValueError(f"dataset '{self.dataset}' is unknown{nearest(self.dataset, known)} (known: {', '.join(known)})")
         return self
