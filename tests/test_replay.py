@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,12 @@ def test_a_page_too_large_is_refused_with_a_window_that_fits(run: Path, tmp_path
     assert window is not None, error
     assert main([*command, *window[1].split()]) == 0
     assert out.stat().st_size <= 120_000
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = "import sys, toolkit.replay as r\ntry:\n    r.main(['--help'])\nexcept SystemExit:\n    sys.stderr.write(' '.join(sys.modules))"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stderr.split())
+    assert not loaded & {"pandas", "numpy", "pyarrow", "simpy", "pydantic"}
 
 
 # In a browser

@@ -201,6 +201,7 @@ function tell(what) {
   const lines = what.kind === "node" ? aboutNode(what.node) : what.kind === "link" ? aboutLink(what.pair) : aboutFrame(what);
   tip.replaceChildren(...lines);
   tip.hidden = false;
+  tip.setAttribute("aria-live", state.playing ? "off" : "polite");
   const [x, y] = [what.x + 16, what.y + 16];
   tip.style.left = `${Math.min(x, scene.width - tip.offsetWidth - 8)}px`;
   tip.style.top = `${Math.max(8, Math.min(y, scene.height - tip.offsetHeight - 8))}px`;
@@ -348,6 +349,20 @@ function otherPacket(way) {
   follow(packet.id[row]);
 }
 
+// The pointer's work without a pointer: what is known of one node after the other.
+function nextNode(way) {
+  const now = scene.hover && scene.hover.kind === "node" ? scene.hover.node : way > 0 ? -1 : 0;
+  const node = (now + way + replay.count) % replay.count;
+  scene.hover = { kind: "node", node, x: scene.place[node][0], y: scene.place[node][1] };
+  draw();
+}
+
+function leave() {
+  scene.hover = null;
+  by("tip").hidden = true;
+  follow(-1);
+}
+
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
   if (by("help").open && event.key !== "?") return;
@@ -360,7 +375,7 @@ function onKey(event) {
     "+": () => changeSpeed(1), "=": () => changeSpeed(1), Home: () => seek(replay.from), End: () => seek(replay.to), 1: () => setView("side"),
     2: () => setView("plan"), 3: () => setView("3d"), a: () => turnBy(-0.08, 0), d: () => turnBy(0.08, 0), l: () => toggle("show-links", "links"),
     w: () => toggle("show-waves", "waves"), o: () => toggle("show-rest", "rest"), t: () => setTheme(root.dataset.theme !== "dark"),
-    s: () => (state.skip = by("skip").checked = !state.skip), Escape: () => follow(-1), "?": help,
+    n: () => nextNode(event.shiftKey ? -1 : 1), s: () => (state.skip = by("skip").checked = !state.skip), Escape: () => leave(), "?": help,
   };
   const act = keys[event.key] || keys[event.key.toLowerCase()];
   if (!act) return;
