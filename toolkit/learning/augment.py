@@ -7,6 +7,8 @@ in different sizes draw the same offsets and mirror the same images.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -44,8 +46,12 @@ def random_crop(
     return torch.where(inside.unsqueeze(1), moved, padded)
 
 
-def random_flip(images: Tensor, generator: torch.Generator, probability: float = 0.5) -> Tensor:
+def random_flip(
+    images: Tensor, generator: torch.Generator, probability: float = 0.5, mirror: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """Return *images* (batch, channels, height, width), each mirrored left to right with *probability*; one uniform draw per image.
+
+    *mirror* says what mirroring is where the images are coefficients; without it columns are reversed.
 
     Raises:
         ValueError: a *probability* outside [0, 1], images without a batch dimension.
@@ -54,7 +60,7 @@ def random_flip(images: Tensor, generator: torch.Generator, probability: float =
     if not 0 <= probability <= 1:
         raise ValueError(f"probability must lie between 0 and 1 (got {probability})")
     mirrored = torch.rand(batch, generator=generator, device=generator.device) < probability
-    return torch.where(mirrored.to(images.device).view(-1, 1, 1, 1), images.flip(3), images)
+    return torch.where(mirrored.to(images.device).view(-1, 1, 1, 1), images.flip(3) if mirror is None else mirror(images), images)
 
 
 def _shape(images: Tensor) -> tuple[int, int, int, int]:

@@ -79,6 +79,7 @@ class Method(Part):
     """
 
     family: ClassVar[str] = "continual learning method"
+    modules: ClassVar[tuple[str, ...]] = ("toolkit.methods.continual.{}",)
     replays: ClassVar[bool] = True
     """Whether it uses the learner's replay memory (`Learner.buffer`)."""
     sees_all: ClassVar[bool] = False

@@ -37,6 +37,7 @@ class Prices:
         self._known: dict[tuple[Any, ...], Work] = {}
         self.parameters = sum(weight.numel() for weight in net.parameters() if weight.requires_grad)
         self.feature_size, self.num_classes = net.feature_size, net.num_classes
+        self.image_shape = net.image_shape
 
     def scores(self, count: int, *, training: bool = True) -> Work:
         """The work of the whole network on *count* encoded images, and of the way back where it is *training*."""

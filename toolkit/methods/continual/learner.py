@@ -47,6 +47,8 @@ class Learner:
         self.task = 0
         self.epoch = 0
         self.epochs = 1
+        self.last_epoch = 0
+        """The last epoch that is whole: a budget may cut one off behind it."""
         self.steps = 0
         """Steps taken in all tasks."""
         self._read_bytes = 0.0
@@ -80,13 +82,13 @@ class Learner:
 
     def augmented(self, batch: Batch) -> Tensor:
         """Return the images of *batch* augmented and normalised."""
-        return self.stream.normalise(self._varied(batch.images, self.augment.crop, None))
+        return self.stream.normalise(self._varied(batch.images, None, self.augment.crop, None))
 
-    def _varied(self, images: Tensor, padding: int, fill: Tensor | None) -> Tensor:
+    def _varied(self, images: Tensor, mirror: Callable[[Tensor], Tensor] | None, padding: int, fill: Tensor | None) -> Tensor:
         generator = self.generators["augment"]
         if padding:
             images = random_crop(images, padding, generator, even=self.augment.even and padding == self.augment.crop, fill=fill)
-        return random_flip(images, generator) if self.augment.flip else images
+        return random_flip(images, generator, mirror=mirror) if self.augment.flip else images
 
     # The network
 
@@ -145,7 +147,7 @@ class Learner:
     def _read(self, drawn: Replayed, *, augmented: bool) -> tuple[Tensor, Replayed]:
         self.traffic(read_bytes=len(drawn) * self.memory().sample_nbytes)
         maps = self.storage.load(self, drawn)
-        return self._varied(maps, *self.storage.cropping(self)) if augmented else maps, drawn
+        return self._varied(maps, self.net.mirror, *self.storage.cropping(self)) if augmented else maps, drawn
 
     def insert(self, batch: Batch, **extras: Tensor) -> None:
         """Offer *batch*, un-augmented, to the memory; only what is taken is encoded and written."""

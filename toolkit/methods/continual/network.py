@@ -44,6 +44,15 @@ class ContinualNet(nn.Module):
         self.num_classes: int = model.classifier.out_features  # type: ignore[union-attr, assignment]
         self._meter: Meter | None = None
 
+    def put_behind(self, front: nn.Module, image_shape: tuple[int, int, int]) -> None:
+        """Let images of *image_shape* pass through *front* first; what the network took so far are its maps. *front* can `mirror` maps."""
+        self.front, self.image_shape = front, image_shape
+
+    def mirror(self, maps: Tensor) -> Tensor:
+        """Return maps mirrored left to right, in the way of the front end."""
+        found: Tensor = maps.flip(3) if self.front is None else self.front.mirror(maps)  # type: ignore[operator]
+        return found
+
     @property
     def has_front(self) -> bool:
         return self.front is not None

@@ -141,6 +141,7 @@ class Continual(Program):
             learner.task = blueprint.stream.tasks - 1 if self.method.sees_all else task
             learner.epochs = length.epochs
             learner.last_epoch = max(0, length.steps // length.per_epoch - 1)
+            learner.last_epoch = max(0, length.steps // length.per_epoch - 1)
             yield from self._learn(ctx, course, length) if self.learn else self._pretend(ctx, course, plan, length)
             course.task, course.step = task + 1, 0
             if self.learn:
