@@ -6,7 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Self, final
 
 import numpy as np
@@ -67,11 +67,29 @@ def builders() -> dict[str, Any]:
 
 
 @final
+class Blank(Spec):
+    """Images without content: what a data set weighs, for runs that price their steps and learn nothing."""
+
+    train: int = Field(50_000, ge=1, description="training images")
+    test: int = Field(10_000, ge=1, description="test images")
+    classes: int = Field(10, ge=1, description="classes, equally many images each")
+    channels: int = Field(3, ge=1, description="colours")
+    size: int = Field(32, ge=1, description="pixels along each side")
+
+    def load(self) -> Dataset:
+        """Return black images that take no memory, labelled in turn."""
+        black = torch.zeros((1, self.channels, self.size, self.size), dtype=torch.uint8)
+        train, test = ((black.expand(count, -1, -1, -1), torch.arange(count) % self.classes) for count in (self.train, self.test))
+        return Dataset("blank", *train, *test, self.classes, (0.0,) * self.channels, (1.0,) * self.channels)
+
+
+@final
 class TaskSpec(Spec):
     """What is learnt, by which network, and how its samples are dealt to the workers."""
 
     dataset: str = Field("digits", description="data set of toolkit/datasets: digits, mnist, cifar10, cifar100, tiny_imagenet")
     path: str | None = Field(None, description="where it is; without it TOOLKIT_DATA or the folder data")
+    blank: Blank | None = Field(None, description="images without content instead of a data set, where nothing is learnt")
     model: ModelSpec = ModelSpec()
     skew: float | None = Field(None, gt=0, description="Dirichlet concentration of label skew between workers; without it none")
 
@@ -95,6 +113,8 @@ class TaskSpec(Spec):
 @lru_cache(maxsize=4)
 def _load(text: str) -> Task:
     spec = TaskSpec.model_validate_json(text)
+    if spec.blank is not None:
+        return Task(spec, spec.blank.load())
     reader = importlib.import_module(f"{datasets.__name__}.{spec.dataset}")
     data: Dataset = reader.load(spec.path) if spec.path is not None else reader.load()
     return Task(spec, data)
@@ -113,7 +133,10 @@ class Task:
         self._model = self.build(torch.Generator().manual_seed(0))
         self.layout = Layout.of(self._model)
         self._work: dict[int, tuple[float, float, float]] = {}
-        self._test = self.data.batch("test", torch.arange(len(self.data.test_labels)))
+
+    @cached_property
+    def _test(self) -> tuple[Tensor, Tensor]:
+        return self.data.batch("test", torch.arange(len(self.data.test_labels)))
 
     def build(self, generator: torch.Generator) -> nn.Module:
         """Return a new network for this data set."""

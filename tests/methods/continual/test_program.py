@@ -8,9 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from toolkit.core.rundir import RunDirectory
+from toolkit.methods.continual import evaluation, program
 from toolkit.methods.continual.er import Er
+from toolkit.methods.continual.learner import Learner
 from toolkit.scenario import Scenario
 from toolkit.sweep import Job, run_job
 
@@ -94,3 +97,23 @@ def test_the_estimate_is_the_closed_form_of_pricing(tmp_path: Path) -> None:
         assert value == pytest.approx(priced[metric], rel=1e-9)
     assert estimate.memory_nbytes == priced["memory_nbytes"]
     assert estimate.storage_nbytes == priced["buffer_nbytes"]
+
+
+def test_recalibrated_statistics_are_those_of_the_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """After it the first layer's running mean is the mean of its outputs over all that is stored, and the pass has been paid for."""
+    kept: list[Learner] = []
+    once = evaluation.recalibrate
+
+    def watched(learner: Learner) -> None:
+        once(learner)
+        kept.append(learner)
+        maps = learner.storage.load(learner, learner.memory().at(torch.arange(len(learner.memory()))))
+        model = learner.net.model
+        with torch.no_grad():
+            assert torch.allclose(model.bn.running_mean, model.conv(maps).mean((0, 2, 3)), atol=1e-6)
+        assert model.bn.momentum == 0.1
+
+    monkeypatch.setattr(program, "recalibrate", watched)
+    do(scenario(recalibrate_bn=True, frames_per_s=None), tmp_path / "run")
+    assert len(kept) == 2
+    assert set(frames(tmp_path / "run", "ledger")["phase"]) >= {"step", "recalibrate"}

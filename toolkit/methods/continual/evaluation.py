@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from toolkit.datasets.streams import Stream
 from toolkit.methods.continual import Method
@@ -52,3 +53,19 @@ def _scores(method: Method, learner: Learner, state: Any, stream: Stream, task: 
     test = stream.test(task)
     parts = [method.predict(learner, state, learner.clean(images)) for images in torch.split(test.images, BATCH)]
     return torch.cat(parts), test.labels
+
+
+@torch.no_grad()
+def recalibrate(learner: Learner) -> None:
+    """Take BatchNorm's running statistics anew, as the mean over all samples in the memory; counted as the passes it takes."""
+    norms = [module for module in learner.net.modules() if isinstance(module, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    learner.net.train()
+    for slots in torch.split(torch.arange(len(learner.memory())), BATCH):
+        maps, _ = learner.recall(slots, augmented=False)
+        learner.net.scores(maps)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

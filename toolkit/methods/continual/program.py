@@ -16,7 +16,7 @@ from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
 from toolkit.methods.continual import Batch, Method, Plan
 from toolkit.methods.continual.blueprint import Blueprint, Duration, Length
-from toolkit.methods.continual.evaluation import examine
+from toolkit.methods.continual.evaluation import examine, recalibrate
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import recount
 from toolkit.methods.continual.settings import Augment, Budget, BufferSpec, StreamSpec
@@ -76,6 +76,7 @@ class Continual(Program):
     replay: int = Field(32, ge=1, description="samples drawn from the memory at a time")
     lr: float = Field(0.05, gt=0, description="learning rate of plain SGD")
     bn: Literal["concat", "separate"] = Field("concat", description="one pass for present and replayed samples, or one each")
+    recalibrate_bn: bool = Field(False, description="after each task, take BatchNorm's running statistics anew from the memory")
     augment: Augment = Augment()
     frames_per_s: float | None = Field(None, gt=0, description="rate at which samples of a task's first epoch arrive; none: at once")
     eval_heads: Literal["seen", "all"] = Field("seen", description="classes that an answer may name in class-incremental examinations")
@@ -94,6 +95,8 @@ class Continual(Program):
             raise ScenarioError(f"fabric.workers: continual learning runs on 1 machine (got {got})")
         if self.budget.flops is not None and self.budget.time_s is not None:
             raise ScenarioError("program.budget: flops and time_s are both given; give one")
+        if self.task.blank is not None and self.learn:
+            raise ScenarioError("program.task.blank: there is nothing to learn from images without content; set program.learn: false")
         import numpy as np
 
         blueprint = self.blueprint(torch.Generator().manual_seed(0), np.random.default_rng(0))
@@ -140,7 +143,6 @@ class Continual(Program):
             learner = course.learner
             learner.task = blueprint.stream.tasks - 1 if self.method.sees_all else task
             learner.epochs = length.epochs
-            learner.last_epoch = max(0, length.steps // length.per_epoch - 1)
             learner.last_epoch = max(0, length.steps // length.per_epoch - 1)
             yield from self._learn(ctx, course, length) if self.learn else self._pretend(ctx, course, plan, length)
             course.task, course.step = task + 1, 0
@@ -201,6 +203,9 @@ class Continual(Program):
                 ctx.save(learner.steps, course.state_dict())
         method.end_task(learner, state)
         yield from self._pay(ctx, learner, "end task")
+        if self.recalibrate_bn and learner.remembers:
+            recalibrate(learner)
+            yield from self._pay(ctx, learner, "recalibrate")
         self._examine(ctx, course, "examined", learner.task)
         if learner.buffer is not None:
             ctx.metric("buffer_samples", len(learner.buffer), step=task)
