@@ -26,7 +26,10 @@ def builders() -> dict[str, Callable[..., nn.Module]]:
 
 
 BUILDERS = builders()
-SIZES = {"lenet5": 28, "mlp": 28, **dict.fromkeys(("hcgnet_a1", "hcgnet_a2", "hcgnet_a3", "preact_resnet18", "densenet_bc"), 8)}
+SIZES = {
+    **dict.fromkeys(("lenet5", "lenet5_classic", "lenet_300_100", "mlp"), 28),
+    **dict.fromkeys(("hcgnet_a1", "hcgnet_a2", "hcgnet_a3", "preact_resnet18", "densenet_bc"), 8),
+}
 """Sides of the images of models for other than 32x32, or too slow for them here."""
 
 

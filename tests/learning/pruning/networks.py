@@ -1,0 +1,59 @@
+"""Networks and masks for the tests of pruning."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from toolkit.learning.pruning.groups import Groups, Mask
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def lived_in(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Give BatchNorm statistics and scales that are not those of a new network, so that mistakes with them show."""
+    generator = seeded(seed)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(generator=generator)
+            module.running_var.uniform_(0.5, 2.0, generator=generator)
+            with torch.no_grad():
+                module.weight.normal_(generator=generator)
+                module.bias.normal_(generator=generator)
+    return model.eval()
+
+
+def random_mask(groups: Groups, rng: np.random.Generator, one_left: bool = False) -> Mask:
+    """A random mask of random density; with *one_left* a single unit in every group."""
+    mask = np.zeros(groups.units, bool) if one_left else rng.random(groups.units) < rng.uniform(0.05, 0.95)
+    for group in groups.groups:
+        if not mask[group.part].any():
+            mask[group.start + rng.integers(group.size)] = True
+    return mask
+
+
+class Sides(nn.Module):
+    """A stem of one channel, a depthwise convolution, two ways that are strung together, one of them gated, and a flatten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 6, 3, padding=1)
+        self.norm = nn.BatchNorm2d(6)
+        self.depthwise = nn.Conv2d(6, 12, 3, padding=1, groups=6)
+        self.left = nn.Conv2d(12, 5, 1)
+        self.right = nn.Conv2d(12, 4, 3, padding=1, bias=False)
+        self.gate = nn.Conv2d(12, 4, 1)
+        self.narrow = nn.Conv2d(9, 1, 1)
+        self.wide = nn.Conv2d(1, 3, 3, padding=1)
+        self.head = nn.Linear(3 * 16, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = functional.relu(self.depthwise(functional.relu(self.norm(self.stem(images)))))
+        joined = torch.cat([self.left(maps), self.right(maps) * torch.sigmoid(self.gate(maps))], dim=1)
+        maps = functional.max_pool2d(self.wide(functional.relu(self.narrow(joined))), 2)
+        scores: Tensor = self.head(maps.flatten(1))
+        return scores

@@ -1,0 +1,191 @@
+"""What can be removed, what goes with it, and what is left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.learning.pruning.networks import Sides, lived_in, random_mask, seeded
+from toolkit.learning.pruning.costs import Costs
+from toolkit.learning.pruning.groups import PruningError, find_groups
+from toolkit.learning.pruning.rebuild import gated, masked_scores, rebuild
+from toolkit.learning.work import count
+from toolkit.models.hcgnet import hcgnet_a1
+from toolkit.models.lenet import lenet5, lenet5_classic, lenet_300_100
+from toolkit.models.resnet import resnet
+from toolkit.models.resnet_cifar import resnet_cifar
+from toolkit.models.small_cnn import small_cnn
+from toolkit.models.vgg import vgg16
+
+
+def small_vgg() -> nn.Module:
+    """VGG's pattern in small: convolution, BatchNorm, ReLU, pooling, and a hidden layer after the flatten."""
+    model = vgg16(hidden=20)
+    layers: list[nn.Module] = []
+    inputs = 3
+    for outputs in (6, 8):
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True), nn.MaxPool2d(4)]
+        inputs = outputs
+    model.convolutions = nn.Sequential(*layers)
+    model.classifier = nn.Sequential(nn.Linear(8 * 4, 20), nn.ReLU(inplace=True), nn.Linear(20, 10))
+    return model
+
+
+CASES = {
+    "lenet5": (lenet5, (1, 28, 28)),
+    "lenet5_bn": (lambda: lenet5(batch_norm=True), (1, 28, 28)),
+    "lenet5_classic": (lenet5_classic, (1, 28, 28)),
+    "lenet_300_100": (lenet_300_100, (1, 28, 28)),
+    "vgg": (small_vgg, (3, 32, 32)),
+    "resnet": (resnet, (3, 16, 16)),
+    "resnet_cifar": (lambda: resnet_cifar(8), (3, 16, 16)),
+    "sides": (Sides, (1, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_rebuilt_equals_masked(name: str) -> None:
+    """Check 2 of section 9 (GA): 100 random masks, of which ten leave one unit everywhere; largest difference of the scores below 1e-5."""
+    build, shape = CASES[name]
+    torch.manual_seed(0)  # the small test networks are built in the usual torch way
+    model = lived_in(build())
+    groups = find_groups(model, shape)
+    costs = Costs.of(groups)
+    rng = np.random.default_rng(1)
+    images = torch.randn((2, *shape), generator=seeded(2))
+    dense = masked_scores(model, groups, groups.dense(), images)
+    seen = 0.0
+    for trial in range(100):
+        mask = random_mask(groups, rng, one_left=trial % 10 == 0)
+        small = rebuild(model, groups, mask)
+        masked = masked_scores(model, groups, mask, images)
+        with torch.no_grad():
+            real = small(images)
+        scale = max(1.0, float(masked.abs().max()))
+        assert float((masked - real).abs().max()) < 1e-5 * scale
+        assert sum(weight.numel() for weight in small.parameters()) == costs.params(mask)[0]
+        seen = max(seen, float((masked - dense).abs().max()))
+    assert seen > 1e-3  # the masks do change something
+
+
+def test_lenet_counters() -> None:
+    """Check 1 of section 9 (GA): closed forms of LeNet-5, and the two other networks' sizes."""
+    groups = find_groups(lenet5(), (1, 28, 28))
+    assert [(group.name, group.size) for group in groups.groups] == [("conv1", 20), ("conv2", 50), ("hidden", 500)]
+    assert groups.units == 570
+    costs = Costs.of(groups)
+    dense = groups.dense()
+    assert costs.params(dense)[0] == 431_080
+    assert [int(part[0]) for part in costs.macs(dense)] == [1_888_000, 2_293_000]
+    mask = np.zeros(570, bool)
+    mask[[0, 5, 11, 19, *range(20, 29), *range(70, 190)]] = True  # (4, 9, 120)
+    assert groups.kept(mask) == (4, 9, 120)
+    assert costs.params(mask)[0] == 19_623
+    assert round(100 * (1 - 19_623 / 431_080), 2) == 95.45
+    convolutions, all_layers = costs.macs(mask)
+    assert (convolutions[0], all_layers[0]) == (115_200, 133_680)
+    assert round(1_888_000 / 115_200, 2) == 16.39
+    for model, size in ((lenet_300_100(), 266_610), (lenet5_classic(), 44_426)):
+        assert Costs.of(find_groups(model, (1, 28, 28))).params(np.ones(find_groups(model, (1, 28, 28)).units, bool))[0] == size
+
+
+def test_costs_of_a_population_are_those_of_the_rebuilt_networks() -> None:
+    """Multiply-adds by closed form against the counter that runs the network without memory; params against the weights."""
+    for name in ("lenet5_bn", "resnet", "sides"):
+        build, shape = CASES[name]
+        model = build()
+        groups = find_groups(model, shape)
+        rng = np.random.default_rng(3)
+        masks = np.stack([random_mask(groups, rng) for _ in range(4)])
+        params, (_, macs) = Costs.of(groups).params(masks), Costs.of(groups).macs(masks)
+        for mask, size, operations in zip(masks, params, macs, strict=True):
+            small = rebuild(model, groups, mask)
+            assert sum(weight.numel() for weight in small.parameters()) == size
+            assert count(small, (1, *shape), training=False).matrix_flops // 2 == operations
+
+
+def test_a_filter_before_the_flatten_owns_its_sixteen_columns() -> None:
+    groups = find_groups(lenet5(), (1, 28, 28))
+    owner = groups.owners["hidden.weight", 1]
+    assert owner.tolist() == [20 + column // 16 for column in range(800)]
+    assert groups.owners["conv2.weight", 1].tolist() == list(range(20))
+    assert groups.owners["conv2.bias", 0].tolist() == list(range(20, 70))
+    assert ("classifier.weight", 0) not in groups.owners
+
+
+def test_sums_tie_channels_and_padded_channels_stay() -> None:
+    """In a ResNet with 1x1 shortcuts the stem and all second convolutions of a stage share units; with option A the stream stays."""
+    groups = find_groups(resnet(), (3, 16, 16))
+    assert groups.sources[0] == ("conv.weight", "stages.0.0.conv2.weight")
+    last = next(place for place, group in enumerate(groups.groups) if group.name == "stages.1.0.conv2")
+    assert set(groups.sources[last]) == {"stages.1.0.conv2.weight", "stages.1.0.shortcut.0.weight"}
+    option_a = find_groups(resnet_cifar(20), (3, 32, 32))
+    assert [group.name for group in option_a.groups] == [f"blocks.{block}.conv1" for block in range(9)]
+    assert option_a.kept_for
+
+
+def test_one_channel_is_not_depthwise_and_depthwise_follows_its_input() -> None:
+    torch.manual_seed(0)
+    groups = find_groups(Sides(), (1, 8, 8))
+    names = [group.name for group in groups.groups]
+    assert names == ["stem", "left", "right", "narrow", "wide"]  # right and its gate are tied; depthwise goes with the stem
+    assert groups.depthwise == {"depthwise.weight"}
+    assert groups.owners["depthwise.weight", 0].tolist() == [unit // 2 for unit in range(12)]
+    assert groups.groups[3].size == 1
+    assert set(groups.sources[2]) == {"right.weight", "gate.weight"}
+
+
+def test_hcgnet_is_traced_and_rebuilt() -> None:
+    """Gates over pixels and split attention are not understood and keep their channels; what is found is cut rightly."""
+    model = lived_in(hcgnet_a1())
+    groups = find_groups(model, (3, 32, 32))
+    assert groups.units > 1000
+    rng = np.random.default_rng(0)
+    images = torch.randn((2, 3, 32, 32), generator=seeded(0))
+    dense = masked_scores(model, groups, groups.dense(), images)
+    mask = random_mask(groups, rng)
+    masked = masked_scores(model, groups, mask, images)
+    small = rebuild(model, groups, mask)
+    with torch.no_grad():
+        real = small(images)
+    assert float((masked - real).abs().max()) < 1e-5 * max(1.0, float(masked.abs().max()))
+    assert float((masked - dense).abs().max()) > 0
+    assert sum(weight.numel() for weight in small.parameters()) == Costs.of(groups).params(mask)[0]
+
+
+def test_what_mixes_channels_keeps_them() -> None:
+    """GroupNorm's statistics would change if a channel went, so small_cnn has nothing to remove, and says why."""
+    with pytest.raises(PruningError, match="group_norm"):
+        find_groups(small_cnn(), (1, 28, 28))
+
+
+def test_some_groups_only() -> None:
+    groups = find_groups(lenet5(), (1, 28, 28), only=["hidden"])
+    assert (groups.units, [group.name for group in groups.groups]) == (500, ["hidden"])
+    assert ("conv2.weight", 1) not in groups.owners
+    with pytest.raises(PruningError, match=r"'conv9' is not a group of this network \(groups: conv1, conv2, hidden"):
+        find_groups(lenet5(), (1, 28, 28), only=["conv9"])
+
+
+def test_masks_that_do_not_fit_are_refused() -> None:
+    groups = find_groups(lenet5(), (1, 28, 28))
+    with pytest.raises(PruningError, match="570 bits"):
+        rebuild(lenet5(), groups, np.ones(5, bool))
+    empty = groups.dense()
+    empty[:20] = False
+    with pytest.raises(PruningError, match="conv1: the mask removes all of its 20 units"):
+        rebuild(lenet5(), groups, empty)
+
+
+def test_gates_per_sample_are_gates() -> None:
+    model = lenet5()
+    groups = find_groups(model, (1, 28, 28))
+    images = torch.randn((3, 1, 28, 28), generator=seeded(0))
+    rng = np.random.default_rng(0)
+    masks = np.stack([random_mask(groups, rng) for _ in range(3)])
+    with torch.no_grad(), gated(model, groups, torch.from_numpy(masks).float()):
+        together = model(images)
+    for place, mask in enumerate(masks):
+        assert torch.allclose(together[place], masked_scores(model, groups, mask, images[place : place + 1])[0], atol=1e-6)

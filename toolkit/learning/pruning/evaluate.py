@@ -1,0 +1,333 @@
+"""The error of many masks on one fixed set of images, as cheaply as possible; all ways count the same mistakes.
+
+- `Looped`: the full network with its gates, one mask after another: the plain way, kept as the reference.
+- `Suffix`: what no mask can change is computed once and kept (of LeNet-5, everything up to the pooled maps of conv1); per mask the rest
+  runs with cut weights. Any traced network. If nothing but the last linear layer is left, a whole population is one product.
+- `Population`: for a chain convolution, pooling, linear layers (LeNet-5). What conv2 makes of each of its inputs apart, P[i, j], is the
+  same for all masks, so a mask's map of filter j is a sum of the kept P[i, j]: one product of (masks x inputs) and (inputs x filters x
+  pixels) per block of images, with a 25th of the convolution's multiply-adds. Images lie last in memory, so pooling and linear layers
+  of all masks run without a copy.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from toolkit.learning.pruning.groups import Groups, Mask
+from toolkit.learning.pruning.rebuild import gated, keep_indices, kept_weights
+from toolkit.learning.pruning.trace import Call, Slot, Weight, assign
+
+Counts = NDArray[np.int64]
+CHUNK = 250
+"""Images at a time on the way of one mask."""
+ROWS = 8
+"""Masks are put together in products of a multiple of so many."""
+FEW = 4
+
+
+class Evaluator(ABC):
+    """Counts the mistakes of masks on one set of images."""
+
+    def __init__(self, model: nn.Module, groups: Groups, images: Tensor, labels: Tensor) -> None:
+        self.model = model.eval()
+        self.groups = groups
+        self.images = images
+        self.labels = labels
+
+    @torch.no_grad()
+    def wrong(self, masks: Mask, first: int | None = None) -> Counts:
+        """Return how many images each mask of *masks* (N, units) gets wrong, of all or of the *first* so many."""
+        masks = np.atleast_2d(masks)
+        for mask in masks:
+            self.groups.check(mask)
+        return self._wrong(masks, len(self.labels) if first is None else min(first, len(self.labels)))
+
+    @abstractmethod
+    def _wrong(self, masks: Mask, first: int) -> Counts: ...
+
+    @abstractmethod
+    def scores(self, mask: Mask) -> Tensor:
+        """Return the scores (n, classes) under one mask."""
+
+    def _mistakes(self, scores: Tensor, begin: int) -> int:
+        return int((scores.argmax(1) != self.labels[begin : begin + len(scores)]).sum().item())
+
+
+class Looped(Evaluator):
+    """The plain loop: full network, gates, one mask at a time."""
+
+    @torch.no_grad()
+    def scores(self, mask: Mask) -> Tensor:
+        gate = torch.from_numpy(np.asarray(mask)).to(self.images.dtype)
+        with gated(self.model, self.groups, gate):
+            return torch.cat([self.model(part) for part in torch.split(self.images, CHUNK)])
+
+    def _wrong(self, masks: Mask, first: int) -> Counts:
+        counts = np.zeros(len(masks), np.int64)
+        for place, mask in enumerate(masks):
+            gate = torch.from_numpy(mask).to(self.images.dtype)
+            with gated(self.model, self.groups, gate):
+                for begin in range(0, first, CHUNK):
+                    counts[place] += self._mistakes(self.model(self.images[begin : min(begin + CHUNK, first)]), begin)
+        return counts
+
+
+class Suffix(Evaluator):
+    """Kept prefix, cut suffix."""
+
+    def __init__(self, model: nn.Module, groups: Groups, images: Tensor, labels: Tensor) -> None:
+        super().__init__(model, groups, images, labels)
+        self.calls, self.frontier = split(groups)
+        self.kept = self._prefix()
+
+    @torch.no_grad()
+    def _prefix(self) -> dict[int, Tensor]:
+        """Run what no mask changes, in blocks of images, and keep what the rest reads of it."""
+        whole = {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}
+        before = tuple(call for call in self.groups.tape.calls if call not in self.calls)
+        blocks: dict[int, list[Tensor]] = {slot: [] for slot in self.frontier}
+        for part in torch.split(self.images, CHUNK):
+            value = {self.groups.tape.entry: part.clone()}
+            for call in before:
+                _run(call, value, whole)
+            for slot in self.frontier:
+                blocks[slot].append(value[slot])
+        return {slot: torch.cat(tensors) for slot, tensors in blocks.items()}
+
+    @torch.no_grad()
+    def scores(self, mask: Mask) -> Tensor:
+        return torch.cat([self._block(mask, cut, begin, CHUNK) for cut in [self._cut(mask)] for begin in range(0, len(self.labels), CHUNK)])
+
+    def _cut(self, mask: Mask) -> dict[str, Tensor]:
+        return kept_weights(self.model, self.groups, mask)
+
+    def _block(self, mask: Mask, cut: dict[str, Tensor], begin: int, count: int) -> Tensor:
+        value = {}
+        for slot, owner in self.frontier.items():
+            tensor = self.kept[slot][begin : begin + count]
+            value[slot] = tensor.index_select(1, keep_indices(owner, mask)) if owner is not None else tensor.clone()
+        for call in self.calls:
+            _run(call, value, cut)
+        return value[self.groups.tape.exit]
+
+    def _wrong(self, masks: Mask, first: int) -> Counts:
+        if len(self.calls) == 1 and self.calls[0].name == "linear":
+            return self._last_layer(masks, first)
+        counts = np.zeros(len(masks), np.int64)
+        for place, mask in enumerate(masks):
+            cut = self._cut(mask)
+            for begin in range(0, first, CHUNK):
+                counts[place] += self._mistakes(self._block(mask, cut, begin, min(CHUNK, first - begin)), begin)
+        return counts
+
+    def _last_layer(self, masks: Mask, first: int) -> Counts:
+        """All masks of hidden units before the last layer as one batched product (n x units) (units x classes)."""
+        ((slot, owner),) = self.frontier.items()
+        weight, bias = (self.model.get_parameter(name) for name in self.calls[0].weights())
+        assert owner is not None
+        gates = torch.from_numpy(np.where(owner < 0, True, masks[:, np.maximum(owner, 0)])).to(weight.dtype)
+        features = self.kept[slot][:first]
+        scores = torch.matmul(features, (gates[:, None, :] * weight).transpose(1, 2)) + bias
+        return np.asarray((scores.argmax(2) != self.labels[:first]).sum(1).numpy(), np.int64)
+
+
+class Population(Suffix):
+    """Whole populations at once, for a chain that begins with a convolution; see `fits`."""
+
+    BLOCK = 100
+    """Images at a time: the product's blocks then stay within the cache."""
+    @staticmethod
+    def fits(groups: Groups) -> bool:
+        """Whether the part that masks change is a chain conv2d, then pooling by 2 and ReLU, flatten, then linear layers and ReLU."""
+        calls, frontier = split(groups)
+        names = [call.name for call in calls]
+        if len(frontier) != 1 or not names or names[0] != "conv2d" or "flatten" not in names:
+            return False
+        flat = names.index("flatten")
+        chained = all(call.slots() == before.results() for before, call in pairwise(calls))
+        first = calls[0]
+        plain = all(_both(first.argument(place, name, default)) == (default, default) for place, name, default in (
+            (3, "stride", 1), (4, "padding", 0), (5, "dilation", 1)
+        )) and first.argument(6, "groups", 1) == 1 and len(first.weights()) == 2
+        maps = all(call.name == "relu" or _halves(call) for call in calls[1:flat])
+        return chained and plain and maps and all(name in {"relu", "linear"} for name in names[flat + 1 :])
+
+    def __init__(self, model: nn.Module, groups: Groups, images: Tensor, labels: Tensor) -> None:
+        super().__init__(model, groups, images, labels)
+        ((slot, owner),) = self.frontier.items()
+        weight, bias = self.calls[0].weights()
+        self.inputs = owner if owner is not None else np.full(self.kept[slot].shape[1], -1)
+        self.outputs = groups.owners.get((weight, 0), np.full(groups.shapes[weight][0], -1))
+        self.bias = model.get_parameter(bias).detach()
+        kernel = model.get_parameter(weight).detach()
+        self.side = kernel.shape[-1]
+        self.kernel = kernel.permute(1, 0, 2, 3).flatten(2).contiguous()  # (inputs, filters, k k)
+        images_last = self.kept[slot].permute(1, 2, 3, 0)
+        self.maps = [images_last[..., i : i + self.BLOCK].contiguous() for i in range(0, len(labels), self.BLOCK)]
+        self.pixels = self.maps[0].shape[1] - self.side + 1
+
+    def _wrong(self, masks: Mask, first: int) -> Counts:
+        if len(masks) < FEW:  # the sums P do not pay for so few
+            return super()._wrong(masks, first)
+        chosen = self._choices(masks)
+        weights = [_cut_linear(self.model, self.groups, mask, self.calls) for mask in masks]
+        filters, side, block = len(self.outputs), self.pixels, self.BLOCK
+        partial = torch.empty(len(self.inputs) * filters * side**2 * block)
+        pooled_side = self._pooled_side()
+        features = torch.empty(len(masks) * filters * pooled_side**2 * block)
+        scores = torch.empty((len(masks), self.groups.shapes[self.calls[-1].weights()[0]][0], block))
+        rooms = torch.empty((3, (len(masks) + ROWS) * side**2 * block))
+        wrong = np.zeros(len(masks), np.int64)
+        for begin, maps in zip(range(0, first, block), self.maps, strict=False):
+            size = maps.shape[-1]
+            sums = self._partial(maps, partial)
+            rows = _as(features, (len(masks) * filters, pooled_side**2 * size))
+            for place, choice in enumerate(chosen):
+                if choice is not None:
+                    self._one_filter(sums[:, place], choice, rows, rooms, self.bias[place])
+            each = rows.view(len(masks), filters * pooled_side**2, size)
+            for place, cut in enumerate(weights):
+                self._linear(each[place], cut, scores[place, :, :size])
+            labels = self.labels[begin : min(begin + size, first)]
+            wrong += (scores[:, :, : len(labels)].argmax(1) != labels).sum(1).numpy()
+        return wrong
+
+    def _choices(self, masks: Mask) -> list[tuple[Tensor, Tensor] | None]:
+        """For each filter the gates (rows, inputs) of the masks that keep it, padded to whole blocks of rows, and where its maps go.
+
+        Blocks of one size make a mask's sums independent of its company.
+        """
+        inputs = np.where(self.inputs < 0, True, masks[:, np.maximum(self.inputs, 0)])
+        outputs = np.where(self.outputs < 0, True, masks[:, np.maximum(self.outputs, 0)])
+        slots = np.cumsum(outputs, axis=1) - 1 + len(self.outputs) * np.arange(len(masks))[:, None]
+        found: list[tuple[Tensor, Tensor] | None] = []
+        for place in range(len(self.outputs)):
+            keeping = np.flatnonzero(outputs[:, place])
+            padded = np.zeros((-(-len(keeping) // ROWS) * ROWS, len(self.inputs)), np.float32)
+            padded[: len(keeping)] = inputs[keeping]
+            gates = torch.from_numpy(padded).to(self.kernel.dtype)
+            found.append((gates, torch.from_numpy(slots[keeping, place])) if len(keeping) else None)
+        return found
+
+    def _one_filter(self, sums: Tensor, choice: tuple[Tensor, Tensor], rows: Tensor, rooms: Tensor, bias: Tensor) -> None:
+        """Make one filter's maps for all masks that keep it: add up its kept inputs, pool, and put them where each mask wants them."""
+        gates, slots = choice
+        side = self.pixels
+        now = torch.mm(gates, sums, out=_as(rooms[0], (len(gates), sums.shape[1])))
+        now = now.view(len(gates), side, side, sums.shape[1] // side**2)[: len(slots)]
+        biased = False
+        for call in self.calls[1:]:
+            if call.name == "flatten":
+                break
+            if call.name == "relu":
+                now, biased = (now if biased else now.add_(bias)).relu_(), True
+            else:
+                now = _pool_by_two(now, rooms[1], rooms[2])
+        if not biased:  # adding a constant and pooling may change places
+            now = now.add_(bias)
+        rows.index_copy_(0, slots, now.reshape(len(slots), -1))
+
+    def _pooled_side(self) -> int:
+        return self.pixels // (1 << sum(call.name == "max_pool2d" for call in self.calls))
+
+    def _linear(self, features: Tensor, weights: dict[str, Tensor], out: Tensor) -> None:
+        """Run the linear layers on (features, images) of one mask, of which the first so many are kept; write the scores."""
+        flat = [call.name for call in self.calls].index("flatten")
+        now = features
+        for call in self.calls[flat + 1 :]:
+            if call.name == "relu":
+                now = now.relu_()
+            else:
+                weight, bias = (weights[name] for name in call.weights())
+                now = torch.mm(weight, now[: weight.shape[1]]).add_(bias[:, None])
+        out.copy_(now)
+
+    def _partial(self, maps: Tensor, room: Tensor) -> Tensor:
+        """What each filter makes of each input alone: (inputs, filters, pixels x images)."""
+        inputs, size = maps.shape[0], maps.shape[-1]
+        windows = maps.unfold(1, self.pixels, 1).unfold(2, self.pixels, 1)  # (inputs, ky, kx, images, y, x)
+        columns = windows.permute(0, 1, 2, 4, 5, 3).reshape(inputs, self.side**2, self.pixels**2 * size)
+        return torch.bmm(self.kernel, columns, out=_as(room, (inputs, len(self.outputs), self.pixels**2 * size)))
+
+
+def best_evaluator(model: nn.Module, groups: Groups, images: Tensor, labels: Tensor) -> Evaluator:
+    """Return the fastest evaluator that fits *model*."""
+    return (Population if Population.fits(groups) else Suffix)(model, groups, images, labels)
+
+
+def split(groups: Groups) -> tuple[tuple[Call, ...], dict[int, NDArray[np.int64] | None]]:
+    """Return the calls whose result a mask can change, and the tensors they read of the others, with the owners of their channels."""
+    reading = {weight for (weight, dim) in groups.owners if dim == 1}
+    changed: set[int] = set()
+    later: list[Call] = []
+    for call in groups.tape.calls:
+        if any(weight in reading for weight in call.weights()) or any(slot in changed for slot in call.slots()):
+            changed.update(call.results())
+            later.append(call)
+    read = dict.fromkeys(slot for call in later for slot in call.slots() if slot not in changed)
+    made = {slot for call in later for slot in call.results()}
+    return tuple(later), {slot: groups.slot_owner(slot) for slot in read if slot not in made}
+
+
+def _run(call: Call, value: dict[int, Tensor], weights: dict[str, Tensor]) -> None:
+    """Run one call; a pooling by two as maxima of slices, which is several times as fast and the same to the bit."""
+    if _halves(call):
+        maps = value[call.slots()[0]]
+        if maps.shape[-1] % 2 == 0 and maps.shape[-2] % 2 == 0:
+            rows = torch.maximum(maps[..., ::2, :], maps[..., 1::2, :])
+            value[call.results()[0]] = torch.maximum(rows[..., ::2], rows[..., 1::2])
+            return
+
+    def look_up(item: Any) -> Any:
+        return value[item.number] if isinstance(item, Slot) else weights[item.name] if isinstance(item, Weight) else item
+
+    assign(call.out, call.run(look_up), value)
+
+
+def _halves(call: Call) -> bool:
+    """Whether a call is a pooling over 2x2 with nothing else to it."""
+    if call.name != "max_pool2d":
+        return False
+    size, stride = _both(call.argument(1, "kernel_size")), call.argument(2, "stride")
+    plain = _both(call.argument(3, "padding", 0)) == (0, 0) and _both(call.argument(4, "dilation", 1)) == (1, 1)
+    return size == (2, 2) and (stride is None or _both(stride) == (2, 2)) and plain and not call.argument(5, "ceil_mode", False)
+
+
+def _both(value: int | Sequence[int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[-1]))
+
+
+def _as(room: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return room[: int(np.prod(shape))].view(shape)
+
+
+def _pool_by_two(maps: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Pool (filters, y, x, images) in memory that is there already; an odd last row or column is left out, as torch does."""
+    filters, height, width, images = maps.shape
+    high, wide = height // 2, width // 2
+    even = maps[:, : 2 * high, : 2 * wide]
+    rows = torch.maximum(even[:, ::2], even[:, 1::2], out=_as(first, (filters, high, 2 * wide, images)))
+    return torch.maximum(rows[:, :, ::2], rows[:, :, 1::2], out=_as(second, (filters, high, wide, images)))
+
+
+def _cut_linear(model: nn.Module, groups: Groups, mask: Mask, calls: Sequence[Call]) -> dict[str, Tensor]:
+    """The weights of the linear layers among *calls*, cut to what stays."""
+    cut = {}
+    for call in calls:
+        if call.name == "linear":
+            for name in call.weights():
+                tensor = model.get_parameter(name).detach()
+                for dim in range(tensor.dim()):
+                    if (name, dim) in groups.owners:
+                        tensor = tensor.index_select(dim, keep_indices(groups.owners[name, dim], mask))
+                cut[name] = tensor
+    return cut
+

@@ -1,0 +1,175 @@
+"""A tape of what a network's forward calls, with tensors as numbered slots: groups are found on it, and it can be run from the middle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+
+class Slot(NamedTuple):
+    """Stands for a tensor of the tape."""
+
+    number: int
+
+
+class Weight(NamedTuple):
+    """Stands for a parameter or buffer of the model."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One torch function: what it was given (slots and weights for tensors) and the slots of what it returned."""
+
+    func: Callable[..., Any]
+    name: str
+    """Name without trailing underscores: ``relu`` for ``relu_``."""
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+    shapes: dict[int, tuple[int, ...]]
+    """Shape of every slot met, the batch included."""
+
+    def slots(self) -> list[int]:
+        """Return the slots that go in."""
+        return [item.number for item in leaves((self.args, self.kwargs)) if isinstance(item, Slot)]
+
+    def weights(self) -> list[str]:
+        """Return the names of the parameters and buffers that go in."""
+        return [item.name for item in leaves((self.args, self.kwargs)) if isinstance(item, Weight)]
+
+    def results(self) -> list[int]:
+        """Return the slots that come out."""
+        return [item.number for item in leaves(self.out) if isinstance(item, Slot)]
+
+    def argument(self, place: int, name: str, default: Any = None) -> Any:
+        """Return an argument given by place or by name."""
+        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
+
+    def run(self, value: Callable[[Any], Any]) -> Any:
+        """Call the function again, *value* giving the tensor of every slot and weight."""
+        args, kwargs = _swap(self.args, value), _swap(self.kwargs, value)
+        return self.func(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Tape:
+    """All calls of one forward pass in eval mode."""
+
+    calls: tuple[Call, ...]
+    entry: int
+    """Slot of the input."""
+    exit: int
+    """Slot of the output."""
+
+    def run(self, value: dict[int, Tensor], weights: Mapping[str, Tensor], calls: tuple[Call, ...] | None = None) -> Tensor:
+        """Run *calls* (all by default) on the slots in *value*, which is filled, and return the output."""
+
+        def look_up(item: Any) -> Any:
+            return value[item.number] if isinstance(item, Slot) else weights[item.name] if isinstance(item, Weight) else item
+
+        for call in self.calls if calls is None else calls:
+            assign(call.out, call.run(look_up), value)
+        return value[self.exit]
+
+
+class Untraceable(ValueError):  # noqa: N818 - a property of the model, told by name
+    """A network's forward is not a function from one tensor to one tensor."""
+
+
+def record(model: nn.Module, batch: Tensor) -> Tape:
+    """Run *model* in eval mode on *batch* and return the tape. The model is left as it was.
+
+    Raises:
+        Untraceable: the output is not one tensor, or does not depend on the input through torch functions.
+    """
+    named = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
+    recorder = _Recorder(named, batch)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), recorder:
+            out = model(batch)
+    finally:
+        model.train(was_training)
+    if not isinstance(out, Tensor) or id(out) not in recorder.slot:
+        raise Untraceable(f"{type(model).__name__}: its output is not one tensor that torch functions made of the input")
+    return Tape(tuple(recorder.calls), 0, recorder.slot[id(out)])
+
+
+class _Recorder(TorchFunctionMode):
+    """Writes down every torch function that returns a tensor."""
+
+    def __init__(self, named: dict[int, str], batch: Tensor) -> None:
+        super().__init__()
+        self.named = named
+        self.calls: list[Call] = []
+        self.slot = {id(batch): 0}
+        self.alive: list[Tensor] = [batch]
+        """Kept, so that no identity is used twice."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if any(isinstance(item, Tensor) for item in leaves(result)):
+            shapes: dict[int, tuple[int, ...]] = {}
+            given = self._written(args, shapes), self._written(kwargs or {}, shapes)
+            self.calls.append(Call(func, str(getattr(func, "__name__", func)).strip("_"), *given, self._written(result, shapes), shapes))
+        elif "set" in str(getattr(func, "__name__", "")) and isinstance(args[0], Tensor):
+            shapes = {}
+            given = self._written(args, shapes), self._written(kwargs or {}, shapes)
+            self.calls.append(Call(func, "setitem", *given, given[0][0], shapes))
+        return result
+
+    def _written(self, nested: Any, shapes: dict[int, tuple[int, ...]]) -> Any:
+        def write(item: Any) -> Any:
+            if not isinstance(item, Tensor):
+                return item
+            if id(item) in self.named:
+                return Weight(self.named[id(item)])
+            if id(item) not in self.slot:
+                self.slot[id(item)] = len(self.alive)
+                self.alive.append(item)
+            shapes[self.slot[id(item)]] = tuple(item.shape)
+            return Slot(self.slot[id(item)])
+
+        return _swap(nested, write)
+
+
+def assign(out: Any, result: Any, value: dict[int, Tensor]) -> None:
+    """Put the tensors of *result* where *out* says."""
+    if isinstance(out, Slot):
+        if isinstance(result, Tensor):
+            value[out.number] = result
+    elif isinstance(out, (list, tuple)):
+        for place, item in zip(out, result, strict=True):
+            assign(place, item, value)
+
+
+def leaves(nested: Any) -> list[Any]:
+    """Return what is in nested lists, tuples and dicts; slots and weights count as one."""
+    if isinstance(nested, (Slot, Weight)):
+        return [nested]
+    if isinstance(nested, dict):
+        return [leaf for item in nested.values() for leaf in leaves(item)]
+    if isinstance(nested, (list, tuple)):
+        return [leaf for item in nested for leaf in leaves(item)]
+    return [nested]
+
+
+def _swap(nested: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(nested, (Slot, Weight)):
+        return change(nested)
+    if isinstance(nested, dict):
+        return {key: _swap(item, change) for key, item in nested.items()}
+    if isinstance(nested, (list, tuple)) and not isinstance(nested, torch.Size):
+        items = [_swap(item, change) for item in nested]
+        if isinstance(nested, tuple):
+            return type(nested)(*items) if hasattr(nested, "_fields") else tuple(items)
+        return items
+    return change(nested)
