@@ -19,7 +19,7 @@ from toolkit.scenario import Scenario
 SEED = 3
 ARMS: dict[str, dict[str, Any]] = {
     "DBR": {"fabric.mobility": {"type": "anchored_drift"}},
-    "DBCAR": {"fabric.routing": {"type": "dbcar", "beacon_s": 120, "prediction": {"type": "persistence"}}},
+    "DBCAR": {"fabric.routing": {"type": "dbcar", "beacon_s": 120, "lifetime_s": 45, "prediction": {"type": "persistence"}}},
     "one-hop": {"fabric.routing.ttl": 1},
     "short-queue": {"fabric.routing": {"type": "flooding"}, "fabric.mac": {"type": "csma", "queue_limit": 1}, "program.interval_s": 15},
     "S-FAMA": {"fabric.routing": {"type": "flooding"}, "fabric.mac": {"type": "sfama"}},
@@ -160,6 +160,20 @@ def test_interference_only_ever_lowers_the_ratio(traced: Path) -> None:
     assert set(heard.outcome) <= {"decoded", "noise", "collision", "half_duplex", "in_flight"}
 
 
+def test_what_the_end_of_the_run_cuts_off_is_in_flight(pool) -> None:
+    """A frame of 40 ms that begins to arrive 20 ms before the end, and one that would arrive after it, which is no reception."""
+    sea = pool([(0, 0, 0), (150, 0, 0), (1500, 0, 0)])
+    sea.medium.trace = trace.Trace(sea.world, np.zeros(3, dtype=bool), 1500.0)
+    sea.send_at(9.88, 0)
+    sea.run()
+    rows = sea.medium.trace.events()
+    heard = rows[rows.event == "rx"]
+    assert heard.node.tolist() == [1]
+    assert heard.outcome.tolist() == ["in_flight"]
+    assert (heard.t_s.item(), heard.dur_s.item()) == (pytest.approx(9.98), pytest.approx(0.02))
+    assert rows[rows.event == "tx"].outcome.tolist() == ["sent"]
+
+
 def test_a_packet_that_may_make_one_hop_is_refused_by_everybody_above(traced: Path) -> None:
     """With ttl = 1 every sensor that decodes a frame from below refuses the packet for that reason, and nobody else does."""
     rows, places = events(traced, "one-hop"), nodes(traced, "one-hop")
@@ -196,7 +210,10 @@ def test_positions_of_every_epoch_and_sinks_at_the_surface(traced: Path) -> None
 
 
 def test_tracing_changes_nothing_else_and_repeats_to_the_byte(traced: Path, tmp_path: Path) -> None:
-    arms = ("one-hop", "DBCAR")  # the first loses many packets, for many reasons
+    arms = ("one-hop", "DBCAR")  # many packets are lost: as refused or badly received copies, and as copies that are given up
+    reasons = [set(events(traced, arm).query("event == 'end'").outcome) for arm in arms]
+    assert reasons[0] & {"ttl", "noise", "collision"}
+    assert reasons[1] & {"void", "retries"}
     toolkit.run(scenario(traced=False, arms=arms), out=tmp_path / "plain")
     toolkit.run(scenario(arms=arms), out=tmp_path / "again")
     assert not (tmp_path / "plain" / "trace").exists()
