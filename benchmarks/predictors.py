@@ -7,14 +7,15 @@ C  SNR from real wind alone: a year of hourly wind (NDBC 44005, 2012) through We
 D  the same wind mixed with a real tide (a gauge of 1998): another place and year, so a mix and not a sea
 E  a real acoustic channel: hourly share of tag transmissions decoded, 17 links, 30 days (Lake Superior, 2018)
 
-A needs no file. C, D and E read files that are not shipped with the project (see docs/prediction.md for their origin) from --data; a series
-whose files are not there is left out. Settings are fixed beforehand and the same for every series, spans in hours: nothing is tuned on what
+A needs no file. C, D and E read files that are not shipped with the project (see docs/prediction.md for their origin) from --data,
+or from TOOLKIT_DATA/sea; a series whose files are not there is left out. Settings are fixed beforehand and the same for every series, spans in hours: nothing is tuned on what
 is shown. The first 70 % of a series are history, forecasts are made from every cell of the rest. RMSE in dB (E: share of packets).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from toolkit.acoustic.noise import wenz  # noqa: E402
 from toolkit.acoustic.prediction import Predictor  # noqa: E402
 from toolkit.acoustic.prediction.evaluate import crps, diebold_mariano, errors, rolling  # noqa: E402
 
+DATA = Path(os.environ.get("TOOLKIT_DATA") or ROOT / "data") / "sea"
 HOURS = (1, 3, 6)
 HOUR_S = 3600.0
 DAY_AND_TIDES_S = (86_400.0, 89_424.0)
@@ -206,7 +208,7 @@ def table(name: str, data: Data, jobs: int) -> None:
 
 def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    cli.add_argument("--data", type=Path, default=ROOT / "data" / "sea", help="folder with the files of C, D and E")
+    cli.add_argument("--data", type=Path, default=DATA, help="folder with the files of C, D and E (default: TOOLKIT_DATA/sea)")
     cli.add_argument("--series", nargs="+", choices=SERIES, default=list(SERIES))
     cli.add_argument("--jobs", type=int, default=1)
     args = cli.parse_args()

@@ -140,6 +140,11 @@ def test_columns_beside_the_series_are_used(tmp_path: Path, capsys) -> None:
     ("time,snr_db\nyesterday,1\n", [], "line 2: column 'time' holds 'yesterday'"),
     ("time,snr_db\n0,1\n1,2\n2,3\n", [], "spans 3 cells of 1 s, and at least 40 are needed"),
     ("time,snr_db\n0,\n1,nan\n", [], "column 'snr_db' holds no number"),
+    ("time,snr_db\n" + "".join(f"{i},{'' if i % 9 else i}\n" for i in range(100)), [], "holds 12 numbers, and at least 20 are needed"),
+    ("time;snr_db\n0;1\n", [], "line 1: columns are separated by semicolons; commas are needed"),
+    ("time\tsnr_db\n0\t1\n", [], "line 1: columns are separated by tabs"),
+    ("time,snr_db,snr_db\n0,1,2\n", [], "line 1: column 'snr_db' is there 2 times"),
+    ("time,snr_db\n1.7e12,1\n1.7000001e12,2\n", [], "if these are milliseconds, divide them by 1000"),
     ("time,snr_db\n0,1\n1000000,2\n", ["--step", "1s"], "spans 1000001 cells of 1 s, over 200000"),
 ])
 def test_a_bad_file_gets_one_sentence(tmp_path: Path, capsys, text: str, arguments: list[str], says: str) -> None:

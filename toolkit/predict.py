@@ -242,7 +242,7 @@ def _draw(path: Path, main_name: str, column: str, grid: Grid, found: Comparison
     names = list(dict.fromkeys(score.predictor for score in found.scores))
     colours, markers = arm_colours(names), arm_markers(names)
     with style():
-        figure = new_figure(11.0, 4.2)
+        figure = new_figure(11.0, 4.2 + 0.15 * (len(names) // 6))
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
         for name in names:
             own = [score for score in found.scores if score.predictor == name]
@@ -252,7 +252,7 @@ def _draw(path: Path, main_name: str, column: str, grid: Grid, found: Comparison
             )
         left.set(xlabel="horizon (h)", ylabel=f"root mean square error of {column}", ylim=(0, None))
         handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", fontsize="x-small", ncols=min(len(names), 9))
+        figure.legend(handles, labels, loc="outside lower center", fontsize="x-small", ncols=min(len(names), 6))
         ahead = max(found.forecasts[main_name])
         start = max(found.first, len(grid.values) - SHOWN_CELLS)
         hours = grid.hours
@@ -265,7 +265,7 @@ def _draw(path: Path, main_name: str, column: str, grid: Grid, found: Comparison
             at, rows[:, 1] - reach, rows[:, 1] + reach, color=colours[main_name], alpha=0.2, linewidth=0, label="its 90 % interval"
         )
         right.set(xlabel="hours into the record", ylabel=column)
-        right.legend(fontsize="x-small")
+        right.legend(fontsize="x-small", loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)  # above, where it covers no value
         try:
             save(figure, path)
         except (OSError, ValueError) as error:

@@ -9,7 +9,7 @@ from toolkit.acoustic.prediction.knn_compressed import KnnCompressed
 
 
 def test_merging_is_the_same_as_counting_anew() -> None:
-    """Check 5: count, mean and second moment of a union equal recomputation."""
+    """Check 5 of section 9: count, mean and second moment of a union equal recomputation."""
     rng = np.random.default_rng(1)
     features, targets = rng.standard_normal((40, 6)), rng.standard_normal((40, 3))
     store = ClusterStore(6, 3, budget=2, theta_db=0.0)
@@ -37,7 +37,7 @@ def test_the_budget_holds_and_no_window_is_lost(theta_db: float) -> None:
 
 
 def test_two_clusters_merge_into_that_of_all_their_windows() -> None:
-    """Check 5: each cluster of a merged store equals the recomputation from its own windows."""
+    """Check 5 of section 9: each cluster of a merged store equals the recomputation from its own windows."""
     rng = np.random.default_rng(4)
     centres = np.array([[0.0, 0.0], [1.0, 1.0], [50.0, 50.0]])
     which = rng.permutation(np.repeat([0, 1, 2], 30))
@@ -78,7 +78,7 @@ def test_the_spread_within_clusters_counts() -> None:
 
 
 def test_bytes_are_counted_against_both_yardsticks() -> None:
-    """Check 5: the window matrix flatters; the raw series is what a library needs."""
+    """Check 5 of section 9: the window matrix flatters; the raw series is what a library needs."""
     store = ClusterStore(6, 1, budget=600, theta_db=1.5)
     values = np.tile(series_a(0, 30), 2)
     for end in range(47, len(values) - 6):

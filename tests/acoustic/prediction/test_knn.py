@@ -39,7 +39,7 @@ def test_a_target_in_the_future_is_never_used() -> None:
 
 @pytest.mark.parametrize("m", [1, 8, 12, 48])
 def test_quick_search_finds_what_brute_force_finds(m: int) -> None:
-    """Check 4: 500 queries in all sorts of series; ties go to the more recent window."""
+    """Check 4 of section 9: 500 queries in all sorts of series; ties go to the more recent window."""
     rng = np.random.default_rng(m)
     for values in (
         rng.standard_normal(300), np.round(rng.standard_normal(300)), np.full(300, 2.5), np.round(3 * np.sin(np.arange(300) / 7)),
@@ -70,7 +70,7 @@ def test_fewer_windows_than_neighbours() -> None:
 
 
 def test_quick_search_looks_at_a_tenth() -> None:
-    """Check 4: at m = 12 and about 2000 windows, component operations of at most 0.10 of brute force."""
+    """Check 4 of section 9: at m = 12 and about 2000 windows, component operations of at most 0.10 of brute force."""
     values = series_a(0)
     m, k = 12, 5
     windows = sliding_window_view(values, m)

@@ -129,7 +129,7 @@ def test_what_is_kept_does_not_depend_on_when_it_was_asked_for(name: str) -> Non
 
 @pytest.mark.parametrize("name", BLIND)
 def test_the_future_is_not_seen(name: str) -> None:
-    """Check 1: forecasts at a time are the same, whatever is fed later."""
+    """Check 1 of section 9: forecasts at a time are the same, whatever is fed later."""
     one, other = wavy(260), wavy(260)
     other[200:] = 100.0
     for ahead in (1, 6):
@@ -140,7 +140,7 @@ def test_the_future_is_not_seen(name: str) -> None:
 
 @pytest.mark.parametrize("name", BLIND)
 def test_white_noise_cannot_be_forecast(name: str) -> None:
-    """Check 1: anything below 0.98 of the standard deviation would be a leak."""
+    """Check 1 of section 9: anything below 0.98 of the standard deviation would be a leak."""
     values = np.random.default_rng(5).standard_normal(1200) * 3.0 + 10.0
     for ahead, forecasts in rolling(make(name), values, 400, (1, 2, 6, 12), stride=3).items():
         rmse = math.sqrt(float(np.mean(errors(values, forecasts) ** 2)))
@@ -190,7 +190,7 @@ def test_gaps_and_silence_are_taken(name: str) -> None:
 
 @pytest.mark.parametrize("name", BLIND)
 def test_silence_lowers_what_is_expected(name: str) -> None:
-    """Check 18: frames that fail leave censored samples, not a history of the good times."""
+    """Check 18 of section 9: frames that fail leave censored samples, not a history of the good times."""
     predictor, heard = fed(name, np.full(150, 10.0))
     _, silent = fed(name, [*np.full(50, 10.0), *np.full(100, 4.0)], censored=set(range(50, 150)))
     assert ask(predictor, silent, 149, 1).mean_db < ask(predictor, heard, 149, 1).mean_db - 1.0

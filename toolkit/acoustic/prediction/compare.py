@@ -6,6 +6,7 @@ take hours.
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,10 @@ from toolkit.core.inputs import number, read_columns
 from toolkit.errors import DataError
 
 LEAST_CELLS = 40
+LEAST_SAMPLES = 20
 MOST_CELLS = 200_000
+LATEST_S = 1e11
+"""Times beyond this, the year 5138 if they count from 1970, are taken for milliseconds."""
 ORIGINS = 600
 """Forecasts per horizon at most."""
 MISSING = {"", "nan", "na", "n/a", "null", "none", "-"}
@@ -79,8 +83,11 @@ def read_grid(path: Path, column: str, time: str, step_s: float | None) -> Grid:
     Raises:
         DataError: says the line and what would be right; also for a record that is too short or needs too many cells.
     """
+    _look_at_header(path, [time, column])
     texts = read_columns(path, [time, column])
     t_s = read_times(path, time, texts[time])
+    if abs(t_s[-1]) > LATEST_S:
+        raise DataError(f"{path}: the last time is {t_s[-1]:g} s, which is no date; if these are milliseconds, divide them by 1000")
     samples = [
         (when, number(path, line, column, text)) for line, (when, text) in enumerate(zip(t_s.tolist(), texts[column], strict=True), start=2)
         if text.lower() not in MISSING
@@ -96,10 +103,32 @@ def read_grid(path: Path, column: str, time: str, step_s: float | None) -> Grid:
         )
     if cells > MOST_CELLS:
         raise DataError(f"{path}: spans {cells} cells of {step_s:g} s, over {MOST_CELLS}; give a larger --step")
+    if len(samples) < LEAST_SAMPLES:
+        raise DataError(f"{path}: column '{column}' holds {len(samples)} numbers, and at least {LEAST_SAMPLES} are needed")
     series = SnrSeries(step_s, max_cells=cells)
     for when, value in samples:
         series.update(when, value)
     return Grid(series.values.copy(), series.first_cell, step_s, len(samples))
+
+
+def _look_at_header(path: Path, names: Sequence[str]) -> None:
+    """Refuse what would be told badly later on: other separators, and a column that is there twice.
+
+    Raises:
+        DataError: says what is wrong with the header.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = file.readline().strip()
+    except (OSError, UnicodeDecodeError):
+        return  # is told when the rest is read
+    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
+        if separator in header and "," not in header:
+            raise DataError(f"{path}, line 1: columns are separated by {called}; commas are needed, and points in numbers")
+    cells = [cell.strip() for cell in next(csv.reader([header]), [])]
+    for name in names:
+        if cells.count(name) > 1:
+            raise DataError(f"{path}, line 1: column '{name}' is there {cells.count(name)} times; keep one, or rename the others")
 
 
 def compare(
