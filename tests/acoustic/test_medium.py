@@ -161,9 +161,9 @@ def test_the_fast_medium_decodes_what_the_naive_one_decodes(pool, seed: int) -> 
 
     def record(node: int, frame: Frame):
         done = transmit(node, frame)
-        row = (int(sea.medium._ring[1]) - 1) % len(sea.medium._frames)
+        row = (int(sea.medium._ring[kernel.TAIL]) - 1) % sea.medium._water.shape[2]
         with np.errstate(invalid="ignore"):
-            fade = sea.medium._power[row] / sea.channel.power[node]
+            fade = sea.medium._water[kernel.POWER, :, row] / sea.channel.power[node]
         sent.append((sea.world.now, node, sea.modem.frame_s(frame.nbytes), fade))
         frame.body = len(sent) - 1
         return done

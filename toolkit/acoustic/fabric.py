@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -181,7 +182,7 @@ class SeaNetwork:
             rank, is_sink, ctx, radio, self.channel, self.spec.modem, book, self._truth, self.spec.battery_j, self._radio_energy_j,
             range(self.spec.layout.node_count, self.count),
         )
-        self.medium.listen(rank, lambda frame, snr_db: self.spec.routing.on_receive(node, frame, snr_db))
+        self.medium.listen(rank, partial(self.spec.routing.on_receive, node))
         return node
 
     def _open_trace(self) -> Trace:

@@ -1,19 +1,24 @@
 """The decisions of the physical layer, as plain functions over arrays: who locks on what, what decodes, what is sensed.
 
-Frames in the water live in the rows of a ring; row s, column j of the arrays is the arrival of frame s at node j:
+Frames in the water live in the rows of a ring; their order of sending is that of the running counts from head to tail.
 
-    ring     (2,) head and tail of the ring as running counts; row = count modulo the number of rows
-    frames   (rows, 4) start of sending in s, duration in s, sender, bits
-    start    (rows, n) when the arrival begins at each node, in s
-    power    (rows, n) received intensity in uPa^2
-    status   (rows, n) what became of it (constants below)
-    heard_to (rows, n) until when the receiver listened to it, in s
-    lock     (n,) the row each receiver locked on last, or -1
+    ring     (8,) whole numbers that run on (constants below)
+    frames   (fields, rows) what is known of each frame; the calendar and a scratch list stand in three and one of its fields
+    water    (3, n, rows) of each frame at each node: start of the arrival in s, received intensity in uPa^2, until when it was heard
+    order    (rows, n) the receivers that could lock on a frame, nearest first
+    status   (n, rows) what became of each arrival (constants below)
+    nodes    (2, n) the row that each receiver locked on last, or -1; the seconds it has spent receiving
     noise    (n,) noise intensity in uPa^2
+    settings levels and rates, followed by the table ln(-ln(1 - BER)) over Eb/N0 (`modulation.SuccessTable`)
+    draws    uniform numbers, used from the last to the first
+    reasons  per packet the number of the text that says why a copy was lost last
+    book     rows of the ledger, one per reception (`toolkit.core.ledger.BLOCK_ROW`); tally (2,) how many there are, and may be
 
-Nothing is decided when an arrival begins: decisions fall when one ends, or when its node starts to send or to sense, and then in
-the order in which the arrivals began. That needs one event per decodable arrival and none per interferer, and gives the answers
-that one process per arrival would give. numba can compile the functions as they are (`compiled`).
+The calendar is a heap of the frames that are still arriving somewhere, by the end of their next arrival. Nothing is decided when an
+arrival begins: decisions fall when one ends, or when its node starts to send or to sense, and then in the order in which the arrivals
+began. So an interferer costs no step of its own, and the answers are those that one process per arrival would give. `advance` takes all
+ends up to a time and stops where somebody has to be told: at every frame that decodes. numba can compile the functions as they are
+(`compiled`).
 """
 
 from __future__ import annotations
@@ -37,77 +42,168 @@ if __name__.endswith("_compiled"):  # see `compiled`
 # Status of an arrival: not decodable; undecided; received; and the ways in which reception never began or broke off.
 WEAK, PENDING, LOCKED, BUSY, HALF_DUPLEX, DROWNED, CAPTURED, ABORTED = range(8)
 
-# Columns of `frames`.
-T0, DUR, SRC, BITS = range(4)
+# What became of a reception, as numbers of texts.
+UNTOLD, DELIVERED, NOISE, COLLISION, DEAF = range(5)
+OUTCOMES = ("", "delivered", "noise", "collision", "half_duplex")
 
-# Entries of the settings vector (ratios are linear).
-DETECT, CAPTURE, CARRIER, EBN0_GAIN_DB, TABLE_LOW_DB, TABLE_STEP_DB, PIECEWISE = range(7)
+# `ring`: running counts of the oldest and the next frame; frames in the calendar; tickets given out, which break ties; draws left;
+# receptions decoded; whether every reception is told rather than those alone that decode.
+HEAD, TAIL, CALENDAR, TICKET, DRAWS, DECODED, TELL = range(7)
 
-# Outcomes of a reception.
-DELIVERED, NOISE, COLLISION = range(3)
+# Fields of `frames`: seconds, sender, bits, receiver, bytes, number of its kind's text, packet; the place of its next receiver in `order`,
+# and how many there are; when its row is free again; the calendar's times, tickets and rows; a scratch list of rows.
+T0, DUR, SRC, BITS, DST, NBYTES, KIND, PACKET, NEXT, RECEIVERS, EXPIRY, DUE, DUE_TICKET, DUE_ROW, NEAR = range(15)
+FIELDS = 15
+
+START, POWER, HEARD_TO = range(3)  # of `water`
+LOCK, RX_S = range(2)  # of `nodes`
+
+# Entries of the settings vector (ratios are linear); the table begins at TABLE.
+DETECT, CAPTURE, CARRIER, EBN0_GAIN_DB, TABLE_LOW_DB, TABLE_STEP_DB, PIECEWISE, RX_W, LONGEST_S, TABLE = range(10)
+
+# What `advance` stops for: nothing more is due; it needs draws, or room for rows; a frame has left the water (bit 4), a reception is
+# to be told (bit 8).
+IDLE, NO_DRAWS, NO_ROOM, OVER, TOLD = 0, 1, 2, 4, 8
 
 
 @jit
-def settle(ring, node, until_s, frames, start, power, status, heard_to, lock, noise, settings):  # type: ignore[no-untyped-def]
-    """Decide, in order of their start, every arrival at *node* that began by *until_s*.
+def _before(frames, a, b):  # type: ignore[no-untyped-def]
+    """Whether place *a* of the calendar comes before place *b*."""
+    if frames[DUE, a] != frames[DUE, b]:
+        return frames[DUE, a] < frames[DUE, b]
+    return frames[DUE_TICKET, a] < frames[DUE_TICKET, b]
+
+
+@jit
+def _swap(frames, a, b):  # type: ignore[no-untyped-def]
+    for field in (DUE, DUE_TICKET, DUE_ROW):
+        frames[field, a], frames[field, b] = frames[field, b], frames[field, a]
+
+
+@jit
+def enter(ring, frames, due_s, row):  # type: ignore[no-untyped-def]
+    """Put a frame into the calendar."""
+    place = ring[CALENDAR]
+    frames[DUE, place] = due_s
+    frames[DUE_TICKET, place] = ring[TICKET]
+    frames[DUE_ROW, place] = row
+    ring[CALENDAR] += 1
+    ring[TICKET] += 1
+    while place > 0 and _before(frames, place, (place - 1) // 2):
+        _swap(frames, place, (place - 1) // 2)
+        place = (place - 1) // 2
+
+
+@jit
+def _sink(ring, frames):  # type: ignore[no-untyped-def]
+    """Bring the calendar in order after its first entry has changed."""
+    place, size = 0, ring[CALENDAR]
+    while True:
+        first = place
+        for below in (2 * place + 1, 2 * place + 2):
+            if below < size and _before(frames, below, first):
+                first = below
+        if first == place:
+            return
+        _swap(frames, place, first)
+        place = first
+
+
+@jit
+def _leave(ring, frames):  # type: ignore[no-untyped-def]
+    """Take the first frame out of the calendar."""
+    ring[CALENDAR] -= 1
+    _swap(frames, 0, ring[CALENDAR])
+    _sink(ring, frames)
+
+
+@jit
+def _around(node, low_s, high_s, ring, frames, water):  # type: ignore[no-untyped-def]
+    """List in `NEAR`, in order of sending, the frames that begin at *node* by *high_s* and end after *low_s*; return how many."""
+    start, dur, near = water[START, node], frames[DUR], frames[NEAR]
+    rows = len(dur)
+    s = ring[HEAD] % rows
+    found = 0
+    for _ in range(ring[TAIL] - ring[HEAD]):
+        if start[s] <= high_s and start[s] + dur[s] > low_s:
+            near[found] = s
+            found += 1
+        s += 1
+        if s == rows:
+            s = 0
+    return found
+
+
+@jit
+def _decide(node, until_s, found, frames, water, status, nodes, noise, settings):  # type: ignore[no-untyped-def]
+    """Decide, in order of their start, every arrival at *node* that began by *until_s*; `NEAR` lists *found* frames around them.
 
     A receiver that is idle locks on the first arrival whose preamble it can detect in what else is in the water; a later one takes
     over only when it is stronger by the capture ratio. A node that sends hears nothing.
     """
-    head, tail, rows = ring[0], ring[1], start.shape[0]
+    start, power, heard_to = water[START, node], water[POWER, node], water[HEARD_TO, node]
+    near, dur, state = frames[NEAR], frames[DUR], status[node]
     while True:
         new = -1
         t_s = np.inf
-        for count in range(head, tail):
-            s = count % rows
-            if status[s, node] == PENDING and start[s, node] <= until_s and start[s, node] < t_s:
+        for i in range(found):
+            s = int(near[i])
+            if state[s] == PENDING and start[s] <= until_s and start[s] < t_s:
                 new = s
-                t_s = start[s, node]
+                t_s = start[s]
         if new < 0:
             return
         interference = 0.0
         sending = False
         next_send_s = np.inf
-        for count in range(head, tail):
-            s = count % rows
-            if int(frames[s, SRC]) == node:
-                if frames[s, T0] <= t_s < frames[s, T0] + frames[s, DUR]:
+        for i in range(found):
+            s = int(near[i])
+            if int(frames[SRC, s]) == node:
+                if frames[T0, s] <= t_s < frames[T0, s] + dur[s]:
                     sending = True
-                elif t_s < frames[s, T0] < next_send_s:
-                    next_send_s = frames[s, T0]
-            elif s != new and start[s, node] <= t_s < start[s, node] + frames[s, DUR]:
-                interference += power[s, node]
-        current = lock[node]
-        if current >= 0 and heard_to[current, node] <= t_s:
+                elif t_s < frames[T0, s] < next_send_s:
+                    next_send_s = frames[T0, s]
+            elif s != new and start[s] <= t_s < start[s] + dur[s]:
+                interference += power[s]
+        current = int(nodes[LOCK, node])
+        if current >= 0 and heard_to[current] <= t_s:
             current = -1
         if sending:
-            status[new, node] = HALF_DUPLEX
-        elif current >= 0 and power[new, node] < settings[CAPTURE] * power[current, node]:
-            status[new, node] = BUSY
-        elif power[new, node] < settings[DETECT] * (noise[node] + interference):
-            status[new, node] = DROWNED
+            state[new] = HALF_DUPLEX
+        elif current >= 0 and power[new] < settings[CAPTURE] * power[current]:
+            state[new] = BUSY
+        elif power[new] < settings[DETECT] * (noise[node] + interference):
+            state[new] = DROWNED
         else:
             if current >= 0:
-                status[current, node] = CAPTURED
-                heard_to[current, node] = t_s
-            end_s = t_s + frames[new, DUR]
-            lock[node] = new
+                state[current] = CAPTURED
+                heard_to[current] = t_s
+            end_s = t_s + dur[new]
+            nodes[LOCK, node] = new
             if next_send_s < end_s:
-                status[new, node] = ABORTED
-                heard_to[new, node] = next_send_s
+                state[new] = ABORTED
+                heard_to[new] = next_send_s
             else:
-                status[new, node] = LOCKED
-                heard_to[new, node] = end_s
+                state[new] = LOCKED
+                heard_to[new] = end_s
 
 
 @jit
-def decode(ring, node, row, draw, frames, start, power, noise, settings, table):  # type: ignore[no-untyped-def]
-    """Return (outcome, mean SINR in dB) of a locked arrival that ended.
+def settle(node, until_s, ring, frames, water, order, status, nodes, noise, settings):  # type: ignore[no-untyped-def]
+    """Decide every arrival at *node* that began by *until_s*, which is now or the end of the run."""
+    found = _around(node, until_s - settings[LONGEST_S] - 1e-6, until_s, ring, frames, water)
+    _decide(node, until_s, found, frames, water, status, nodes, noise, settings)
+
+
+@jit
+def _decode(node, row, draw, found, frames, water, noise, settings):  # type: ignore[no-untyped-def]
+    """Return (outcome, mean SINR in dB) of a locked arrival that ended; `NEAR` lists *found* frames around it.
 
     Interference is constant between the starts and ends of the other arrivals; the frame survives when its bits survive in every
     such piece (or, with `PIECEWISE` 0, at the mean interference). One uniform *draw* decides; a frame that the same draw would
-    have carried through the noise alone is a collision. *table* holds ln(-ln(1 - BER)) over Eb/N0 (`modulation.SuccessTable`).
+    have carried through the noise alone is a collision.
     """
+    table = settings[TABLE:]
 
     def bit_loss(snr):  # type: ignore[no-untyped-def]
         place = (10.0 * math.log10(snr) + settings[EBN0_GAIN_DB] - settings[TABLE_LOW_DB]) / settings[TABLE_STEP_DB]
@@ -115,26 +211,26 @@ def decode(ring, node, row, draw, frames, start, power, noise, settings, table):
         low = min(int(place), len(table) - 2)
         return math.exp(table[low] + (place - low) * (table[low + 1] - table[low]))
 
-    head, tail, rows = ring[0], ring[1], start.shape[0]
-    dur_s = frames[row, DUR]
-    end_s = start[row, node] + dur_s
-    bits = frames[row, BITS]
-    signal = power[row, node]
+    start, power, near, dur = water[START, node], water[POWER, node], frames[NEAR], frames[DUR]
+    dur_s = dur[row]
+    end_s = start[row] + dur_s
+    bits = frames[BITS, row]
+    signal = power[row]
     loss = 0.0
     mean_interference = 0.0
-    t_s = start[row, node]
+    t_s = start[row]
     while t_s < end_s:
         interference = 0.0
         next_s = end_s
-        for count in range(head, tail):
-            s = count % rows
-            if s == row or power[s, node] <= 0.0:
+        for i in range(found):
+            s = int(near[i])
+            if s == row or power[s] <= 0.0:
                 continue
-            other_s = start[s, node]
+            other_s = start[s]
             if other_s <= t_s:
-                stop_s = other_s + frames[s, DUR]
+                stop_s = other_s + dur[s]
                 if stop_s > t_s:
-                    interference += power[s, node]
+                    interference += power[s]
                     next_s = min(next_s, stop_s)
             elif other_s < next_s:
                 next_s = other_s
@@ -155,47 +251,152 @@ def decode(ring, node, row, draw, frames, start, power, noise, settings, table):
 
 
 @jit
-def receive(ring, node, row, draw, frames, start, power, status, heard_to, lock, noise, settings, table):  # type: ignore[no-untyped-def]
-    """An arrival ended: decide it, and decode it if it was received to its end.
+def advance(now_s, limit_s, ring, frames, water, order, status, nodes, noise, settings, draws, reasons, book, tally):  # type: ignore[no-untyped-def]
+    """Take the arrivals that end before *limit_s* (or now), one after the other, until somebody has to be told.
 
-    Returns (status, outcome, mean SINR in dB, when it began in s, until when it was listened to in s); *draw* is used up by a decoding
-    alone, which status LOCKED tells.
+    Returns (what it stopped for, row, node, time in s, outcome, mean SINR in dB, NaN where the modem did not listen to the end).
     """
-    if status[row, node] == PENDING:
-        settle(ring, node, start[row, node], frames, start, power, status, heard_to, lock, noise, settings)
-    outcome = COLLISION
-    sinr_db = 0.0
-    if status[row, node] == LOCKED:
-        outcome, sinr_db = decode(ring, node, row, draw, frames, start, power, noise, settings, table)
-    return status[row, node], outcome, sinr_db, start[row, node], heard_to[row, node]
+    while ring[CALENDAR] > 0 and (frames[DUE, 0] < limit_s or frames[DUE, 0] <= now_s):
+        due_s, row = frames[DUE, 0], int(frames[DUE_ROW, 0])
+        if frames[RECEIVERS, row] == 0.0:
+            _leave(ring, frames)
+            return OVER, row, -1, due_s, UNTOLD, np.nan
+        if tally[0] >= tally[1]:
+            return NO_ROOM, row, -1, now_s, UNTOLD, np.nan
+        if ring[DRAWS] == 0:
+            return NO_DRAWS, row, -1, now_s, UNTOLD, np.nan
+        node = order[row, int(frames[NEXT, row])]
+        begin_s = water[START, node, row]
+        end_s = begin_s + frames[DUR, row]
+        found = _around(node, due_s - settings[LONGEST_S] - 1e-6, max(due_s, end_s), ring, frames, water)
+        if status[node, row] == PENDING:
+            _decide(node, begin_s, found, frames, water, status, nodes, noise, settings)
+        state = status[node, row]
+        until_s = water[HEARD_TO, node, row]
+        sinr_db = np.nan
+        outcome = COLLISION
+        if state == LOCKED:
+            until_s = due_s
+            ring[DRAWS] -= 1
+            ring[DECODED] += 1
+            outcome, sinr_db = _decode(node, row, draws[ring[DRAWS]], found, frames, water, noise, settings)
+        elif state in (HALF_DUPLEX, ABORTED):
+            outcome = DEAF
+        dur_s = max(0.0, until_s - begin_s)
+        nodes[RX_S, node] += dur_s
+        packet = int(frames[PACKET, row])
+        if outcome != DELIVERED and packet >= 0 and (frames[DST, row] == -1 or frames[DST, row] == node):
+            reasons[packet] = outcome
+        line = book[tally[0]]
+        tally[0] += 1
+        line["t0_s"] = begin_s
+        line["dur_s"] = dur_s
+        line["energy_j"] = dur_s * settings[RX_W]
+        line["node"] = node
+        line["peer"] = int(frames[SRC, row])
+        line["nbytes"] = int(frames[NBYTES, row])
+        line["packet"] = packet
+        line["phase"] = int(frames[KIND, row])
+        line["outcome"] = outcome
+        frames[NEXT, row] += 1.0
+        told = OVER
+        if frames[NEXT, row] == frames[RECEIVERS, row]:
+            _leave(ring, frames)
+        else:
+            told = IDLE
+            following = order[row, int(frames[NEXT, row])]
+            gap_s = water[START, following, row] + frames[DUR, row] - due_s
+            frames[DUE, 0] = due_s + max(0.0, gap_s)
+            frames[DUE_TICKET, 0] = ring[TICKET]
+            ring[TICKET] += 1
+            _sink(ring, frames)
+        if outcome == DELIVERED or ring[TELL] != 0:
+            told += TOLD
+        if told != IDLE:
+            return told, row, node, due_s, outcome, sinr_db
+    return IDLE, -1, -1, now_s, UNTOLD, np.nan
 
 
 @jit
-def present_power(ring, node, now_s, frames, start, power):  # type: ignore[no-untyped-def]
-    """Return the intensity in uPa^2 of all frames that are arriving at *node* now."""
-    rows = start.shape[0]
+def send(  # type: ignore[no-untyped-def]
+    now_s, dur_s, lasts_s, node, dst, nbytes, kind, packet, delay, gain, fades, ring, frames, water, order, status, nodes, noise, settings
+):
+    """Node *node* begins a frame: what it was receiving breaks off, and the frame's arrivals are laid out.
+
+    *delay* (n,) in s, *gain* (n,) in uPa^2 and *fades* (n,) belong to this sender; *lasts_s* is how long the row may be needed.
+    Returns (row, receivers that could lock, when the first of the calendar is due); row -1 when there is no room for one more.
+    """
+    settings[LONGEST_S] = max(settings[LONGEST_S], dur_s)
+    settle(node, now_s, ring, frames, water, order, status, nodes, noise, settings)
+    current = int(nodes[LOCK, node])
+    if current >= 0 and status[node, current] == LOCKED and water[HEARD_TO, node, current] > now_s:
+        status[node, current] = ABORTED
+        water[HEARD_TO, node, current] = now_s
+    rows = order.shape[0]
+    while ring[HEAD] < ring[TAIL] and frames[EXPIRY, ring[HEAD] % rows] < now_s:
+        for j in range(len(noise)):
+            if int(nodes[LOCK, j]) == ring[HEAD] % rows:
+                nodes[LOCK, j] = -1.0
+        ring[HEAD] += 1
+    if ring[TAIL] - ring[HEAD] == rows:
+        return -1, 0, np.inf
+    row = ring[TAIL] % rows
+    ring[TAIL] += 1
+    start = delay + now_s
+    power = gain * fades
+    hearable = power >= settings[DETECT] * noise
+    receivers = hearable.nonzero()[0]
+    receivers = receivers[start[receivers].argsort(kind="mergesort")]
+    count = len(receivers)
+    order[row, :count] = receivers
+    water[START, :, row] = start
+    water[POWER, :, row] = power
+    water[HEARD_TO, :, row] = 0.0
+    status[:, row] = np.where(hearable, PENDING, WEAK)
+    frames[T0, row] = now_s
+    frames[DUR, row] = dur_s
+    frames[SRC, row] = node
+    frames[BITS, row] = 8.0 * nbytes
+    frames[DST, row] = dst
+    frames[NBYTES, row] = nbytes
+    frames[KIND, row] = kind
+    frames[PACKET, row] = packet
+    frames[NEXT, row] = 0.0
+    frames[RECEIVERS, row] = count
+    frames[EXPIRY, row] = now_s + lasts_s + dur_s + 2.0 * settings[LONGEST_S]
+    end_s = start[receivers[0]] + dur_s if count > 0 else now_s + dur_s
+    enter(ring, frames, now_s + max(0.0, end_s - now_s), row)
+    return row, count, frames[DUE, 0]
+
+
+@jit
+def busy(node, now_s, ring, frames, water, order, status, nodes, noise, settings):  # type: ignore[no-untyped-def]
+    """Whether *node*, which does not send, receives, or senses more than the carrier threshold of all that is arriving here now."""
+    settle(node, now_s, ring, frames, water, order, status, nodes, noise, settings)
+    current = int(nodes[LOCK, node])
+    if current >= 0 and water[HEARD_TO, node, current] > now_s:
+        return True
     total = 0.0
-    for count in range(ring[0], ring[1]):
-        s = count % rows
-        if start[s, node] <= now_s < start[s, node] + frames[s, DUR]:
-            total += power[s, node]
-    return total
+    for i in range(_around(node, now_s, now_s, ring, frames, water)):
+        total += water[POWER, node, int(frames[NEAR, i])]
+    return total > settings[CARRIER] * noise[node]
 
 
 class Kernel(NamedTuple):
     """The decisions, in one of two forms."""
 
+    advance: Callable[..., Any]
+    send: Callable[..., Any]
     settle: Callable[..., Any]
-    receive: Callable[..., Any]
-    present_power: Callable[..., Any]
+    busy: Callable[..., Any]
 
 
-PLAIN = Kernel(settle, receive, present_power)
+PLAIN = Kernel(advance, send, settle, busy)
 
 
 @cache
 def compiled() -> Kernel:
-    """The same functions compiled by numba (about three seconds the first time, then kept on disk).
+    """The same functions compiled by numba (some seconds the first time, then kept on disk).
 
     This file is loaded a second time, under another name, with every function compiled where it is defined; so the plain functions stay
     plain, and compiled ones call compiled ones.
@@ -207,4 +408,4 @@ def compiled() -> Kernel:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-    return Kernel(module.settle, module.receive, module.present_power)
+    return Kernel(module.advance, module.send, module.settle, module.busy)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from simpy.events import Timeout
 
 from toolkit.acoustic import kernel as phy
@@ -27,11 +28,10 @@ Interference = Literal["piecewise", "mean"]
 COMPILE_AFTER = 4000
 """Receptions after which compiling the kernel pays; up to then the plain functions run, with the same results."""
 
-_NAMES = {
-    phy.BUSY: "collision", phy.HALF_DUPLEX: "half_duplex", phy.DROWNED: "collision", phy.CAPTURED: "collision",
-    phy.ABORTED: "half_duplex",
-}
-_OUTCOMES = {phy.DELIVERED: "delivered", phy.NOISE: "noise", phy.COLLISION: "collision"}
+DRAWS = 1024
+"""Uniform numbers drawn at a time."""
+
+_CUT_OFF = {phy.LOCKED: "in_flight", phy.CAPTURED: "collision", phy.ABORTED: "half_duplex"}
 
 
 class Medium:
@@ -39,6 +39,8 @@ class Medium:
 
     A receiver pays for every frame that it locks on, from preamble to end, decoded or not, its own or overheard; it pays idle power
     the rest of the time. `tx_s` and `rx_s` are the seconds that each node has spent sending and receiving.
+
+    All arrivals end on one alarm: it rings when the next one ends, and takes those with it that end before anything else is due.
     """
 
     def __init__(
@@ -46,50 +48,66 @@ class Medium:
         interference: Interference = "piecewise",
     ) -> None:
         self._world = world
-        self.trace: Trace | None = None
+        self._env = world.env
+        self._trace: Trace | None = None
         self._channel = channel
         self._modem = modem
-        self._rx_w = modem.rx_w
         self._fading = fading
         self._book = book
         self._count = count
         self._kernel = phy.PLAIN
-        self._receptions = 0
         self._listeners: list[Listener] = [_deaf] * count
-        self._draws = world.streams.rng("decode")
+        self._uniform = world.streams.rng("decode")
         self._fades = world.streams.rng("fading")
-        self._uniform: list[float] = []
         self._fade_rows = np.ones((0, count))
         self._fade_next = 0
+        self._block = world.ledger.open_block("rx", book.losses.texts)
         success = modem.success_table()
-        self._table = np.ascontiguousarray(success.log_rate)
-        self._detect = 10.0 ** (modem.detection_snr_db / 10.0)
-        self._settings = np.array([
-            self._detect, 10.0 ** (modem.capture_db / 10.0), 10.0 ** (modem.cca_snr_db / 10.0), modem.ebn0_db(0.0),
-            success.low_db, success.step_db, 1.0 if interference == "piecewise" else 0.0,
+        self._settings = np.concatenate([
+            [10.0 ** (modem.detection_snr_db / 10.0), 10.0 ** (modem.capture_db / 10.0), 10.0 ** (modem.cca_snr_db / 10.0),
+             modem.ebn0_db(0.0), success.low_db, success.step_db, 1.0 if interference == "piecewise" else 0.0, modem.rx_w, 0.0],
+            success.log_rate,
         ])
-        self._ring = np.zeros(2, dtype=np.int64)
-        self._lock = np.full(count, -1, dtype=np.int64)
-        self._longest_s = 0.0
-        self._frames = np.zeros((0, 4))
-        self._start = self._power = self._heard_to = np.zeros((0, count))
-        self._status = np.zeros((0, count), dtype=np.int8)
-        self._expiry: list[float] = []
-        self._in_flight: dict[int, _Arrivals] = {}
+        self._ring = np.zeros(8, dtype=np.int64)
+        self._nodes = np.zeros((2, count))
+        self._nodes[phy.LOCK] = -1.0
+        self._draws = np.zeros(DRAWS)
+        self._frames = np.zeros((phy.FIELDS, 0))
+        self._water = np.zeros((3, count, 0))
+        self._order = np.zeros((0, count), dtype=np.int32)
+        self._status = np.zeros((count, 0), dtype=np.int8)
+        self._carried: list[Frame] = []
+        self._numbers: list[int] = []
         self._resize(32)
         self._sending_until_s = [0.0] * count
-        self._spare: list[_Arrivals] = []
+        self._alarm = Alarm(world.env, self._wake)
+        self._wake_s = math.inf
         self.tx_s = [0.0] * count
-        self.rx_s = [0.0] * count
 
-    def listen(self, node: int, listener: Listener) -> None:
-        """Call *listener* with (frame, measured SINR in dB) for every frame that *node* decodes."""
-        self._listeners[node] = listener
+    @property
+    def rx_s(self) -> Floats:
+        """Seconds that each node has spent receiving."""
+        seconds: Floats = self._nodes[phy.RX_S]
+        return seconds
+
+    @property
+    def trace(self) -> Trace | None:
+        """Who is told of everything, if anybody is."""
+        return self._trace
+
+    @trace.setter
+    def trace(self, trace: Trace | None) -> None:
+        self._trace = trace
+        self._ring[phy.TELL] = trace is not None
 
     @property
     def modem(self) -> Modem:
         """The modem that all nodes have."""
         return self._modem
+
+    def listen(self, node: int, listener: Listener) -> None:
+        """Call *listener* with (frame, measured SINR in dB) for every frame that *node* decodes."""
+        self._listeners[node] = listener
 
     def intercept(self, node: int, look: Callable[[Frame], bool]) -> None:
         """Call *look* before *node*'s listener, with every decoded frame; the listener gets those for which it returns False."""
@@ -103,15 +121,8 @@ class Medium:
 
     def busy(self, node: int) -> bool:
         """Whether *node* senses a busy channel: it sends, it receives, or what has arrived here exceeds the carrier threshold."""
-        now = self._world.now
-        if self._sending_until_s[node] > now:
-            return True
-        self._settle(node, now)
-        current = self._lock[node]
-        if current >= 0 and self._heard_to[current, node] > now:
-            return True
-        level = self._kernel.present_power(self._ring, node, now, self._frames, self._start, self._power)
-        return bool(level > self._settings[phy.CARRIER] * self._channel.noise[node])
+        now = self._env.now
+        return self._sending_until_s[node] > now or bool(self._kernel.busy(node, now, *self._arrays()))
 
     def transmit(self, node: int, frame: Frame) -> Timeout:
         """Send *frame* from *node*; the event fires when the last bit has left.
@@ -119,127 +130,114 @@ class Medium:
         Raises:
             CausalityError: the node is still sending another frame.
         """
-        now = self._world.now
+        now = self._env.now
         if self._sending_until_s[node] > now:
             raise CausalityError(f"node {node} starts a frame at {now} s while another leaves until {self._sending_until_s[node]} s")
         dur_s = self._modem.frame_s(frame.nbytes)
-        self._abort_reception(node, now)
         self._sending_until_s[node] = now + dur_s
         sent_s = min(dur_s, self._world.duration_s - now)
         self.tx_s[node] += sent_s
         packet = frame.packet
+        number = -1 if packet is None else packet.id
         self._world.ledger.charge(
-            now, sent_s, node, frame.dst, "tx", frame.kind, 0.0, frame.nbytes, sent_s * self._modem.tx_w, "sent",
-            -1 if packet is None else packet.id,
+            now, sent_s, node, frame.dst, "tx", frame.kind, 0.0, frame.nbytes, sent_s * self._modem.tx_w, "sent", number
         )
-        row = self._claim_row(now, dur_s)
-        start = self._start[row]
-        power = self._power[row]
-        np.add(self._channel.delay_s[node], now, out=start)
-        np.multiply(self._channel.power[node], self._next_fades(), out=power)
-        self._frames[row] = (now, dur_s, node, 8.0 * frame.nbytes)
-        hearable = power >= self._detect * self._channel.noise
-        np.copyto(self._status[row], np.where(hearable, phy.PENDING, phy.WEAK))
-        receivers = hearable.nonzero()[0]
-        order = receivers[start[receivers].argsort(kind="stable")]
+        channel, fades = self._channel, self._next_fades()
+        kind = self._block.texts.code(frame.kind)
+        while True:
+            row, receivers, due_s = self._kernel.send(
+                now, dur_s, channel.longest_delay_s, node, frame.dst, frame.nbytes, kind, number,
+                channel.delay_s[node], channel.power[node], fades, *self._arrays(),
+            )
+            if row >= 0:
+                break
+            self._resize(2 * len(self._carried))
+        self._carried[row] = frame
         if packet is not None:
             self._book.hold(packet)
-            if not len(order):
+            if not receivers:
                 packet.reason = "unheard"
-        arrivals = self._spare.pop() if self._spare else _Arrivals(self)
-        self._in_flight[row] = arrivals
-        arrivals.begin(frame, row, now, dur_s, order.tolist(), (start[order] + dur_s).tolist())
-        if self.trace is not None:
-            arrivals.number = self.trace.sent(sent_s, node, frame, heard=len(order) > 0)
-        return self._world.env.timeout(dur_s)
+        if self._trace is not None:
+            self._numbers[row] = self._trace.sent(sent_s, node, frame, heard=receivers > 0)
+        self._wake_by(due_s)
+        return self._env.timeout(dur_s)
 
     def finish(self) -> None:
         """Charge receptions that the end of the run cuts off, and idle time, so that the states of each node fill the run."""
         end_s = self._world.duration_s
-        for arrivals in list(self._in_flight.values()):
-            for node in arrivals.remaining():
-                self._settle(node, end_s)
-                status = int(self._status[arrivals.row, node])
-                if status in {phy.LOCKED, phy.CAPTURED, phy.ABORTED}:
-                    until_s = min(end_s, float(self._heard_to[arrivals.row, node]))
-                    begin_s = float(self._start[arrivals.row, node])
-                    self._charge_reception(node, arrivals.frame, begin_s, until_s, _NAMES.get(status, "in_flight"))
-                    if self.trace is not None:
-                        self._trace(self.trace, arrivals, node, begin_s, until_s, _NAMES.get(status, "in_flight"))
-        for node in range(self._count):
-            idle_s = end_s - self.tx_s[node] - self.rx_s[node]
+        rows = len(self._carried)
+        arriving = self._frames[phy.DUE_ROW, : self._ring[phy.CALENDAR]].astype(int).tolist()
+        for row in sorted(arriving, key=lambda row: (row - int(self._ring[phy.HEAD])) % rows):
+            first, last = (int(self._frames[field, row]) for field in (phy.NEXT, phy.RECEIVERS))
+            for node in self._order[row, first:last].tolist():
+                self._kernel.settle(node, end_s, *self._arrays())
+                outcome = _CUT_OFF.get(int(self._status[node, row]))
+                if outcome is not None:
+                    until_s = min(end_s, float(self._water[phy.HEARD_TO, node, row]))
+                    self._charge_cut_off(node, row, until_s, outcome)
+        for node, rx_s in enumerate(self.rx_s.tolist()):
+            idle_s = end_s - self.tx_s[node] - rx_s
             self._world.ledger.charge(0.0, idle_s, node, node, "idle", "", energy_j=idle_s * self._modem.idle_w)
 
-    def receive(self, arrivals: _Arrivals, node: int) -> None:
-        """One arrival ended at *node*."""
-        if not self._uniform:
-            self._uniform = self._draws.random(1024).tolist()
-        status, code, sinr_db, begin_s, until_s = self._kernel.receive(
-            self._ring, node, arrivals.row, self._uniform[-1], self._frames, self._start, self._power, self._status, self._heard_to,
-            self._lock, self._channel.noise, self._settings, self._table,
-        )
-        frame = arrivals.frame
-        if status != phy.LOCKED:
-            outcome = _NAMES[status]
-            self._charge_reception(node, frame, float(begin_s), float(until_s), outcome)
-            if self.trace is not None:
-                self._trace(self.trace, arrivals, node, float(begin_s), float(until_s), outcome)
-            self._note_loss(frame, node, outcome)
-            return
-        self._uniform.pop()
-        self._receptions += 1
-        if self._receptions == COMPILE_AFTER:
-            self._kernel = phy.compiled()
-        outcome = _OUTCOMES[code]
-        self._charge_reception(node, frame, float(begin_s), self._world.env.now, outcome)
-        if self.trace is not None:
-            self._trace(self.trace, arrivals, node, float(begin_s), self._world.env.now, outcome, float(sinr_db))
-        if code == phy.DELIVERED:
-            self._listeners[node](frame, sinr_db)
-        else:
-            self._note_loss(frame, node, outcome)
-
-    def retire(self, arrivals: _Arrivals) -> None:
-        """The last arrival of a frame ended: its copy in the water is gone."""
-        packet = arrivals.frame.packet
-        del self._in_flight[arrivals.row]
-        self._spare.append(arrivals)
-        if packet is not None:
-            self._book.drop(packet, "")
-
-    def _note_loss(self, frame: Frame, node: int, outcome: str) -> None:
-        """Remember why a frame that was meant for *node* (or for anybody) did not get there."""
-        if frame.packet is not None and not frame.packet.delivered and frame.dst in {node, -1}:
-            frame.packet.reason = outcome
-
-    def _charge_reception(self, node: int, frame: Frame, begin_s: float, until_s: float, outcome: str) -> None:
+    def _charge_cut_off(self, node: int, row: int, until_s: float, outcome: str) -> None:
+        frame = self._carried[row]
+        begin_s = float(self._water[phy.START, node, row])
         dur_s = max(0.0, until_s - begin_s)
-        self.rx_s[node] += dur_s
-        packet = frame.packet
+        self._nodes[phy.RX_S, node] += dur_s
         self._world.ledger.charge(
-            begin_s, dur_s, node, frame.src, "rx", frame.kind, 0.0, frame.nbytes, dur_s * self._rx_w, outcome,
-            -1 if packet is None else packet.id,
+            begin_s, dur_s, node, frame.src, "rx", frame.kind, 0.0, frame.nbytes, dur_s * self._modem.rx_w, outcome,
+            -1 if frame.packet is None else frame.packet.id,
         )
+        if self._trace is not None:
+            self._tell(self._trace, node, row, begin_s, dur_s, outcome, math.nan)
 
-    def _trace(
-        self, trace: Trace, arrivals: _Arrivals, node: int, begin_s: float, until_s: float, outcome: str, sinr_db: float = math.nan
-    ) -> None:
-        snr = float(self._power[arrivals.row, node] / self._channel.noise[node])
-        dur_s = max(0.0, until_s - begin_s)
-        trace.received(begin_s, dur_s, node, arrivals.number, arrivals.frame, 10.0 * math.log10(snr), sinr_db, outcome)
+    def _tell(self, trace: Trace, node: int, row: int, begin_s: float, dur_s: float, outcome: str, sinr_db: float) -> None:
+        snr = float(self._water[phy.POWER, node, row] / self._channel.noise[node])
+        trace.received(begin_s, dur_s, node, self._numbers[row], self._carried[row], 10.0 * math.log10(snr), sinr_db, outcome)
 
-    def _settle(self, node: int, until_s: float) -> None:
-        self._kernel.settle(
-            self._ring, node, until_s, self._frames, self._start, self._power, self._status, self._heard_to, self._lock,
-            self._channel.noise, self._settings,
-        )
+    def _wake(self, _: object) -> None:
+        """Let the arrivals that are due end, one after the other, and those after them until something else is due."""
+        env = self._env
+        self._alarm.rearm()
+        if env.now >= self._wake_s:
+            self._wake_s = math.inf
+        while True:
+            told, row, node, at_s, outcome, sinr_db = self._kernel.advance(
+                env.now, env.peek(), *self._arrays(), self._draws, self._book.losses.codes, self._block.rows, self._block.tally
+            )
+            if told & (phy.TOLD | phy.OVER):
+                env.move_to(float(at_s))
+                frame = self._carried[row]
+                if told & phy.TOLD:
+                    if self._trace is not None:
+                        line = self._block.rows[self._block.tally[0] - 1]
+                        self._tell(
+                            self._trace, node, row, float(line["t0_s"]), float(line["dur_s"]), phy.OUTCOMES[outcome], float(sinr_db)
+                        )
+                    if outcome == phy.DELIVERED:
+                        self._listeners[node](frame, sinr_db)
+                if told & phy.OVER and frame.packet is not None:
+                    self._book.drop(frame.packet, "")
+            elif not told:
+                break
+            elif told == phy.NO_ROOM:
+                self._world.ledger.make_room()
+            elif told == phy.NO_DRAWS:
+                self._draws[:] = self._uniform.random(DRAWS)
+                self._ring[phy.DRAWS] = DRAWS
+            if self._kernel is phy.PLAIN and self._ring[phy.DECODED] >= COMPILE_AFTER:
+                self._kernel = phy.compiled()
+        if self._ring[phy.CALENDAR]:
+            self._wake_by(float(self._frames[phy.DUE, 0]))
 
-    def _abort_reception(self, node: int, now: float) -> None:
-        self._settle(node, now)
-        current = self._lock[node]
-        if current >= 0 and self._status[current, node] == phy.LOCKED and self._heard_to[current, node] > now:
-            self._status[current, node] = phy.ABORTED
-            self._heard_to[current, node] = now
+    def _wake_by(self, t_s: float) -> None:
+        if t_s < self._wake_s:
+            self._wake_s = t_s
+            self._env.ring_at(t_s, self._alarm)
+
+    def _arrays(self) -> tuple[Any, ...]:
+        """What all functions of the kernel work on."""
+        return self._ring, self._frames, self._water, self._order, self._status, self._nodes, self._channel.noise, self._settings
 
     def _next_fades(self) -> Floats:
         """Power gains of one frame at all receivers, drawn in batches."""
@@ -250,76 +248,35 @@ class Medium:
         fades: Floats = self._fade_rows[self._fade_next - 1]
         return fades
 
-    def _claim_row(self, now: float, dur_s: float) -> int:
-        """Return a free row of the ring. A row lives until nothing that overlaps it can still be undecided."""
-        self._longest_s = max(self._longest_s, dur_s)
-        rows = len(self._frames)
-        head, tail = int(self._ring[0]), int(self._ring[1])
-        while head < tail and self._expiry[head % rows] < now:
-            for node in (self._lock == head % rows).nonzero()[0]:
-                self._lock[node] = -1
-            head += 1
-        self._ring[0] = head
-        if tail - head == rows:
-            self._resize(2 * rows)
-            rows = len(self._frames)
-            head, tail = int(self._ring[0]), int(self._ring[1])
-        row = tail % rows
-        self._ring[1] = tail + 1
-        self._heard_to[row] = 0.0
-        self._expiry[row] = now + float(self._channel.delay_s.max()) + dur_s + 2.0 * self._longest_s
-        return row
-
     def _resize(self, rows: int) -> None:
-        """Move the live rows to a ring of *rows* rows."""
-        old = len(self._frames)
-        head, tail = int(self._ring[0]), int(self._ring[1])
+        """Move the frames that are still needed to a ring of *rows* rows."""
+        old = len(self._carried)
+        head, tail, arriving = (int(self._ring[entry]) for entry in (phy.HEAD, phy.TAIL, phy.CALENDAR))
         live = [count % old for count in range(head, tail)]
-        for name in ("_frames", "_start", "_power", "_heard_to", "_status"):
-            before = getattr(self, name)
-            after = np.zeros((rows, before.shape[1]), dtype=before.dtype)
-            after[: len(live)] = before[live]
-            setattr(self, name, after)
-        self._expiry = [self._expiry[row] for row in live] + [0.0] * (rows - len(live))
-        moved = {row: place for place, row in enumerate(live)}
-        self._lock = np.array([moved.get(int(row), -1) for row in self._lock], dtype=np.int64)
-        self._in_flight = {moved[row]: arrivals for row, arrivals in self._in_flight.items()}
-        for row, arrivals in self._in_flight.items():
-            arrivals.row = row
-        self._ring[:] = (0, len(live))
+        place = {float(row): float(new) for new, row in enumerate(live)}
+        frames = np.zeros((phy.FIELDS, rows))
+        frames[:, : len(live)] = self._frames[:, live]
+        calendar = [phy.DUE, phy.DUE_TICKET, phy.DUE_ROW]
+        frames[calendar, :arriving] = self._frames[calendar, :arriving]
+        frames[phy.DUE_ROW, :arriving] = [place[row] for row in self._frames[phy.DUE_ROW, :arriving].tolist()]
+        self._nodes[phy.LOCK] = [place.get(row, -1.0) for row in self._nodes[phy.LOCK].tolist()]
+        self._frames = frames
+        self._water = _moved(self._water, live, rows)
+        self._status = _moved(self._status, live, rows)
+        self._order = np.ascontiguousarray(_moved(self._order.T, live, rows).T)
+        self._carried = [self._carried[row] for row in live] + [_NOTHING] * (rows - len(live))
+        self._numbers = [self._numbers[row] for row in live] + [-1] * (rows - len(live))
+        self._ring[[phy.HEAD, phy.TAIL]] = (0, len(live))
 
 
-class _Arrivals:
-    """The ends of one frame's arrivals, nearest receiver first, on one re-used alarm."""
+_NOTHING = Frame("", -1, -1, 0)
 
-    __slots__ = ("_alarm", "_ends_s", "_medium", "_next", "_nodes", "frame", "number", "row")
 
-    def __init__(self, medium: Medium) -> None:
-        self._medium = medium
-        self.number = -1
-        self._alarm = Alarm(medium._world.env, self._ring)
-
-    def begin(self, frame: Frame, row: int, now: float, dur_s: float, nodes: list[int], ends_s: list[float]) -> None:
-        self.frame = frame
-        self.row = row
-        self._nodes = nodes
-        self._ends_s = ends_s
-        self._next = 0
-        self._alarm.ring_at(ends_s[0] if nodes else now + dur_s)
-
-    def remaining(self) -> list[int]:
-        """Receivers whose arrival has not ended yet."""
-        return self._nodes[self._next :]
-
-    def _ring(self, _: object) -> None:
-        index = self._next
-        if index < len(self._nodes):
-            self._next = index + 1
-            self._medium.receive(self, self._nodes[index])
-        if self._next < len(self._nodes):
-            self._alarm.ring_at(self._ends_s[self._next])
-        else:
-            self._medium.retire(self)
+def _moved(array: NDArray[Any], live: list[int], rows: int) -> NDArray[Any]:
+    """The columns *live* of an array, followed by zeros up to *rows* columns."""
+    moved = np.zeros((*array.shape[:-1], rows), dtype=array.dtype)
+    moved[..., : len(live)] = array[..., live]
+    return moved
 
 
 def _deaf(frame: Frame, snr_db: float) -> None:

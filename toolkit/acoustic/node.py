@@ -161,9 +161,12 @@ class SeaNode:
     """Ids of all sinks, whose places everybody may know."""
     state: Any = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        self._clock = self.ctx.world.env
+
     @property
     def now(self) -> float:
-        return float(self.ctx.world.env.now)
+        return self._clock.now
 
     @property
     def depth_m(self) -> float:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from simpy.events import Event
 
+from toolkit.acoustic.kernel import OUTCOMES
+from toolkit.core.block import Texts
 from toolkit.core.context import Delivery
 from toolkit.core.world import World
 
@@ -15,6 +18,19 @@ if TYPE_CHECKING:
 
 BROADCAST = -1
 ANY_SINK = -1
+
+
+class Losses:
+    """Why every packet lost a copy last: a number of a text per packet, where the compiled medium can write it."""
+
+    def __init__(self) -> None:
+        self.texts = Texts(OUTCOMES)
+        self.codes = np.zeros(256, dtype=np.int16)
+
+    def make_room(self, packet: int) -> None:
+        """Let there be a place for *packet*; `codes` may be another array then."""
+        if packet >= len(self.codes):
+            self.codes = np.concatenate([self.codes, np.zeros_like(self.codes)])
 
 
 @dataclass(eq=False, slots=True)
@@ -27,16 +43,24 @@ class Packet:
     nbytes: int
     created_s: float
     done: Event
+    losses: Losses = field(repr=False)
     copies: int = 0
     """How many nodes or frames in the air still hold a copy that may yet get somewhere."""
     delivered: bool = False
-    reason: str = ""
-    """Why the last copy was dropped."""
+    key: tuple[int, int] = field(init=False)
+    """What a header identifies the packet by."""
+
+    def __post_init__(self) -> None:
+        self.key = (self.src, self.seq)
 
     @property
-    def key(self) -> tuple[int, int]:
-        """What a header identifies the packet by."""
-        return (self.src, self.seq)
+    def reason(self) -> str:
+        """Why the last copy was dropped, or a reception of it failed."""
+        return self.losses.texts.texts[int(self.losses.codes[self.id])]
+
+    @reason.setter
+    def reason(self, reason: str) -> None:
+        self.losses.codes[self.id] = self.losses.texts.code(reason)
 
 
 @dataclass(eq=False, slots=True)
@@ -82,6 +106,7 @@ class PacketBook:
         self._world = world
         self.trace: Trace | None = None
         self.packets: list[Packet] = []
+        self.losses = Losses()
         self._next_seq: dict[int, int] = {}
         self.duplicates = 0
         self._ashore: dict[int, tuple[int, int]] = {}
@@ -90,7 +115,8 @@ class PacketBook:
         """A new packet at its source."""
         seq = self._next_seq.get(src, 0)
         self._next_seq[src] = seq + 1
-        packet = Packet(len(self.packets), src, seq, nbytes, self._world.now, self._world.env.event())
+        self.losses.make_room(len(self.packets))
+        packet = Packet(len(self.packets), src, seq, nbytes, self._world.now, self._world.env.event(), self.losses)
         self.packets.append(packet)
         if self.trace is not None:
             self.trace.created(packet)

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from heapq import heappush
 from typing import Any
 
 import simpy
-from simpy.events import Event
+from simpy.events import NORMAL, Event
+
+
+class Clock(simpy.Environment):
+    """SimPy's environment, whose time may also be moved on by who knows that nothing else is due meanwhile."""
+
+    def move_to(self, t_s: float) -> None:
+        """Let it be *t_s*: not before now, and not after the next event (`peek`)."""
+        self._now = t_s
+
+    def ring_at(self, t_s: float, alarm: Alarm) -> None:
+        """Let *alarm* ring at *t_s* to the last digit, however often it is set already."""
+        alarm.rearm()
+        heappush(self._queue, (t_s, NORMAL, next(self._eid), alarm))
 
 
 class Alarm(Event):
@@ -20,5 +34,9 @@ class Alarm(Event):
 
     def ring_at(self, t_s: float) -> None:
         """Ring once at *t_s*, or now if that is past by rounding."""
-        self.callbacks = self._actions
+        self.rearm()
         self.env.schedule(self, delay=max(0.0, t_s - self.env.now))
+
+    def rearm(self) -> None:
+        """Let it call its action again when it next rings."""
+        self.callbacks = self._actions

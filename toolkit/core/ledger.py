@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.core.block import SHARD_ROWS, Block, Texts
 from toolkit.core.script import Request
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SHARD_ROWS = 200_000
 
 
 class Charge(NamedTuple):
@@ -53,14 +55,35 @@ class Ledger:
         self._metrics: list[tuple[object, ...]] = []
         self._shards: list[Path] = []
         self._requests: list[tuple[object, ...]] = []
+        self._block: Block | None = None
+        self._full: list[tuple[list[tuple[object, ...]], Block]] = []
+
+    def open_block(self, kind: str, texts: Texts) -> Block:
+        """Return the block in which a compiled loop writes rows of *kind*; there is one in a run at most."""
+        if self._block is not None:
+            raise ValueError(f"the ledger has a block of kind '{self._block.kind}' already")
+        self._block = Block(kind, texts, len(self._charges))
+        return self._block
 
     def charge(
         self, t0_s: float, dur_s: float, node: int, peer: int, kind: str, phase: str = "",
         flops: float = 0.0, nbytes: int = 0, energy_j: float = 0.0, outcome: str = "", packet: int = -1,
     ) -> None:
         """Write one row."""
+        if self._block is not None:
+            self.make_room()
+            self._block.mark()
         self._charges.append((t0_s, dur_s, node, peer, kind, phase, flops, nbytes, energy_j, outcome, packet))
-        if self._stem is not None and len(self._charges) >= SHARD_ROWS:
+        if self._stem is not None and self._block is None and len(self._charges) >= SHARD_ROWS:
+            self._flush()
+
+    def make_room(self) -> None:
+        """Let one more row be written, in the block or beside it."""
+        if self._block is not None and self._block.is_full:
+            if self._stem is None:
+                self._full.append((self._charges.copy(), self._block.snapshot()))
+                self._charges.clear()
+                self._block.clear()
             self._flush()
 
     def metric(self, t_s: float, name: str, value: float, who: str = "", step: int = -1) -> None:
@@ -72,15 +95,23 @@ class Ledger:
         self._requests.append(row)
 
     def _flush(self) -> None:
-        if self._stem is None or not self._charges:
+        """Write what is pending as one shard, where there is a place for it."""
+        if self._stem is None:
+            return
+        frame = self.pending()
+        if not len(frame):
             return
         path = self._shard(len(self._shards))
-        _write(self.pending(), path)
+        _write(frame, path)
         self._shards.append(path)
         self._charges.clear()
+        if self._block is not None:
+            self._block.clear()
 
     def state(self) -> dict[str, Any]:
         """Return everything written so far that is not in a full shard, and how many of these there are."""
+        if self._block is not None:
+            raise ValueError("rows that a compiled loop writes are not kept")
         return {
             "shards": len(self._shards), "charges": self._charges, "metrics": self._metrics, "requests": self._requests,
         }
@@ -96,19 +127,21 @@ class Ledger:
         return self._stem.with_name(f"{self._stem.name}-{number:03d}.parquet")
 
     def pending(self) -> pd.DataFrame:
-        """The charges not yet written to a shard, as a frame."""
-        return _frame(self._charges, Charge)
+        """The charges since the last full shard, as a frame."""
+        columns = _columns(self._charges, Charge)
+        return _frame(columns if self._block is None else self._block.among(columns))
 
     def charges(self) -> pd.DataFrame:
         """All charges so far, in the order in which they were written."""
         import pandas as pd
 
         parts = [pd.read_parquet(path) for path in self._shards]
+        parts += [_frame(block.among(_columns(rows, Charge))) for rows, block in self._full]
         return pd.concat([*parts, self.pending()], ignore_index=True) if parts else self.pending()
 
     def metrics(self) -> pd.DataFrame:
         """All metrics so far."""
-        return _frame(self._metrics, Metric)
+        return _frame(_columns(self._metrics, Metric))
 
     def close(self, metrics_path: Path, requests_path: Path | None = None) -> None:
         """Write what is pending: the last ledger shard, the metrics, and the scripts where the fabric keeps any."""
@@ -116,19 +149,25 @@ class Ledger:
         _write(self.metrics(), metrics_path)
         if self._requests and requests_path is not None:
             requests_path.parent.mkdir(exist_ok=True)
-            _write(_frame(self._requests, Request), requests_path)
+            _write(_frame(_columns(self._requests, Request)), requests_path)
 
 
-def _frame(rows: list[tuple[object, ...]], row_type: type[NamedTuple]) -> pd.DataFrame:
-    import pandas as pd
-
-    types = {float: "float64", int: "int64", str: "object"}
+def _columns(rows: list[tuple[object, ...]], row_type: type[NamedTuple]) -> dict[str, NDArray[Any]]:
+    """Rows as columns; texts stay objects."""
+    types = {float: np.float64, int: np.int64, str: object}
     hints = get_type_hints(row_type)
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(row_type._fields)
-    return pd.DataFrame({
-        name: pd.Series(list(column), dtype=types[hints[name]])
-        for name, column in zip(row_type._fields, columns, strict=True)
-    })
+    result = {}
+    for name, column in zip(row_type._fields, columns, strict=True):
+        result[name] = np.empty(len(column), dtype=types[hints[name]])
+        result[name][:] = column
+    return result
+
+
+def _frame(columns: dict[str, NDArray[Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame({name: pd.Series(column, dtype=column.dtype) for name, column in columns.items()})
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import simpy
-
+from toolkit.core.alarm import Clock
 from toolkit.core.checkpoint import Checkpoint
 from toolkit.core.ledger import Ledger
 from toolkit.core.streams import Streams
@@ -21,7 +20,7 @@ class World:
     seed: int
     duration_s: float
     ledger: Ledger = field(default_factory=Ledger)
-    env: simpy.Environment = field(default_factory=simpy.Environment)
+    env: Clock = field(default_factory=Clock)
 
     checkpoint: Checkpoint | None = None
     """Where the run may keep its state, if anywhere."""
@@ -34,7 +33,7 @@ class World:
         self.streams = Streams(self.seed)
         pause = self.checkpoint.taken_up if self.checkpoint is not None else None
         if pause is not None:
-            self.env = simpy.Environment(initial_time=pause.now_s)
+            self.env = Clock(initial_time=pause.now_s)
             self.ledger.load_state(pause.ledger)
 
     @property

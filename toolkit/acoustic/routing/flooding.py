@@ -63,10 +63,13 @@ class Flooding(Routing):
         node.book.drop(packet, "")
 
     def _first_copy(self, node: SeaNode, packet: Packet) -> bool:
-        state: FloodingState = node.state
-        while state.heard_s and next(iter(state.heard_s.values())) < node.now - self.cache_s:
-            state.heard_s.popitem(last=False)
-        if packet.key in state.heard_s:
+        """Whether the packet was not heard within `cache_s`; remember it then, and forget what is older."""
+        heard_s: OrderedDict[tuple[int, int], float] = node.state.heard_s
+        now = node.now
+        before_s = heard_s.get(packet.key)
+        if before_s is not None and before_s >= now - self.cache_s:
             return False
-        state.heard_s[packet.key] = node.now
+        while heard_s and next(iter(heard_s.values())) < now - self.cache_s:
+            heard_s.popitem(last=False)
+        heard_s[packet.key] = now
         return True
