@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,17 +31,59 @@ PENDING = 64
 class Answer:
     """What a call returns: done at once, or when a message has been received."""
 
-    __slots__ = ("_request", "_value")
+    __slots__ = ("_error", "_request", "_thread", "_value", "there")
 
     def __init__(self, value: Any = None, request: Any = None) -> None:
         self._value = value
         self._request = request
+        self._thread: threading.Thread | None = None
+        self._error: RuntimeError | None = None
+        self.there = request is None
+        """Whether it is known to have come; asking gloo itself does not tell before one waits."""
 
     def wait(self) -> Any:
         """Return the value, once it is there."""
-        if self._request is not None:
+        if self._thread is not None:
+            self._thread.join()
+        elif self._request is not None:
             self._request.wait()
+        if self._error is not None:
+            raise self._error
         return self._value
+
+    def watch(self, arrivals: queue.SimpleQueue[None]) -> None:
+        """Tell *arrivals* when it is there."""
+        if self.there or self._thread is not None:
+            return
+
+        def wait() -> None:
+            try:
+                self._request.wait()
+            except RuntimeError as error:  # for whoever asks for the value
+                self._error = error
+            self.there = True
+            arrivals.put(None)
+
+        self._thread = threading.Thread(target=wait, daemon=True)
+        self._thread.start()
+
+
+class FirstAnswer(Answer):
+    """Whichever of several comes first: its place and its value."""
+
+    __slots__ = ("_answers", "_arrivals")
+
+    def __init__(self, answers: Sequence[Answer], arrivals: queue.SimpleQueue[None]) -> None:
+        super().__init__()
+        self._answers = answers
+        self._arrivals = arrivals
+
+    def wait(self) -> tuple[int, Any]:
+        while True:
+            for place, answer in enumerate(self._answers):
+                if answer.there:
+                    return place, answer.wait()
+            self._arrivals.get()
 
 
 @dataclass
@@ -111,6 +156,7 @@ class DistributedContext(Context):
         self._streams = Streams(seed)
         self._checkpoints = checkpoints
         self._sent: deque[tuple[Any, Tensor]] = deque()
+        self._arrivals: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     @property
     def now(self) -> float:
@@ -138,6 +184,11 @@ class DistributedContext(Context):
     def recv(self, src: int, like: Any) -> Answer:
         buffer = torch.empty_like(like, memory_format=torch.contiguous_format)
         return Answer(buffer, dist.irecv(buffer, src) if buffer.numel() else None)
+
+    def first(self, answers: Sequence[Answer]) -> FirstAnswer:
+        for answer in answers:
+            answer.watch(self._arrivals)
+        return FirstAnswer(answers, self._arrivals)
 
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
         self.metrics.append(Metric(self.now, step, name, who, value))

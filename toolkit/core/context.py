@@ -8,7 +8,7 @@ of the simulator, costs charged), `toolkit.core.local.LocalContext` (no clock, n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -110,6 +110,14 @@ class Context(ABC):
         """
 
     @abstractmethod
+    def first(self, answers: Sequence[Any]) -> Any:
+        """Wait for whichever of *answers* (what `recv` returned) comes first; yielding gives its place among them and its payload.
+
+        The others stay good, and can be waited for again. Of several that are there already the earliest in the list is taken. What a
+        program does next then depends on what things cost, so it must say so in `Program.feedback`.
+        """
+
+    @abstractmethod
     def sleep(self, delay_s: float) -> Any:
         """Do nothing for a while."""
 
@@ -167,6 +175,14 @@ class Context(ABC):
 
 
 Sender = Callable[[int, int, int, str], Event]
+
+
+def _tell(ready: Event, place: int) -> Callable[[Event], None]:
+    def happened(answer: Event) -> None:
+        if not ready.triggered:
+            ready.succeed((place, answer.value))
+
+    return happened
 
 
 class SimulatedContext(Context):
@@ -230,6 +246,15 @@ class SimulatedContext(Context):
 
     def recv(self, src: int, like: Payload) -> Event:
         raise ScenarioError(f"program: node {self.rank} waits for a message of node {src}, and this fabric only carries messages to sinks")
+
+    def first(self, answers: Sequence[Event]) -> Event:
+        ready = Event(self.world.env)
+        for place, answer in enumerate(answers):
+            if answer.processed:
+                return ready.succeed((place, answer.value))
+        for place, answer in enumerate(answers):
+            answer.callbacks.append(_tell(ready, place))
+        return ready
 
     def sleep(self, delay_s: float) -> Timeout:
         return self.world.env.timeout(delay_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,12 +21,23 @@ if TYPE_CHECKING:
 class Ticket:
     """What a call returns and a program yields: done already, or done once a message is there."""
 
-    __slots__ = ("done", "value", "waiting")
+    __slots__ = ("done", "first", "value", "waiting")
 
     def __init__(self, value: Any = None, *, done: bool = True) -> None:
         self.value = value
         self.done = done
         self.waiting: Asking | None = None
+        self.first: list[tuple[Ticket, int]] = []
+        """Tickets that are done with the first of several, and the place of this one among them."""
+
+    def settle(self, value: Any, ready: deque[tuple[Asking, Any]]) -> None:
+        """Be done with *value*, and let whoever waits for it go on."""
+        self.done, self.value = True, value
+        if self.waiting is not None:
+            ready.append((self.waiting, value))
+        for ticket, place in self.first:
+            if not ticket.done:
+                ticket.settle((place, value), ready)
 
 
 DONE = Ticket()
@@ -94,10 +105,7 @@ class LocalContext(Context):
         pair = (self.rank, dst)
         copy = payload.clone()
         if self._group.waiting[pair]:
-            ticket = self._group.waiting[pair].popleft()
-            ticket.done, ticket.value = True, copy
-            if ticket.waiting is not None:
-                self._group.ready.append((ticket.waiting, copy))
+            self._group.waiting[pair].popleft().settle(copy, self._group.ready)
         else:
             self._group.mail[pair].append(copy)
         return ARRIVED
@@ -109,6 +117,15 @@ class LocalContext(Context):
         ticket = Ticket(done=False)
         self._group.waiting[pair].append(ticket)
         return ticket
+
+    def first(self, answers: Sequence[Ticket]) -> Ticket:
+        for place, answer in enumerate(answers):
+            if answer.done:
+                return Ticket((place, answer.value))
+        ready = Ticket(done=False)
+        for place, answer in enumerate(answers):
+            answer.first.append((ready, place))
+        return ready
 
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
         self.metrics.append(Metric(0.0, step, name, who, value))
