@@ -8,8 +8,9 @@ D  the same wind mixed with a real tide (a gauge of 1998): another place and yea
 E  a real acoustic channel: hourly share of tag transmissions decoded, 17 links, 30 days (Lake Superior, 2018)
 
 A needs no file. C, D and E read files that are not shipped with the project (see docs/prediction.md for their origin) from --data,
-or from TOOLKIT_DATA/sea; a series whose files are not there is left out. Settings are fixed beforehand and the same for every series, spans in hours: nothing is tuned on what
-is shown. The first 70 % of a series are history, forecasts are made from every cell of the rest. RMSE in dB (E: share of packets).
+or from TOOLKIT_DATA/sea; a series whose files are not there is left out. Settings are fixed beforehand and the same for every series,
+spans in hours: nothing is tuned on what is shown. The first 70 % of a series are history, forecasts are made from every cell of the rest.
+RMSE in dB (E: share of packets).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 
 from tests.acoustic.prediction.feeding import STEP_S, after, ask, fed
 from toolkit.acoustic.prediction.arma import Arma
-from toolkit.acoustic.prediction.evaluate import errors, rolling
+from toolkit.acoustic.prediction.evaluate import Z90, errors, rolling
 from toolkit.acoustic.prediction.exogenous import Exogenous
 from toolkit.acoustic.prediction.nlms import Nlms
 from toolkit.acoustic.prediction.polynomials import LARGEST_ROOT, growth, run_on, shrunk
@@ -56,7 +56,18 @@ def test_arma_finds_its_process() -> None:
     spreads = [ask(part, state, 4000, ahead).std_db for ahead in (1, 4)]
     assert state.fit.values[0] == pytest.approx(0.8, abs=0.05)
     assert state.fit.errors[0] == pytest.approx(0.5, abs=0.06)
-    assert spreads == pytest.approx([1.0, math.sqrt(1 + 1.3**2 * (1 + 0.8**2 + 0.8**4))], rel=0.06)
+    model = [math.sqrt(state.fit.variance * growth(state.fit.values, state.fit.errors, ahead)) for ahead in (1, 4)]
+    assert model == pytest.approx([1.0, math.sqrt(1 + 1.3**2 * (1 + 0.8**2 + 0.8**4))], rel=0.06)
+    assert spreads == pytest.approx(model, rel=0.2)
+
+
+def test_arma_does_not_trust_itself_where_it_is_wrong() -> None:
+    """A tide is no ARMA(4, 2) with a ridge: the model's own spread would hold half of the values, not nine in ten."""
+    t = np.arange(900)
+    values = 20 + 6 * np.cos(2 * np.pi * t / 12.42) + 3 * np.sin(2 * np.pi * t / 24) + np.random.default_rng(3).standard_normal(900)
+    found = rolling(Arma(), values, 600, (3, 12))
+    for h in (3, 12):
+        assert 0.8 < np.mean(np.abs(errors(values, found[h])) <= Z90 * found[h][:, 2]) < 0.99
 
 
 def test_arma_forecasts_from_the_errors_it_made() -> None:

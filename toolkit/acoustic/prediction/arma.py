@@ -7,7 +7,7 @@ third, bias-correcting stage; a ridge keeps short pasts stable, and roots outsid
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, final
 
 import numpy as np
@@ -23,6 +23,8 @@ from toolkit.core.work import Work
 
 RECENT_CELLS = 192
 """Cells from which the last errors are worked out; what was before them is taken as 0."""
+ORIGINS = 96
+"""Past forecasts that the floor of the spread is taken from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +46,19 @@ class ArmaState:
     block: int = -1
     fitted: bool = False
     """Whether the last forecast renewed the fit."""
+    floors_db: dict[int, float] = field(default_factory=dict)
+    """Per horizon in cells, what such forecasts erred by before the block."""
+    tried: int = 0
+    """Forecasts of the past that the last forecast made for such a floor."""
 
 
 @final
 class Arma(Predictor):
     """x[t] - c = sum a_i (x[t-i] - c) + e[t] + sum b_j e[t-j], forecast recursively with the coming errors 0.
 
-    Fits are renewed every `refit_cells`. The spread grows with the horizon as the psi weights say. Missing cells are read from the
-    shared filling.
+    Fits are renewed every `refit_cells`. The spread grows with the horizon as the psi weights say, and is not below the root mean
+    square error of the same forecast at the last `ORIGINS` origins, since a series that is no ARMA makes the model too sure of
+    itself. Missing cells are read from the shared filling.
     """
 
     p: int = Field(4, ge=1, le=200, description="cells")
@@ -80,7 +87,7 @@ class Arma(Predictor):
     def work(self, state: ArmaState) -> Work:
         """Price the last errors and the recursion; and, in the forecast that renews the fit, both regressions."""
         n, terms = float(len(state.series)), float(self.p + self.q)
-        run = 2.0 * terms * min(n, RECENT_CELLS) + 2.0 * terms * 2.0
+        run = 2.0 * terms * min(n, RECENT_CELLS) + 2.0 * terms * (2.0 + state.tried)
         if not state.fitted:
             return Work(run, 8.0 * min(n, RECENT_CELLS), 16.0)
         long = min(float(self.long_order), n / 4.0)
@@ -91,19 +98,35 @@ class Arma(Predictor):
         series = state.series
         block = series.last_cell // self.refit_cells
         state.fitted = block != state.block
+        past = series.filled[series.settled(block * self.refit_cells, self.max_cells - self.refit_cells)]
         if state.fitted:
-            state.block = block
-            state.fit = self._fit(series.filled[series.settled(block * self.refit_cells, self.max_cells - self.refit_cells)])
+            state.block, state.floors_db = block, {}
+            state.fit = self._fit(past)
         fit = state.fit
+        state.tried = 0
         if fit is None:
             return last_value(series, ahead)
+        if ahead not in state.floors_db:
+            state.floors_db[ahead], state.tried = self._floor_db(fit, past - fit.centre_db, ahead)
         recent = series.filled[-RECENT_CELLS:] - fit.centre_db
-        errors = _errors(recent, fit)
+        spread = max(math.sqrt(fit.variance * growth(fit.values, fit.errors, ahead)), state.floors_db[ahead])
+        return Forecast(self._said(fit, recent, _errors(recent, fit), ahead) + fit.centre_db, spread)
+
+    def _said(self, fit: Fit, row: Floats, errors: Floats, ahead: int) -> float:
+        """What the model says *ahead* cells after *row* (cells,), which ended with *errors*."""
         shocks = np.zeros(ahead)
         for step in range(min(ahead, self.q)):  # b_(step+1) is the first to meet an error that is known
             shocks[step] = fit.errors[step:] @ errors[-1 : -(self.q - step) - 1 : -1]
-        spread = math.sqrt(fit.variance * growth(fit.values, fit.errors, ahead))
-        return Forecast(run_on(fit.values, recent, shocks, ahead) + fit.centre_db, spread)
+        return run_on(fit.values, row, shocks, ahead)
+
+    def _floor_db(self, fit: Fit, past: Floats, ahead: int) -> tuple[float, int]:
+        """Root mean square error of forecasts at the last origins of *past* (cells,), less its mean, and how many these were."""
+        past = past[-(RECENT_CELLS + ORIGINS + ahead) :]
+        errors = np.concatenate([np.zeros(len(past)), _errors(past, fit)])[-len(past) :]
+        least = self.p + 2 * self.q
+        origins = range(max(least, len(past) - ahead - ORIGINS), len(past) - ahead)
+        gaps = [past[i + ahead] - self._said(fit, past[: i + 1], errors[: i + 1], ahead) for i in origins]
+        return (math.sqrt(float(np.mean(np.square(gaps)))) if gaps else 0.0), len(gaps)
 
     def _fit(self, values: Floats) -> Fit | None:
         """Fit to the past (cells,); None with fewer than 8 equations more than coefficients."""
