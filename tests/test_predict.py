@@ -13,7 +13,7 @@ import pytest
 
 from tests.acoustic.prediction.series import series_a
 from toolkit.acoustic.prediction.compare import ORIGINS, compare, read_grid
-from toolkit.acoustic.prediction.evaluate import diebold_mariano, errors, rolling
+from toolkit.acoustic.prediction.evaluate import brier, diebold_mariano, errors, rolling
 from toolkit.acoustic.prediction.knn import Knn
 from toolkit.acoustic.prediction.persistence import Persistence
 from toolkit.predict import main, span_s, span_text
@@ -57,6 +57,21 @@ def test_json_holds_one_object_per_predictor_and_horizon(tide: Path, capsys) -> 
     assert still["next_mean"] == values[-1]
     assert 0.7 < knn["coverage90"] <= 1.0
     assert {"mae", "bias", "crps", "n", "next_std", "against"} <= set(knn)
+    assert knn["brier"] is None
+    assert knn["nrmse"] == pytest.approx(knn["rmse"] / np.std(values[-still["n"] :]), rel=1e-9)
+
+
+def test_whether_a_frame_gets_through_is_scored(tide: Path, capsys) -> None:
+    """The Brier score of sure forecasts is the share of wrong ones; that of the base rate is its variance."""
+    sure = brier(np.array([9.0, 11.0, 12.0, 8.0]), np.zeros(4), np.array([9.0, 9.0, 12.0, 12.0]), 10.0)
+    assert sure == pytest.approx(0.5)
+    assert brier(np.full(4, 10.0), np.ones(4), np.array([9.0, 11.0, 12.0, 8.0]), 10.0) == pytest.approx(0.25)
+    knn, still = run_json(capsys, tide, "--horizon", "3h", "--compare", "persistence", "--threshold", "35")
+    assert 0.0 < knn["brier"] < still["brier"] < 0.5
+    assert main([str(tide), "--horizon", "3h", "--compare", "persistence", "--threshold", "35"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Brier" in out
+    assert "the first forecast has 7.0 days to go by, less than the 14.8 days" in out
 
 
 def test_tables_and_a_figure(tide: Path, tmp_path: Path, capsys) -> None:

@@ -18,6 +18,7 @@ UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 MOST_REMEMBERED = 8192
 """Cells of history that a predictor gets, unless told otherwise."""
 SHOWN_CELLS = 240
+SPRING_NEAP_D = 14.8
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
                      help="columns of the same file that predictors may use (wind, …)")
     cli.add_argument("--known-ahead", nargs="+", default=[], metavar="NAME",
                      help="those of them that are known for the future, as a tide is")
+    cli.add_argument("--threshold", type=float, metavar="X",
+                     help="score also whether the column will be at X or above, as an SNR that decodes a frame is (Brier score)")
     cli.add_argument("--figure", metavar="FILE.png", help="where the figure goes (default: SERIES-forecasts.png here; none with --json)")
     cli.add_argument("--json", action="store_true", help="print one JSON object per predictor and horizon, and nothing else")
     return cli
@@ -85,7 +88,7 @@ def _predict(args: argparse.Namespace) -> int:
         if not args.json and sys.stderr.isatty():
             sys.stderr.write(f"\r{name:<24}")
 
-    found = compare(parts, grid, horizons, args.history, main_name, done)
+    found = compare(parts, grid, horizons, args.history, main_name, done, args.threshold)
     if not args.json and sys.stderr.isatty():
         sys.stderr.write("\r" + " " * 24 + "\r")
     figure = Path(args.figure or f"{path.stem}-forecasts.png")
@@ -215,7 +218,8 @@ def _print_tables(args: argparse.Namespace, main_name: str, grid: Grid, found: C
     for horizon_s in dict.fromkeys(score.horizon_s for score in found.scores):
         table = Table(title=f"{span_text(horizon_s)} ahead", title_justify="left", title_style="bold")
         table.add_column("predictor")
-        for head in ("RMSE", "skill", "bias", "CRPS", "in 90 %", f"p ({main_name})", "from the end on"):
+        decides = ["Brier"] if args.threshold is not None else []
+        for head in ("RMSE", "skill", "bias", "CRPS", "in 90 %", *decides, f"p ({main_name})", "from the end on"):
             table.add_column(head, justify="right")
         scores = [score for score in found.scores if score.horizon_s == horizon_s]
         for score in sorted(scores, key=lambda item: item.rmse):
@@ -223,9 +227,16 @@ def _print_tables(args: argparse.Namespace, main_name: str, grid: Grid, found: C
             end = "" if score.next_mean != score.next_mean else f"{score.next_mean:.4g} ± {Z90 * score.next_std:.2g}"
             table.add_row(
                 score.predictor, f"{score.rmse:.4g}", "" if score.skill != score.skill else f"{score.skill:+.2f}", f"{score.bias:+.2g}",
-                f"{score.crps:.3g}", f"{score.coverage90:.0%}", p, end, style="bold" if score.predictor == main_name else None,
+                f"{score.crps:.3g}", f"{score.coverage90:.0%}", *[f"{score.brier:.3f}" for _ in decides], p, end,
+                style="bold" if score.predictor == main_name else None,
             )
         console.print(table)
+    days = grid.hours[found.first] / 24.0
+    if days < SPRING_NEAP_D:
+        console.print(
+            f"the first forecast has {days:.1f} days to go by, less than the {SPRING_NEAP_D} days in which tides go from spring to neap "
+            "and back: where a tide matters, its range has not been seen"
+        )
     console.print(
         "skill: 1 - RMSE / RMSE of persistence; in 90 %: share of values within the forecast's 90 % interval; p: Diebold-Mariano test "
         f"that the squared errors of {main_name} and this predictor are the same on average; from the end on: forecast beyond the record "

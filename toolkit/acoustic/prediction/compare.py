@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.acoustic.prediction import Forecast, Predictor
-from toolkit.acoustic.prediction.evaluate import Z90, crps, diebold_mariano, errors, rolling
+from toolkit.acoustic.prediction.evaluate import Z90, brier, crps, diebold_mariano, errors, rolling
 from toolkit.acoustic.prediction.exogenous import read_times
 from toolkit.acoustic.prediction.series import Floats, SnrSeries
 from toolkit.core.inputs import number, read_columns
@@ -53,12 +53,16 @@ class Score(NamedTuple):
     rmse: float
     mae: float
     bias: float
+    nrmse: float
+    """RMSE over the standard deviation of the values forecast."""
     skill: float
     """1 - RMSE / RMSE of persistence."""
     crps: float
     coverage90: float
     dm_p: float
     """Diebold-Mariano p of equal mean squares against the predictor in question; NaN for itself."""
+    brier: float
+    """Of the forecast that the value is at the threshold or above; NaN without one."""
     n: int
     next_mean: float
     """Forecast from the end of the record; NaN if there can be none."""
@@ -133,9 +137,11 @@ def _look_at_header(path: Path, names: Sequence[str]) -> None:
 
 def compare(
     parts: dict[str, Predictor], grid: Grid, horizons: Sequence[int], history: float, main: str,
-    done: Callable[[str], None] = lambda name: None,
+    done: Callable[[str], None] = lambda name: None, threshold: float | None = None,
 ) -> Comparison:
     """Score *parts* on the cells after the share *history* of the record, at *horizons* in cells; *main* is who p is told against.
+
+    With a *threshold* they are also scored on whether the value will be at it or above.
 
     Calls *done* with the name of each predictor that is through. One of them has to be called persistence.
 
@@ -161,13 +167,15 @@ def compare(
             )
         for name, gap in gaps.items():
             known = gap == gap
-            own, std = gap[known], forecasts[name][h][known, 2]
+            own, (mean, std) = gap[known], forecasts[name][h][known, 1:].T
+            spread = float((mean - own).std())
             p = math.nan if name == main else diebold_mariano(gaps[main], gap, -(-h // stride))
             ahead = nexts[name][place]
             scores.append(Score(
                 name, h * grid.step_s, _rms(own), float(np.abs(own).mean()), float(own.mean()),
-                1.0 - _rms(own) / yardstick if yardstick else math.nan, float(crps(own, std).mean()),
-                float(np.mean(np.abs(own) <= Z90 * std)), p, len(own), ahead.mean_db, ahead.std_db,
+                _rms(own) / spread if spread else math.nan, 1.0 - _rms(own) / yardstick if yardstick else math.nan,
+                float(crps(own, std).mean()), float(np.mean(np.abs(own) <= Z90 * std)), p,
+                math.nan if threshold is None else brier(mean, std, mean - own, threshold), len(own), ahead.mean_db, ahead.std_db,
             ))
     return Comparison(scores, forecasts, first, stride)
 

@@ -108,6 +108,12 @@ def crps(error_db: Floats, std_db: Floats) -> Floats:
     return np.asarray(scale * (z * erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi)))
 
 
+def brier(mean_db: Floats, std_db: Floats, values_db: Floats, threshold_db: float) -> float:
+    """Brier score of normal forecasts of the event that the value is at *threshold_db* or above, as of a frame that is decoded: (n,)."""
+    said = 0.5 * (1.0 + erf((mean_db - threshold_db) / (np.maximum(std_db, 1e-12) * math.sqrt(2.0))))
+    return float(np.mean((said - (values_db >= threshold_db)) ** 2))
+
+
 def diebold_mariano(first: Floats, second: Floats, horizon: int) -> float:
     """Two-sided p that two rows of errors (n,) at the same targets have the same mean square.
 
