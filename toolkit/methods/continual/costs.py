@@ -33,36 +33,37 @@ class Prices:
     """Work per call, counted once for each shape and mode (`toolkit.learning.work`)."""
 
     def __init__(self, net: ContinualNet) -> None:
-        self._net = net
+        self.net = net
         self._known: dict[tuple[Any, ...], Work] = {}
+        self._kept: dict[tuple[int, int], float] = {}
         self.parameters = sum(weight.numel() for weight in net.parameters() if weight.requires_grad)
         self.feature_size, self.num_classes = net.feature_size, net.num_classes
         self.image_shape = net.image_shape
 
     def scores(self, count: int, *, training: bool = True) -> Work:
         """The work of the whole network on *count* encoded images, and of the way back where it is *training*."""
-        return self.call("plain_scores", (count, *self._net.map_shape), training=training)
+        return self.call("plain_scores", (count, *self.net.map_shape), training=training)
 
     def features(self, count: int, *, training: bool = True) -> Work:
         """The work of the network without its classifier."""
-        return self.call("plain_features", (count, *self._net.map_shape), training=training)
+        return self.call("plain_features", (count, *self.net.map_shape), training=training)
 
     def classify(self, count: int, *, training: bool = True) -> Work:
         """The work of the classifier alone, on features."""
-        return self.call("plain_classify", (count, self._net.feature_size), training=training)
+        return self.call("plain_classify", (count, self.net.feature_size), training=training)
 
     def encode(self, count: int, *, training: bool = False) -> Work:
         """The work of the front end on *count* images; none where there is no front end."""
-        if not self._net.has_front:
+        if not self.net.has_front:
             return Work()
-        return self.call("plain_encode", (count, *self._net.image_shape), training=training)
+        return self.call("plain_encode", (count, *self.net.image_shape), training=training)
 
     def call(self, name: str, shape: tuple[int, ...], *arguments: Any, training: bool) -> Work:
         """The work of calling the network's method *name* on a tensor of *shape*."""
-        frozen = tuple(weight.requires_grad for weight in self._net.parameters()) if training else ()
+        frozen = tuple(weight.requires_grad for weight in self.net.parameters()) if training else ()
         key = (name, shape, arguments, training, hash(frozen))
         if key not in self._known:
-            self._known[key] = Work(*step_work(Call(self._net, name, arguments), shape, training=training))
+            self._known[key] = Work(*step_work(Call(self.net, name, arguments), shape, training=training))
         return self._known[key]
 
     def update(self, weights: int | None = None) -> Work:
@@ -76,10 +77,14 @@ class Prices:
 
     def activations_bytes(self, count: int) -> float:
         """What the results kept for the way back take at their worst, weights and gradients apart."""
-        whole = peak_memory_bytes(Call(self._net, "plain_scores"), (count, *self._net.map_shape), True, optimiser_state=0.0)
-        weights = sum(weight.nbytes for weight in self._net.parameters())
-        trained = sum(weight.nbytes for weight in self._net.parameters() if weight.requires_grad)
-        return float(whole - weights - trained)
+        weights = list(self.net.parameters())
+        trained = sum(weight.nbytes for weight in weights if weight.requires_grad)
+        key = count, trained
+        if key not in self._kept:
+            shape = (count, *self.net.map_shape)
+            whole = peak_memory_bytes(Call(self.net, "plain_scores"), shape, True, optimiser_state=0.0)
+            self._kept[key] = float(whole - sum(weight.nbytes for weight in weights) - trained)
+        return self._kept[key]
 
 
 class Meter:

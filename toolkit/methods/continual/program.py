@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, final
 
 import torch
@@ -97,9 +98,7 @@ class Continual(Program):
             raise ScenarioError("program.budget: flops and time_s are both given; give one")
         if self.task.blank is not None and self.learn:
             raise ScenarioError("program.task.blank: there is nothing to learn from images without content; set program.learn: false")
-        import numpy as np
-
-        blueprint = self.blueprint(torch.Generator().manual_seed(0), np.random.default_rng(0))
+        blueprint = _unweighted(self.model_dump_json())
         if self.buffer.dtype == "uint8" and blueprint.net.has_front:
             raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps maps; use float32, float16 or int8")
         device = fabric.device_of(fabric.wiring().nodes[0])
@@ -122,9 +121,7 @@ class Continual(Program):
 
         if not isinstance(fabric, Cluster):
             return None
-        import numpy as np
-
-        blueprint = self.blueprint(torch.Generator().manual_seed(0), np.random.default_rng(0))
+        blueprint = _unweighted(self.model_dump_json())
         return blueprint.estimate(fabric.device_of(fabric.wiring().nodes[0]))
 
     def feedback(self) -> str:
@@ -282,3 +279,13 @@ class Continual(Program):
         from toolkit.methods.continual.answers import continual_answers
 
         return continual_answers(result)
+
+
+@lru_cache(maxsize=64)
+def _unweighted(program: str) -> Blueprint:
+    """Return the blueprint of a program (as JSON) with a network that has shapes and no memory: all that counting needs."""
+    import numpy as np
+
+    blueprint = Continual.model_validate_json(program).blueprint(torch.Generator().manual_seed(0), np.random.default_rng(0))
+    blueprint.net.to("meta")
+    return blueprint
