@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pickle
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
@@ -17,39 +20,47 @@ from toolkit.methods.continual import Method
 from toolkit.methods.continual.blueprint import Blueprint
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.program import Continual
+from toolkit.methods.continual.settings import StreamSpec
 
-SETTINGS: dict[str, dict[str, Any]] = {"hal": {"anchor_steps": 3}, "lwf": {"warm_up_epochs": 1}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "hal": {"anchor_steps": 3}, "lwf": {"warm_up_epochs": 1}, "gss": {"subset": 4}, "e2net": {"candidates": 5},
+}
 """What methods need to be quick here."""
-PROGRAM: dict[str, dict[str, Any]] = {}
-"""What the program needs to run a method; no entry means what `program` says."""
-NAMES = Method.member_names()
+AROUND = {"clfd": ("er", "derpp", "er_ace", "cls_er", "e2net")}
+"""Methods that go round a host, and the hosts."""
+NAMES = [
+    case for name in Method.member_names() for case in ([f"{name}-{host}" for host in AROUND[name]] if name in AROUND else [name])
+]
+"""Every method; of one that goes round a host one for each host."""
 
 
 def make(name: str, **settings: Any) -> Method:
     """Return a method with the settings that make it quick, and others."""
-    return Method.find(name).model_validate({**SETTINGS.get(name, {}), **settings})
+    name, _, host = name.partition("-")
+    around = {"host": make(host)} if host else {}
+    return Method.find(name).model_validate({**SETTINGS.get(name, {}), **around, **settings})
 
 
 def program(method: Method, **settings: Any) -> Continual:
     """Return the program for 2 tasks of 5 digits, one epoch each, a tiny network and a memory of 20 samples of any method."""
     base = {
-        "task": {"dataset": "digits", "model": {"name": "resnet", "options": {"nf": 4}}}, "stream": {"tasks": 2}, "batch": 64, "replay": 16,
-        "buffer": {"images": 20, "equal": "samples"}, "budget": {"epochs": 1}, "drop_last": True,
+        "task": {"dataset": "digits", "model": {"name": "resnet", "options": {"nf": 4}}}, "stream": {"tasks": 2}, "batch": 96, "replay": 16,
+        "buffer": {"images": 20, "equal": "bytes"}, "budget": {"epochs": 1}, "drop_last": True,
     }
-    return Continual.model_validate({**base, **PROGRAM.get(method.type_name(), {}), **settings, "method": method})
+    return Continual.model_validate({**base, **settings, "method": method})
 
 
 class Watched(LocalContext):
     """A context that keeps what it was charged by phase, and the checkpoints, pickled."""
 
-    def __init__(self, seed: int, resume: bytes | None = None, spoils: list[Closed] | None = None) -> None:
+    def __init__(self, seed: int, resume: bytes | None = None, closed: list[Closed] | None = None) -> None:
         super().__init__(Group(), 0, 1, 0, seed)
         self.work: dict[tuple[int, str], Work] = defaultdict(Work)
         """Work by task and phase."""
         self.counts: dict[tuple[int, str], int] = defaultdict(int)
         self.read_bytes = self.written_bytes = 0.0
         self.saves: list[bytes] = []
-        self._resume, self._spoils = resume, spoils
+        self._resume, self._closed = resume, closed
         self._task = 0
 
     def compute(self, work: Work, phase: str = "") -> Ticket:
@@ -66,8 +77,8 @@ class Watched(LocalContext):
         super().metric(name, value, who, step)
         if name == "examined:per_class" and who == "0":  # the task is over
             self._task += 1
-            if self._spoils:
-                self._spoils[-1].close()
+            if self._closed:
+                self._closed[-1].close()
 
     def save(self, step: int, state: Any) -> None:
         self.saves.append(pickle.dumps(state))
@@ -101,6 +112,18 @@ class Closed(Stream):
         self.given.clear()
 
 
+def closing(opened: list[Closed]) -> Callable[..., Closed]:
+    """Return a `StreamSpec.open` whose streams are closed, and kept in *opened*."""
+    plain = StreamSpec.open
+
+    def opening(spec: StreamSpec, *arguments: Any) -> Closed:
+        stream = plain(spec, *arguments)
+        opened.append(Closed(stream.dataset, stream.classes, stream.transforms))
+        return opened[-1]
+
+    return opening
+
+
 @dataclass
 class Run:
     """A finished run."""
@@ -115,11 +138,19 @@ class Run:
         return torch.cat([value.flatten().double() for value in self.saved["learner"]["net"].values()])
 
 
-def train(method: Method | str, seed: int = 0, *, resume: bytes | None = None, **settings: Any) -> Run:
-    """Run a method through `program` and return what was seen."""
-    chosen = make(method) if isinstance(method, str) else method
-    context = Watched(seed, resume)
-    drive(program(chosen, **settings), context)
+def train(method: Method | str, seed: int = 0, *, resume: bytes | None = None, forgets: bool = False, **settings: Any) -> Run:
+    """Run a method through `program` and return what was seen; where it *forgets* its stream is `Closed`."""
+    course = program(make(method) if isinstance(method, str) else method, **settings)
+    if not forgets:
+        context = Watched(seed, resume)
+        drive(course, context)
+    else:
+        opened: list[Closed] = []
+        with pytest.MonkeyPatch.context() as patch:
+            context = Watched(seed, resume, opened)
+            patch.setattr(StreamSpec, "open", closing(opened))
+            drive(course, context)
+        assert opened[-1].present[0] == opened[-1].tasks
     return Run(context, pickle.loads(context.saves[-1]))
 
 
@@ -136,8 +167,6 @@ def drive(course: Continual, context: Watched) -> None:
 
 def blueprint(method: Method, seed: int = 0, **settings: Any) -> Blueprint:
     """Return the plan of the run that `train` would make."""
-    import numpy as np
-
     return program(method, **settings).blueprint(torch.Generator().manual_seed(seed), np.random.default_rng(seed))
 
 
