@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from toolkit.core.work import Work
-from toolkit.learning.work import peak_memory_bytes, step_work
+from toolkit.learning.work import count as counted_work
+from toolkit.learning.work import peak_memory_bytes
 
 if TYPE_CHECKING:
     from toolkit.methods.continual.network import ContinualNet
@@ -63,7 +64,8 @@ class Prices:
         frozen = tuple(weight.requires_grad for weight in self.net.parameters()) if training else ()
         key = (name, shape, arguments, training, hash(frozen))
         if key not in self._known:
-            self._known[key] = Work(*step_work(Call(self.net, name, arguments), shape, training=training))
+            counted = counted_work(Call(self.net, name, arguments), shape, training=training)
+            self._known[key] = Work(counted.flops, counted.read_bytes, counted.write_bytes, counted.kernels)
         return self._known[key]
 
     def update(self, weights: int | None = None) -> Work:
