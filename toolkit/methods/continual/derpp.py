@@ -28,17 +28,7 @@ class Derpp(Method):
     beta: float = Field(0.5, ge=0, description="weight of the cross-entropy of replayed samples")
 
     def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
-        images = learner.augmented(batch)
-        if learner.remembers:
-            (maps, stored), (others, labelled) = learner.replay(), learner.replay()
-            now, then, again = learner.passes(images, batch.labels, maps, others)
-            loss = (
-                cross_entropy(now, batch.labels) + self.alpha * mse_loss(then, stored.extras["scores"])
-                + self.beta * cross_entropy(again, labelled.labels)
-            )
-        else:
-            (now,) = learner.passes(images, batch.labels)
-            loss = cross_entropy(now, batch.labels)
+        loss, now = dark_replay(learner, learner.augmented(batch), batch.labels, self.alpha, self.beta)
         learner.descend(loss)
         learner.insert(batch, scores=now.detach())
         return loss.detach()
@@ -48,3 +38,14 @@ class Derpp(Method):
 
     def draws(self, plan: Plan) -> float:
         return 2.0 * plan.replay
+
+
+def dark_replay(learner: Learner, images: Tensor, labels: Tensor, alpha: float, beta: float) -> tuple[Tensor, Tensor]:
+    """Return the loss of a step on present *images* (augmented, normalised) and their scores."""
+    if not learner.remembers:
+        (now,) = learner.passes(images, labels)
+        return cross_entropy(now, labels), now
+    (maps, stored), (others, labelled) = learner.replay(), learner.replay()
+    now, then, again = learner.passes(images, labels, maps, others)
+    loss = cross_entropy(now, labels) + alpha * mse_loss(then, stored.extras["scores"]) + beta * cross_entropy(again, labelled.labels)
+    return loss, now
