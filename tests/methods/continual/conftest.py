@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from toolkit.learning.work import StepWork
-from toolkit.methods.continual import costs
+from toolkit.core.work import Work
+from toolkit.methods.continual.costs import Prices
 
-KNOWN: dict[tuple[Any, ...], StepWork] = {}
+KNOWN: dict[tuple[Any, ...], Work] = {}
 
 
 @pytest.fixture(autouse=True)
 def _count_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = costs.step_work
+    count = Prices.call
 
-    def counted(call: costs.Call, shape: tuple[int, ...], *, training: bool) -> StepWork:
-        trained = tuple(weight.requires_grad for weight in call.parameters())
-        key = (str(call), call.name, call.arguments, shape, training, trained)
+    def counted(self: Prices, name: str, shape: tuple[int, ...], *arguments: Any, training: bool) -> Work:
+        trained = tuple(weight.requires_grad for weight in self.net.parameters())
+        key = (str(self.net), name, shape, arguments, training, trained)
         if key not in KNOWN:
-            KNOWN[key] = count(call, shape, training=training)
+            KNOWN[key] = count(self, name, shape, *arguments, training=training)
         return KNOWN[key]
 
-    monkeypatch.setattr(costs, "step_work", counted)
+    monkeypatch.setattr(Prices, "call", counted)
