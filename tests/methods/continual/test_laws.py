@@ -113,8 +113,9 @@ def close(charged: Work, planned: Work, tolerance: float = 0.01) -> bool:
 def test_what_is_charged_is_what_was_planned(name: str, bn: str) -> None:
     """Within 1 %: the steps of the last task, whose memory is full, and what lies between the steps, of every task.
 
-    CLFD does in the steps of one epoch what its plan counts once for the task, so there it is the sum that must agree, within 3 % as what
-    the memory takes in is encoded by calls that no plan counts. E2Net finds its subnet by a search, whose expectation is planned: 15 %.
+    CLFD does in the steps of one epoch what its plan counts once for the task, so there it is the sum that must agree, launches apart,
+    as what the memory takes in is encoded by calls that no plan counts. E2Net finds its subnet by a search, whose expectation is planned:
+    15 %.
     """
     method, plan = make(name), blueprint(make(name), bn=bn)
     context = (whole(name) if bn == "concat" else train(name, bn=bn)).context
@@ -122,8 +123,9 @@ def test_what_is_charged_is_what_was_planned(name: str, bn: str) -> None:
     steps = method.step_work(plan.plan(last, 1)).times(context.counts[last, "step"])
     between = {task: sum((context.work[task, phase] for phase in BOUNDARY), Work()) for task in range(plan.tasks)}
     if "clfd" in name or "e2net" in name:
-        everything = steps + method.boundary_work(plan.plan(last, 1))
-        assert close(context.work[last, "step"] + between[last], everything, 0.15 if "e2net" in name else 0.03)
+        charged, planned = context.work[last, "step"] + between[last], steps + method.boundary_work(plan.plan(last, 1))
+        assert close(charged._replace(launches=planned.launches), planned, 0.15 if "e2net" in name else 0.01)
+        assert charged.launches < 1.2 * planned.launches
         return
     assert close(context.work[last, "step"], steps)
     for task in range(plan.tasks):
