@@ -144,18 +144,20 @@ class Space:
         """Return what a subnet takes for images of *height* x *width*."""
         return Costs(self.parameters(config), self.multiply_adds(config, height, width), self.share(config))
 
-    def inference_work(self, config: Configuration, count: int, height: int, width: int) -> tuple[int, int, int]:
-        """Return FLOPs, bytes read and bytes written of the subnet's scores of *count* images in eval mode.
+    def inference_work(self, config: Configuration, count: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return FLOPs, bytes read, bytes written and kernels of the subnet's scores of *count* images in eval mode.
 
         What `toolkit.learning.work` counts, without running anything.
         """
         flops = read = write = 0
+        kernels = 2  # the mean and the classifier
         size, last = self.widths(config)[0][-1], 0
         for layer in self.layers(config, height, width):
             result = count * layer.outputs * layer.sites
             flops += 2 * count * layer.weights * layer.sites + 2 * result
             read += count * layer.inputs * layer.input_sites + layer.weights + result + 4 * layer.outputs
             write += 2 * result + 2 * layer.outputs  # mean and deviation are written too
+            kernels += {"stem": 3, "inner": 3, "outer": 4, "shortcut": 2}[layer.kind]
             if layer.kind == "outer":  # the sum with the shortcut, and ReLU
                 flops, read, write, last = flops + 2 * result, read + 3 * result, write + 2 * result, result
             elif layer.kind != "shortcut":
@@ -164,7 +166,7 @@ class Space:
         flops += last + 2 * size * scores + scores
         read += last + count * size + (size + 1) * self.num_classes
         write += count * size + scores
-        return flops, 4 * read, 4 * write
+        return flops, 4 * read, 4 * write, kernels
 
     def at_most(self, cap: int) -> Configuration:
         """Return the largest configuration under a stage *cap*, of the first *cap* ratios."""

@@ -24,6 +24,7 @@ classifier without use; padding by a mask instead of by the value 0; samples are
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self, final
 
@@ -199,7 +200,14 @@ class Clfd(Method):
             work = work.times(frozen) + moving.times(1 - frozen)
         if self.selects:
             work += _selection_work(plan.prices.feature_size, plan.batch)
-        return work
+        return work + self._encoding_what_is_taken(plan)
+
+    def _encoding_what_is_taken(self, plan: Plan) -> Work:
+        """The work of encoding what the memory takes in at a step, in expectation at the middle of the task."""
+        steps = plan.task_samples * plan.epochs / plan.batch
+        taken = self.offers(plan) * min(1.0, plan.capacity / (self.offers(plan) * steps * (plan.task + 0.5)))
+        chance = 1 - math.exp(-taken)
+        return plan.prices.encode(max(1, round(taken / chance))).times(chance)
 
     def boundary_work(self, plan: Plan) -> Work:
         work = self.host.boundary_work(plan)
@@ -244,14 +252,14 @@ def selection_of(learner: Learner) -> ClassAwareSelection:
 
 def _low_band_work(sites: int, count: int) -> Work:
     """Normalising (2 FLOPs a pixel), summing blocks (4 a site) and adding to the class's sum (1) for *count* images."""
-    return Work(13.0 * sites * count, 20.0 * sites * count, 8.0 * sites * count)
+    return Work(13.0 * sites * count, 20.0 * sites * count, 8.0 * sites * count, 5.0)
 
 
 def _selection_work(size: int, count: int) -> Work:
     """Comparing, dropping and counting the features of *count* labelled samples."""
-    return Work(3.0 * size * count, 21.0 * size * count, 13.0 * size * count)
+    return Work(3.0 * size * count, 21.0 * size * count, 13.0 * size * count, 5.0)
 
 
 def _table_work(classes: int, size: int) -> Work:
     """One pass over F and P."""
-    return Work(5.0 * classes * size, 8.0 * classes * size, 4.0 * classes * size)
+    return Work(5.0 * classes * size, 8.0 * classes * size, 4.0 * classes * size, 6.0)

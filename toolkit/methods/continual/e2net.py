@@ -243,7 +243,7 @@ class E2net(Method):
         """The whole on the probe, the sorting (weights and their norms read, and moved), and every small enough candidate on the probe."""
         _, height, width = net.map_shape
         parameters = space.parameters(space.full)
-        work = whole + Work(2.0 * parameters, 8.0 * parameters, 4.0 * parameters)
+        work = whole + Work(2.0 * parameters, 8.0 * parameters, 4.0 * parameters, 8.0 * sum(space.blocks))
         for config in candidates:
             if share_of(space, config) < self.limit:
                 work += Work(*space.inference_work(config, self.probes, height, width))
@@ -291,6 +291,6 @@ def elastic_net(learner: Learner) -> ElasticNet:
 def _copy_work(space: Space, config: Configuration) -> Work:
     """Reading a subnet's weights and writing the teacher's."""
     nbytes = 4.0 * space.parameters(config)
-    return Work(0.0, nbytes, nbytes)
+    return Work(0.0, nbytes, nbytes, 6.0 * sum(space.blocks))
 
 

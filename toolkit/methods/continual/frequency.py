@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from toolkit.errors import ScenarioError
-from toolkit.learning.wavelet import blocks, folded, haar2d, lengthened
+from toolkit.learning.wavelet import folded, haar2d, lengthened
 from toolkit.learning.work import without_memory
 from toolkit.models import fresh
 
@@ -30,40 +30,38 @@ class Mixture(nn.Module):
             fresh(lambda count=count: nn.Conv2d(count * channels, 1, 1, bias=False), generator) for count in (1, 4, 3)  # type: ignore[misc]
         )
 
-    def matrix(self) -> Tensor:
-        """Return the weights as one matrix (3, 4 C), rows in the order low, whole, high."""
-        low, whole, high = (layer.weight.flatten() for layer in (self.low, self.whole, self.high))
-        nothing = low.new_zeros(len(low))
-        return torch.cat([low, nothing, nothing, nothing, whole, nothing, high]).view(MAP_CHANNELS, -1)
+    def weights(self) -> Tensor:
+        """Return all weights, (8 C, 1)."""
+        return torch.cat([layer.weight.view(-1, 1) for layer in (self.low, self.whole, self.high)])
 
     def forward(self, bands: Tensor) -> Tensor:
         """Return maps (n, 3, h, w)."""
-        return torch.conv2d(bands, self.matrix()[:, :, None, None])
+        channels = bands.shape[1] // 4
+        return torch.cat([self.low(bands[:, :channels]), self.whole(bands), self.high(bands[:, channels:])], dim=1)
 
 
 class Encoder(nn.Module):
     """Maps (n, 3, ceil(H / 2), ceil(W / 2)) of normalised images (n, C, H, W)."""
 
-    blocks: Tensor
+    basis: Tensor
 
     def __init__(self, channels: int, generator: Generator) -> None:
         super().__init__()
+        self.channels = channels
         self.mixture = Mixture(channels, generator)
-        self.register_buffer("blocks", blocks(self.mixture.low.weight), persistent=False)
+        self.register_buffer("basis", _basis(channels).to(self.mixture.low.weight), persistent=False)
 
     def kernel(self) -> Tensor:
         """Return transform and convolutions as one kernel (3, C, 2, 2) for a stride of 2."""
-        return folded(self.mixture.matrix(), self.blocks)
+        return (self.basis @ self.mixture.weights()).view(MAP_CHANNELS, self.channels, 2, 2)
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.conv2d(lengthened(images), self.kernel(), stride=2)
 
     def by_bands(self, images: Tensor) -> Tensor:
         """Return the same, step by step as the definition has it."""
-        bands = haar2d(images)
-        channels = images.shape[1]
-        mixture = self.mixture
-        return torch.cat([mixture.low(bands[:, :channels]), mixture.whole(bands), mixture.high(bands[:, channels:])], dim=1)
+        found: Tensor = self.mixture(haar2d(images))
+        return found
 
     def mirror(self, maps: Tensor) -> Tensor:
         """Return *maps* mirrored left to right, as the authors replay them; only channel ``low`` is then that of the mirrored image."""
@@ -80,6 +78,13 @@ class Bands(nn.Module):
         """Return the bands of the mirrored images: high from left to right changes its sign. Exact for an even width."""
         ll, lh, hl, hh = maps.flip(3).chunk(4, dim=1)
         return torch.cat([ll, -lh, hl, -hh], dim=1)
+
+
+def _basis(channels: int) -> Tensor:
+    """Return the kernel of each single weight of a `Mixture`, (12 C, 8 C)."""
+    low, whole, high = range(channels), range(4 * channels, 8 * channels), range(9 * channels, 12 * channels)
+    matrices = torch.eye(12 * channels)[[*low, *whole, *high]].view(8 * channels, MAP_CHANNELS, 4 * channels)
+    return torch.stack([folded(matrix).flatten() for matrix in matrices], dim=1)
 
 
 def half(image_shape: tuple[int, int, int], channels: int) -> tuple[int, int, int]:
