@@ -1,0 +1,114 @@
+"""Figures of trainings: accuracy against what it costs, and how it was learnt."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
+from numpy.typing import NDArray
+
+from toolkit.figures import arm_colours, arm_markers, bars_with_intervals, new_figure, styled
+from toolkit.methods.training.report import TRAINING_METRICS
+from toolkit.report import Result, View, describe, mean_interval
+
+COSTS = {
+    "parameters": "parameters", "energy_j@1": "energy of one image (mJ)", "latency_s@1": "time of one image (ms)",
+    "training_j": "energy of training (J)",
+}
+SCALE = {"energy_j@1": 1e3, "latency_s@1": 1e3}
+SPREAD = 4.0
+"""From this ratio of the dearest to the cheapest arm on, an axis is logarithmic."""
+
+
+def training_figures(result: Result) -> dict[str, Figure]:
+    """Return the figures of this run by name."""
+    headline = ("final_accuracy", "final_loss", "parameters", "latency_s@1", "energy_j@1", "training_s")
+    found = set(result.report["metric"])
+    drawn = {"overview": bars_with_intervals(result, [describe(name, TRAINING_METRICS) for name in headline if name in found])}
+    if {"final_accuracy", *COSTS} <= found:
+        drawn["accuracy_against_costs"] = accuracy_against_costs(result)
+    curves = learning(result)
+    return drawn if curves is None else {**drawn, "learning": curves}
+
+
+@styled
+def accuracy_against_costs(result: Result) -> Figure:
+    """Accuracy with its interval against parameters, joules and milliseconds, a mark per arm."""
+    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    table = result.summary.set_index(["metric", "arm"])[["mean", "ci95_low", "ci95_high"]].astype(float)
+    summary = {key: row.to_numpy(float) for key, row in table.iterrows()}
+    figure = new_figure(10.6, 7.4)
+    panels = figure.subplots(2, 2, sharey=True)
+    for panel, (cost, title) in zip(panels.flat, COSTS.items(), strict=True):
+        at = []
+        for arm in result.arms:
+            mean, low, high = summary["final_accuracy", arm]
+            at.append(float(summary[cost, arm][0]) * SCALE.get(cost, 1.0))
+            interval = [[mean - low], [high - mean]] if np.isfinite(low) else None
+            panel.errorbar(
+                at[-1], mean, yerr=interval, color=colours[arm], marker=markers[arm], markersize=8, markeredgecolor="white", capsize=3,
+                linestyle="",
+            )
+        _axis(panel, np.array(at))
+        panel.set_xlabel(title)
+    for panel in panels[:, 0]:
+        panel.set_ylabel("final test accuracy")
+    handles = [
+        Line2D([], [], color=colours[arm], marker=markers[arm], markeredgecolor="white", linestyle="", markersize=8, label=arm)
+        for arm in result.arms
+    ]
+    figure.legend(handles=handles, loc="outside right center")
+    return figure
+
+
+def _axis(panel: Axes, at: NDArray[np.float64]) -> None:
+    if at.max() / at.min() >= SPREAD:
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    else:
+        panel.set_xlim(0, 1.1 * at.max())
+    panel.margins(x=0.1)
+
+
+@styled
+def learning(result: Result) -> Figure | None:
+    """Mean test accuracy and its interval against epochs' ends, on the common axis of steps."""
+    rows = result.metrics[(result.metrics["name"] == "test_accuracy").to_numpy(bool)]
+    if rows.empty or rows["step"].nunique() < 3:
+        return None
+    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    figure = new_figure(9.0, 4.8)
+    panel = figure.subplots()
+    for place, arm in enumerate(result.arms):
+        runs = rows[(rows["arm"] == arm).to_numpy(bool)].drop_duplicates(["seed", "step"], keep="last")
+        table = runs.pivot(index="step", columns="seed", values="value")
+        steps = table.index.to_numpy(float)
+        bands = np.array([mean_interval(values) for values in table.to_numpy(float)])
+        mean, low, high = bands[:, 0], bands[:, 1], bands[:, 2]
+        if np.isfinite(low).all() and len(result.arms) <= 6:
+            panel.fill_between(steps, low, high, color=colours[arm], alpha=0.15, linewidth=0)
+        panel.plot(steps, mean, color=colours[arm], marker=markers[arm], markeredgecolor="white", label=arm, markevery=(place, 8))
+    panel.set_xlabel("steps")
+    panel.set_ylabel("test accuracy")
+    panel.set_xlim(left=0)
+    figure.legend(loc="outside right center")
+    return figure
+
+
+TRAINING_VIEW = View(
+    metrics=TRAINING_METRICS,
+    figures=training_figures,
+    captions={
+        "overview": "The headline metrics per arm. Each light dot is one seed, the large mark their mean and the bar its 95 % interval. "
+        "What an image costs depends on the network alone, so it has no interval.",
+        "accuracy_against_costs": "Final test accuracy with its 95 % interval over seeds, against the parameters, against the energy and "
+        "the time of one image on the machine, and against the energy of training. Up and to the left is better. Arms whose intervals "
+        "overlap are to be compared by the table of paired differences. An axis is logarithmic where arms differ by more than a factor of "
+        "four.",
+        "learning": "Test accuracy while training: mean over seeds, with its 95 % interval where there are at most six arms.",
+    },
+)
