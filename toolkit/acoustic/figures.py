@@ -97,8 +97,9 @@ def delay(result: Result) -> Figure | None:
     for place, (arm, (delay_s, share)) in enumerate(curves.items()):
         at_s, level = np.append(delay_s, last_s), np.append(share, share[-1])
         marks = [len(delay_s) * (place + 1) // (len(curves) + 1), len(delay_s)]
-        panel.plot(at_s, level, drawstyle="steps-post", color=colours[arm], marker=markers[arm], markevery=marks, markeredgecolor="white",
-                   linewidth=1.6, label=arm)
+        style = "--" if result.arms.index(arm) >= len(COLOURS) else "-"  # colours repeat
+        panel.plot(at_s, level, style, drawstyle="steps-post", color=colours[arm], marker=markers[arm], markevery=marks,
+                   markeredgecolor="white", linewidth=1.6, label=arm)
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     panel.set_ylim(0, 1.02)
