@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from toolkit.errors import ScenarioError
 from toolkit.methods.continual.costs import Meter, Prices
 
 
@@ -35,6 +36,9 @@ class ContinualNet(nn.Module):
         map_shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(getattr(model, "classifier", None), nn.Linear) or not hasattr(model, "features"):
+            wants = "continual learning needs a network with pooled features and a linear classifier, such as resnet"
+            raise ScenarioError(f"program.task.model: {wants}; {type(model).__name__} has not both")
         self.model: Any = model
         self.front = front
         self.select = select if select is not None else Selection()
