@@ -91,6 +91,9 @@ class Method(Part):
         """Return the network around *model*; methods that change it begin here, and draw what weights they add from *weights*."""
         return ContinualNet(model, image_shape)
 
+    def check(self, plan: Plan) -> None:
+        """Raise `ScenarioError` where it cannot learn such a stream with such a memory; *plan* is that of the last task."""
+
     def init(self, learner: Learner) -> Any:
         """Return the state before the first task."""
         return None

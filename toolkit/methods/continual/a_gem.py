@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from toolkit.core.work import Work
+from toolkit.errors import ScenarioError
 from toolkit.learning.flat import assign_gradient, gradient_of
 from toolkit.learning.projection import project_half_space
 from toolkit.learning.rings import Rings
@@ -26,6 +27,10 @@ class AGem(Method):
 
     Source: Chaudhry et al., *Efficient Lifelong Learning with A-GEM*, ICLR 2019, eq. (11) and algorithm 2.
     """
+
+    def check(self, plan: Plan) -> None:
+        if plan.capacity < plan.tasks:
+            raise ScenarioError(f"program.buffer.images: {plan.tasks} tasks need a memory of as many samples (got {plan.capacity})")
 
     def init(self, learner: Learner) -> Rings:
         return Rings.among(learner.stream.tasks, learner.memory().capacity)

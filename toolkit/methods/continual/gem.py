@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from toolkit.core.work import Work
+from toolkit.errors import ScenarioError
 from toolkit.learning.flat import assign_gradient, gradient_of
 from toolkit.learning.projection import project_cone
 from toolkit.learning.rings import Rings
@@ -30,6 +31,10 @@ class Gem(Method):
     """
 
     margin: float = Field(0.5, ge=0, description="least weight of each past gradient in a changed step (gamma)")
+
+    def check(self, plan: Plan) -> None:
+        if plan.capacity < plan.tasks:
+            raise ScenarioError(f"program.buffer.images: {plan.tasks} tasks need a memory of as many samples (got {plan.capacity})")
 
     def init(self, learner: Learner) -> Rings:
         return Rings.among(learner.stream.tasks, learner.memory().capacity)

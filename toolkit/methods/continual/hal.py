@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from toolkit.core.work import Work
-from toolkit.errors import UserError
+from toolkit.errors import ScenarioError
 from toolkit.learning.buffer import ReservoirBuffer
 from toolkit.methods.continual import Batch, Method, Plan
 from toolkit.methods.continual.bulk import evaluating, in_batches
@@ -48,12 +48,14 @@ class Hal(Method):
     gamma: float = Field(0.1, ge=0, description="weight of the distance to the mean feature when an anchor is learned")
     anchor_steps: int = Field(100, ge=1, description="gradient steps for an anchor")
 
+    def check(self, plan: Plan) -> None:
+        if plan.capacity <= plan.classes * plan.tasks:
+            count = plan.classes * plan.tasks
+            raise ScenarioError(f"program.buffer.images: {count} anchors of hal leave no place for samples (got {plan.capacity})")
+
     def init(self, learner: Learner) -> Anchors:
         count = sum(len(learner.stream.heads(task)) for task in range(learner.stream.tasks))
-        capacity = learner.memory().capacity
-        if capacity <= count:
-            raise UserError(f"buffer: {count} anchors of hal leave no place for samples in a memory of {capacity}")
-        learner.buffer = ReservoirBuffer(capacity - count, learner.generator("buffer"))
+        learner.buffer = ReservoirBuffer(learner.memory().capacity - count, learner.generator("buffer"))
         return Anchors(torch.empty((0, *learner.net.map_shape)), torch.zeros(learner.net.feature_size))
 
     def begin_task(self, learner: Learner, state: Anchors) -> None:

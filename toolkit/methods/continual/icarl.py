@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize, one_hot
 
 from toolkit.core.work import Work
-from toolkit.errors import UserError
+from toolkit.errors import ScenarioError
 from toolkit.methods.continual import Batch, Method, Plan
 from toolkit.methods.continual.bulk import in_batches, unit_features
 from toolkit.methods.continual.learner import Learner
@@ -53,10 +53,11 @@ class Icarl(Method):
 
     mirrored: bool = Field(True, description="let the mean of a class count every exemplar and its mirror image")
 
+    def check(self, plan: Plan) -> None:
+        if plan.capacity < plan.seen:
+            raise ScenarioError(f"program.buffer.images: icarl keeps a sample of each of {plan.seen} classes (got {plan.capacity})")
+
     def init(self, learner: Learner) -> Exemplars:
-        capacity, classes = learner.memory().capacity, learner.stream.num_classes
-        if capacity < classes:
-            raise UserError(f"buffer: {capacity} samples are less than one for each of {classes} classes, which icarl needs")
         return Exemplars()
 
     def begin_task(self, learner: Learner, state: Exemplars) -> None:

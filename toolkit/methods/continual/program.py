@@ -104,6 +104,7 @@ class Continual(Program):
         device = fabric.device_of(fabric.wiring().nodes[0])
         last = blueprint.tasks - 1
         plan = blueprint.plan(last, blueprint.length(last, device.duration_s).epochs)
+        self.method.check(plan)
         device.check_fits(blueprint.memory_bytes(plan), f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
         if self.buffer.place == "storage" and blueprint.capacity:
             device.check_fits(blueprint.buffer_bytes, f"a replay memory of {blueprint.capacity} samples", "storage")
