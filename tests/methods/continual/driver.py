@@ -170,7 +170,7 @@ def blueprint(method: Method, seed: int = 0, **settings: Any) -> Blueprint:
     return program(method, **settings).blueprint(torch.Generator().manual_seed(seed), np.random.default_rng(seed))
 
 
-def learner(method: Method, seed: int = 0, **settings: Any) -> Learner:
-    """Return the learner of the run that `train` would make, before its first step."""
-    found: Learner = program(method, **settings)._begin(Watched(seed)).learner
-    return found
+def opening(method: Method, seed: int = 0, **settings: Any) -> tuple[Learner, Any]:
+    """Return the learner of the run that `train` would make, and the method's state, before the first step."""
+    course = program(method, **settings)._begin(Watched(seed))
+    return course.learner, course.state

@@ -36,7 +36,7 @@ def shut(name: str) -> Run:
 
 def global_states() -> tuple[Any, ...]:
     """What torch, numpy and Python would draw next if anybody drew from their global generators."""
-    numbers = np.random.get_state()[1].tolist()  # noqa: NPY002 - to see that nothing uses it
+    numbers = str(np.random.get_state(legacy=False))  # noqa: NPY002 - to see that nothing uses it
     return torch.get_rng_state().tolist(), numbers, random.getstate()
 
 
