@@ -123,7 +123,7 @@ def heat(result: Result, name: str, unit: str) -> Figure | None:
             panel.tick_params(labelbottom=True)
     figure.supxlabel(unit, fontsize=12)
     figure.supylabel("after task", fontsize=12)
-    figure.colorbar(image, ax=panels, label="accuracy", shrink=0.8)
+    figure.colorbar(image, ax=figure.axes, label="accuracy", shrink=0.8)
     return figure
 
 
