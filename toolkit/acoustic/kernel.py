@@ -118,6 +118,12 @@ def _leave(ring, frames):  # type: ignore[no-untyped-def]
 
 
 @jit
+def _next_s(ring, frames):  # type: ignore[no-untyped-def]
+    """When the next arrival ends."""
+    return frames[DUE, 0] if ring[CALENDAR] > 0 else np.inf
+
+
+@jit
 def _around(node, low_s, high_s, ring, frames, water):  # type: ignore[no-untyped-def]
     """List in `NEAR`, in order of sending, the frames that begin at *node* by *high_s* and end after *low_s*; return how many."""
     start, dur, near = water[START, node], frames[DUR], frames[NEAR]
@@ -254,17 +260,18 @@ def _decode(node, row, draw, found, frames, water, noise, settings):  # type: ig
 def advance(now_s, limit_s, ring, frames, water, order, status, nodes, noise, settings, draws, reasons, book, tally):  # type: ignore[no-untyped-def]
     """Take the arrivals that end before *limit_s* (or now), one after the other, until somebody has to be told.
 
-    Returns (what it stopped for, row, node, time in s, outcome, mean SINR in dB, NaN where the modem did not listen to the end).
+    Returns (what it stopped for, row, node, time in s, outcome, mean SINR in dB, NaN where the modem did not listen to the end, and
+    when the next arrival ends).
     """
     while ring[CALENDAR] > 0 and (frames[DUE, 0] < limit_s or frames[DUE, 0] <= now_s):
         due_s, row = frames[DUE, 0], int(frames[DUE_ROW, 0])
         if frames[RECEIVERS, row] == 0.0:
             _leave(ring, frames)
-            return OVER, row, -1, due_s, UNTOLD, np.nan
+            return OVER, row, -1, due_s, UNTOLD, np.nan, _next_s(ring, frames)
         if tally[0] >= tally[1]:
-            return NO_ROOM, row, -1, now_s, UNTOLD, np.nan
+            return NO_ROOM, row, -1, now_s, UNTOLD, np.nan, due_s
         if ring[DRAWS] == 0:
-            return NO_DRAWS, row, -1, now_s, UNTOLD, np.nan
+            return NO_DRAWS, row, -1, now_s, UNTOLD, np.nan, due_s
         node = order[row, int(frames[NEXT, row])]
         begin_s = water[START, node, row]
         end_s = begin_s + frames[DUR, row]
@@ -313,8 +320,8 @@ def advance(now_s, limit_s, ring, frames, water, order, status, nodes, noise, se
         if outcome == DELIVERED or ring[TELL] != 0:
             told += TOLD
         if told != IDLE:
-            return told, row, node, due_s, outcome, sinr_db
-    return IDLE, -1, -1, now_s, UNTOLD, np.nan
+            return told, row, node, due_s, outcome, sinr_db, _next_s(ring, frames)
+    return IDLE, -1, -1, now_s, UNTOLD, np.nan, _next_s(ring, frames)
 
 
 @jit
@@ -342,17 +349,23 @@ def send(  # type: ignore[no-untyped-def]
         return -1, 0, np.inf
     row = ring[TAIL] % rows
     ring[TAIL] += 1
-    start = delay + now_s
-    power = gain * fades
-    hearable = power >= settings[DETECT] * noise
-    receivers = hearable.nonzero()[0]
-    receivers = receivers[start[receivers].argsort(kind="mergesort")]
-    count = len(receivers)
-    order[row, :count] = receivers
-    water[START, :, row] = start
-    water[POWER, :, row] = power
-    water[HEARD_TO, :, row] = 0.0
-    status[:, row] = np.where(hearable, PENDING, WEAK)
+    receivers = order[row]
+    count = 0
+    for j in range(len(noise)):
+        start_s = delay[j] + now_s
+        power = gain[j] * fades[j]
+        water[START, j, row] = start_s
+        water[POWER, j, row] = power
+        water[HEARD_TO, j, row] = 0.0
+        status[j, row] = WEAK
+        if power >= settings[DETECT] * noise[j]:
+            status[j, row] = PENDING
+            place = count
+            while place > 0 and water[START, receivers[place - 1], row] > start_s:
+                receivers[place] = receivers[place - 1]
+                place -= 1
+            receivers[place] = j
+            count += 1
     frames[T0, row] = now_s
     frames[DUR, row] = dur_s
     frames[SRC, row] = node
@@ -364,7 +377,7 @@ def send(  # type: ignore[no-untyped-def]
     frames[NEXT, row] = 0.0
     frames[RECEIVERS, row] = count
     frames[EXPIRY, row] = now_s + lasts_s + dur_s + 2.0 * settings[LONGEST_S]
-    end_s = start[receivers[0]] + dur_s if count > 0 else now_s + dur_s
+    end_s = water[START, receivers[0], row] + dur_s if count > 0 else now_s + dur_s
     enter(ring, frames, now_s + max(0.0, end_s - now_s), row)
     return row, count, frames[DUE, 0]
 

@@ -54,6 +54,7 @@ class Medium:
         self._modem = modem
         self._fading = fading
         self._book = book
+        self._losses = book.losses
         self._count = count
         self._kernel = phy.PLAIN
         self._listeners: list[Listener] = [_deaf] * count
@@ -202,8 +203,8 @@ class Medium:
         if env.now >= self._wake_s:
             self._wake_s = math.inf
         while True:
-            told, row, node, at_s, outcome, sinr_db = self._kernel.advance(
-                env.now, env.peek(), *self._arrays(), self._draws, self._book.losses.codes, self._block.rows, self._block.tally
+            told, row, node, at_s, outcome, sinr_db, next_s = self._kernel.advance(
+                env.now, env.peek(), *self._arrays(), self._draws, self._losses.codes, self._block.rows, self._block.tally
             )
             if told & (phy.TOLD | phy.OVER):
                 env.move_to(float(at_s))
@@ -218,6 +219,8 @@ class Medium:
                         self._listeners[node](frame, sinr_db)
                 if told & phy.OVER and frame.packet is not None:
                     self._book.drop(frame.packet, "")
+                if next_s >= env.peek():
+                    break
             elif not told:
                 break
             elif told == phy.NO_ROOM:

@@ -13,6 +13,7 @@ for the Rician integral. Departure from ns-3 and DESERT, which feed the SINR in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,6 @@ from typing import Literal, overload
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erfc
 
 Floats = NDArray[np.float64]
 
@@ -38,8 +38,12 @@ RICIAN_K_DB = 10.0
 """Rician factor of `bpsk_rician` unless told otherwise."""
 
 
+_erfc = np.frompyfunc(math.erfc, 1, 1)
+"""The C library's; SciPy's would load SciPy, which is most of what a sea run without numba keeps in memory."""
+
+
 def bpsk(ebn0: ArrayLike) -> Floats:
-    return np.asarray(0.5 * erfc(np.sqrt(ebn0)))
+    return np.asarray(0.5 * _erfc(np.sqrt(ebn0)), dtype=np.float64)
 
 
 def qpsk(ebn0: ArrayLike) -> Floats:
@@ -53,7 +57,7 @@ def dpsk(ebn0: ArrayLike) -> Floats:
 
 def fsk_coherent(ebn0: ArrayLike) -> Floats:
     """Binary orthogonal FSK, coherent: 3 dB behind BPSK."""
-    return np.asarray(0.5 * erfc(np.sqrt(np.asarray(ebn0, dtype=np.float64) / 2)))
+    return np.asarray(0.5 * _erfc(np.sqrt(np.asarray(ebn0, dtype=np.float64) / 2)), dtype=np.float64)
 
 
 def fsk_noncoherent(ebn0: ArrayLike) -> Floats:

@@ -163,6 +163,7 @@ class SeaNode:
 
     def __post_init__(self) -> None:
         self._clock = self.ctx.world.env
+        self._rng: np.random.Generator | None = None
 
     @property
     def now(self) -> float:
@@ -193,7 +194,9 @@ class SeaNode:
     @property
     def rng(self) -> np.random.Generator:
         """The routing protocol's own dice at this node."""
-        return self.ctx.rng("routing")
+        if self._rng is None:
+            self._rng = self.ctx.rng("routing")
+        return self._rng
 
     def send_frame(self, frame: Frame) -> Event:
         """Hand a frame to the MAC; the event fires when it has left the modem (value True) or was dropped (False)."""
