@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.methods.continual.driver import Run, learner, make, program, train
+from tests.methods.continual.driver import Run, make, opening, program, train
 from toolkit.errors import ScenarioError, UserError
 from toolkit.learning.augment import random_crop
 from toolkit.learning.random import torch_generator
@@ -46,6 +46,10 @@ def network(shape: tuple[int, int, int] = RGB, classes: int = 10, **settings: An
     return clfd(**settings).network(resnet18(classes, in_channels=shape[0], generator=seeded()), shape, seeded())
 
 
+def frozen(channels: int = 3) -> Encoder:
+    return Encoder(channels, seeded()).requires_grad_(False)
+
+
 def parameters(net: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in net.parameters())
 
@@ -70,13 +74,13 @@ def test_any_number_of_channels_becomes_three(channels: int, weights: int) -> No
 def test_the_encoder_is_its_definition_and_one_convolution() -> None:
     """Check 3 of section 9 (CLFD): shape, folded kernel, order of channels."""
     for shape in (RGB, (1, 8, 8), (3, 7, 9)):
-        encoder, given = Encoder(shape[0], seeded()).requires_grad_(False), images(shape)
+        encoder, given = frozen(shape[0]), images(shape)
         maps = encoder(given)
         assert maps.shape == (5, 3, (shape[1] + 1) // 2, (shape[2] + 1) // 2)
         assert float((maps - encoder.by_bands(given)).abs().max()) < 1e-5
         assert encoder.kernel().numel() == 12 * shape[0]
     flat = torch.ones(1, 3, 2, 2)  # has no details: high is 0, the others see LL = 2
-    encoder = Encoder(3, seeded()).requires_grad_(False)
+    encoder = frozen()
     low, whole, high = encoder(flat).flatten().tolist()
     mixture = encoder.mixture
     assert high == pytest.approx(0, abs=1e-6)
@@ -94,7 +98,7 @@ def test_gradients_of_the_folded_encoder_are_those_of_its_definition() -> None:
 
 def test_even_crops_pass_through_the_encoder_and_odd_ones_do_not() -> None:
     """Check 3 of section 9 (CLFD): crops."""
-    encoder, given = Encoder(3, seeded()), images()
+    encoder, given = frozen(), images()
     maps = encoder(given)
     for rows, columns in ((2, 4), (6, 2)):
         cropped = encoder(given[:, :, rows : rows + 20, columns : columns + 20])
@@ -105,13 +109,13 @@ def test_even_crops_pass_through_the_encoder_and_odd_ones_do_not() -> None:
 
 
 def test_random_crops_of_images_and_of_maps_are_the_same_with_black_around() -> None:
-    encoder, given = Encoder(3, seeded()), torch.randint(0, 256, (6, *RGB), generator=seeded(3)).float()
+    encoder, given = frozen(), torch.randint(0, 256, (6, *RGB), generator=seeded(3)).float()
     black = encoder(torch.zeros(1, 3, 2, 2) - 7)[0]
     shifted = given - 7  # black pixels become -7, as normalising makes them
     expected = encoder(random_crop(given, 4, seeded(5), even=True) - 7)
-    found = random_crop(encoder(shifted), 2, seeded(5), fill=black.detach())
+    found = random_crop(encoder(shifted), 2, seeded(5), fill=black)
     assert float((found - expected).abs().max()) < 1e-3  # of values around 100
-    learned = learner(clfd(), augment={"crop": 2})
+    learned, _ = opening(clfd(), augment={"crop": 2})
     padding, fill = learned.storage.cropping(learned)
     assert padding == 1
     whole = learned.net.plain_encode(learned.clean(torch.zeros((1, 1, 8, 8), dtype=torch.uint8)))[0]
@@ -121,7 +125,7 @@ def test_random_crops_of_images_and_of_maps_are_the_same_with_black_around() -> 
 
 def test_a_flip_passes_through_channel_low_alone_unless_it_is_exact() -> None:
     """Check 3 of section 9 (CLFD): flips, and the exact option."""
-    encoder, bands, given = Encoder(3, seeded()), Bands(), images()
+    encoder, bands, given = frozen(), Bands(), images()
     difference = (encoder(given.flip(3)) - encoder.mirror(encoder(given))).abs().amax(dim=(0, 2, 3))
     assert float(difference[0]) < 1e-5
     assert float(difference[1:].min()) > 1e-2
@@ -140,7 +144,7 @@ def test_exact_flips_keep_all_bands_and_change_nothing_else() -> None:
 
 
 def encoder_with(mixture: torch.nn.Module) -> Encoder:
-    encoder = Encoder(3, seeded())
+    encoder = frozen()
     encoder.mixture = mixture  # type: ignore[assignment]
     return encoder
 
@@ -279,8 +283,7 @@ def steps(method: Clfd, course: Learner, state: Any, task: int, epochs: int, bat
 def test_the_schedule_of_tables_encoder_and_memory() -> None:
     """Checks 5, 6 and 9 of section 9 (CLFD) in a run: five epochs, so that the switch is after epoch 2."""
     method = clfd()
-    course = learner(method, stream={"tasks": 5}, batch=32, replay=8)
-    state = method.init(course)
+    course, state = opening(method, stream={"tasks": 5}, batch=32, replay=8)
     size, new = course.net.feature_size, slice(0, 2)
     first = steps(method, course, state, 0, 5)
     prefix = (torch.arange(size) < int(size * 1.1 * 0.6)).float()
@@ -333,8 +336,7 @@ def same(left: list[Tensor], right: list[Tensor]) -> bool:
 
 def test_a_single_epoch_is_first_and_last() -> None:
     method = clfd()
-    course = learner(method, stream={"tasks": 5}, batch=32, replay=8)
-    state = method.init(course)
+    course, state = opening(method, stream={"tasks": 5}, batch=32, replay=8)
     (epoch,) = steps(method, course, state, 0, 1)
     assert not epoch["trains"]
     assert course.memory().seen == 64
@@ -346,8 +348,7 @@ def test_a_single_epoch_is_first_and_last() -> None:
 
 def test_options_of_paper_and_code() -> None:
     method = clfd(first_task_mask="none", freeze="task_end")
-    course = learner(method, stream={"tasks": 5}, batch=32, replay=8)
-    state = method.init(course)
+    course, state = opening(method, stream={"tasks": 5}, batch=32, replay=8)
     first = steps(method, course, state, 0, 3)
     assert (first[0]["keep"][:2] == 1).all()
     assert all(epoch["trains"] for epoch in first)
@@ -433,7 +434,7 @@ def final(run: Run) -> float:
 
 def test_generators_of_dropping_and_of_the_memory_are_apart() -> None:
     """The same memory draws with and without CLFD: arms of a seed stay paired."""
-    course = learner(clfd())
+    course, _ = opening(clfd())
     assert course.memory().generator is course.generators["buffer"]
     assert course.generator("dropout") is not course.generators["buffer"]
     assert torch_generator(course.fresh_rng("continual", "buffer")).get_state().equal(course.generators["buffer"].get_state())
