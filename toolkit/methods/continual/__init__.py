@@ -12,6 +12,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from toolkit.core.part import Part
@@ -138,5 +140,14 @@ class Method(Part):
     def draws(self, plan: Plan) -> float:
         """Samples drawn from the replay memory per step."""
         return float(plan.replay) if self.replays else 0.0
+
+    def writes(self, plan: Plan, offered: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Samples written to the replay memory, in expectation, by steps after each of which so many have been *offered* in all."""
+        found: NDArray[np.float64] = self.offers(plan) * np.minimum(1.0, plan.capacity / np.maximum(offered, 1.0))
+        return found
+
+    def boundary_traffic(self, plan: Plan) -> tuple[float, float]:
+        """Samples read from and written to the replay memory between tasks: where `boundary_work` is done."""
+        return 0.0, 0.0
 
 

@@ -120,10 +120,8 @@ class Blueprint:
 
     def written_nbytes(self, plan: Plan, length: Length, offered: float) -> NDArray[np.float64]:
         """Return the bytes that each step writes to the replay memory, in expectation, after *offered* samples of earlier tasks."""
-        offers = self.spec.method.offers(plan)
-        seen = offered + offers * np.arange(1, length.steps + 1)
-        taken: NDArray[np.float64] = offers * np.minimum(1.0, self.capacity / np.maximum(seen, 1.0))
-        return taken * self.sample_nbytes
+        seen: NDArray[np.float64] = offered + self.spec.method.offers(plan) * np.arange(1.0, length.steps + 1)
+        return self.spec.method.writes(plan, seen) * self.sample_nbytes
 
     def estimate(self, device: Device) -> Estimate:
         """Return what the whole run takes on *device*."""
@@ -139,8 +137,9 @@ class Blueprint:
                 moved += count * (work.read_bytes + work.write_bytes)
                 computing_s += count * device.duration_s(work)
             if self.spec.buffer.place == "storage" and self.capacity:
-                read = length.steps * self.spec.method.draws(plan) * self.sample_nbytes
-                storing_s += device.storage_s(read, float(self.written_nbytes(plan, length, offered).sum()))
+                read, written = (samples * self.sample_nbytes for samples in self.spec.method.boundary_traffic(plan))
+                read += length.steps * self.spec.method.draws(plan) * self.sample_nbytes
+                storing_s += device.storage_s(read, written + float(self.written_nbytes(plan, length, offered).sum()))
             offered += length.steps * self.spec.method.offers(plan)
             memory = max(memory, self.memory_bytes(plan))
         energy_j = computing_s * device.busy_w + storing_s * (device.idle_w + device.storage_w)

@@ -72,7 +72,7 @@ class Fdr(Method):
         return plan.passes(plan.batch, self._replayed(plan)) + plan.prices.update()
 
     def boundary_work(self, plan: Plan) -> Work:
-        prices, stored = plan.prices, min(plan.capacity // (plan.task + 1), plan.task_samples)
+        prices, stored = plan.prices, self._stored(plan)
         scored = in_batches(lambda count: prices.encode(count) + prices.scores(count, training=False), stored, plan.batch)
         return scored + prices.encode(stored)
 
@@ -81,6 +81,12 @@ class Fdr(Method):
 
     def draws(self, plan: Plan) -> float:
         return float(self._replayed(plan))
+
+    def boundary_traffic(self, plan: Plan) -> tuple[float, float]:
+        return 0.0, float(self._stored(plan))
+
+    def _stored(self, plan: Plan) -> int:
+        return min(plan.capacity // (plan.task + 1), plan.task_samples)
 
     def _replayed(self, plan: Plan) -> int:
         return plan.replay if plan.task > 0 else 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -71,6 +73,9 @@ class Gem(Method):
 
     def offers(self, plan: Plan) -> float:
         return float(min(plan.batch, plan.capacity // plan.tasks))
+
+    def writes(self, plan: Plan, offered: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.full_like(offered, self.offers(plan))
 
     def extra_bytes(self, plan: Plan) -> float:
         return 4.0 * plan.prices.parameters * (plan.task + 1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
@@ -100,6 +102,10 @@ class Gss(Method):
 
     def draws(self, plan: Plan) -> float:
         return float(plan.replay + min(self.subset, plan.capacity))
+
+    def writes(self, plan: Plan, offered: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Until the memory is full; what gets in later depends on the gradients, and is little."""
+        return np.clip(plan.capacity - (offered - plan.batch), 0.0, plan.batch)
 
     def extra_bytes(self, plan: Plan) -> float:
         compared = min(self.subset, plan.capacity)

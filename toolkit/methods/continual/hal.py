@@ -6,7 +6,9 @@ import copy
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -83,7 +85,7 @@ class Hal(Method):
 
     def _hold(self, learner: Learner, anchors: Tensor, before: list[Tensor]) -> Tensor:
         """Go back to the weights *before* the step, and from there against its gradient and that of the anchors' change together."""
-        learner.traffic(read_bytes=anchors.nbytes)
+        learner.traffic(read_bytes=len(anchors) * learner.memory().sample_nbytes)
         with evaluating(learner.net):
             with torch.no_grad():
                 ahead = learner.net.scores(anchors)
@@ -107,7 +109,7 @@ class Hal(Method):
                 (gradient,) = torch.autograd.grad(loss, maps)
                 maps = (maps - learner.lr * gradient).detach().requires_grad_()
         state.maps = torch.cat([state.maps, maps.detach()])
-        learner.traffic(written_bytes=maps.nbytes)
+        learner.traffic(written_bytes=len(maps) * learner.memory().sample_nbytes)
 
     def _after_the_memory(self, learner: Learner) -> ContinualNet:
         """Return a copy of the network after one more pass over the memory, f_M."""
@@ -124,7 +126,7 @@ class Hal(Method):
 
     def step_work(self, plan: Plan) -> Work:
         prices, anchors = plan.prices, plan.classes * plan.task
-        work = plan.passes(plan.batch, round(self.draws(plan))) + prices.update()
+        work = plan.passes(plan.batch, min(plan.replay, self._remembered(plan))) + prices.update()
         work += prices.encode(plan.batch) + prices.features(plan.batch, training=False)
         if anchors:
             work += prices.scores(anchors, training=False) + prices.scores(anchors) + prices.vectors(0, 2, 2) + prices.update()
@@ -132,12 +134,22 @@ class Hal(Method):
 
     def boundary_work(self, plan: Plan) -> Work:
         prices, new = plan.prices, plan.classes
-        remembered = plan.capacity - new * plan.tasks
-        pass_over = in_batches(lambda count: prices.scores(count) + prices.update(), remembered, plan.replay)
+        pass_over = in_batches(lambda count: prices.scores(count) + prices.update(), self._remembered(plan), plan.replay)
         return pass_over + (prices.features(new) + prices.classify(new) + prices.scores(new)).times(self.anchor_steps)
 
     def draws(self, plan: Plan) -> float:
-        return float(min(plan.replay, plan.capacity - plan.classes * plan.tasks))
+        return float(min(plan.replay, self._remembered(plan)) + plan.classes * plan.task)
+
+    def writes(self, plan: Plan, offered: NDArray[np.float64]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = self.offers(plan) * np.minimum(1.0, self._remembered(plan) / np.maximum(offered, 1.0))
+        return found
+
+    def boundary_traffic(self, plan: Plan) -> tuple[float, float]:
+        return float(self._remembered(plan)), float(plan.classes)
+
+    def _remembered(self, plan: Plan) -> int:
+        """Places that anchors leave."""
+        return plan.capacity - plan.classes * plan.tasks
 
     def extra_bytes(self, plan: Plan) -> float:
         return 4.0 * (2 * plan.prices.parameters + plan.prices.feature_size)

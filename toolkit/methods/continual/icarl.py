@@ -158,6 +158,10 @@ class Icarl(Method):
     def offers(self, plan: Plan) -> float:
         return 0.0
 
+    def boundary_traffic(self, plan: Plan) -> tuple[float, float]:
+        share = plan.capacity // plan.seen
+        return float(share * plan.seen), float(share * plan.classes)
+
     def extra_bytes(self, plan: Plan) -> float:
         return 4.0 * (plan.prices.parameters + plan.prices.num_classes * plan.prices.feature_size)
 

@@ -256,13 +256,16 @@ class Continual(Program):
         boundary = method.boundary_work(plan)
         if any(boundary):
             yield ctx.compute(boundary, "begin task")
+        if self.buffer.place == "storage" and any(method.boundary_traffic(plan)):
+            read, written = method.boundary_traffic(plan)
+            yield ctx.store(read * blueprint.sample_nbytes, written * blueprint.sample_nbytes, "replay memory")
         whole, last = blueprint.step_works(course.task, length)
-        written = blueprint.written_nbytes(plan, length, course.offered)
-        read = method.draws(plan) * blueprint.sample_nbytes
+        writes = blueprint.written_nbytes(plan, length, course.offered)
+        reads = method.draws(plan) * blueprint.sample_nbytes
         for step in range(length.steps):
             yield ctx.compute(last if step % length.per_epoch == length.per_epoch - 1 else whole, "step")
             if self.buffer.place == "storage" and blueprint.capacity:
-                yield ctx.store(read, float(written[step]), "replay memory")
+                yield ctx.store(reads, float(writes[step]), "replay memory")
             ctx.progress((course.task + step / length.steps) / blueprint.tasks)
         course.offered += length.steps * method.offers(plan)
 
