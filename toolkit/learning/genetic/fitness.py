@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 PRESETS: dict[str, tuple[float, float, float]] = {
     "balanced": (0.10, 1.0, 1.0),
     "error": (0.40, 1.0, 1.0),
-    "compute": (0.10, 4.0, 0.5),
-    "sparsity": (0.10, 0.5, 4.0),
+    "compute": (0.20, 4.0, 0.5),
+    "sparsity": (0.20, 0.5, 4.0),
 }
 """Weights (d_e, d_c, d_s): one accuracy point is worth a tenth of all computation in `balanced`."""
 

@@ -1,0 +1,206 @@
+"""Figures of pruning: fronts, which filters survive, latency beside multiply-adds, progress of the searches, idle workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from toolkit.figures import COLOURS, FAINT, arm_colours, arm_markers, bars_with_intervals, label_above, new_figure, styled
+from toolkit.methods.pruning.report import PRUNING_METRICS
+from toolkit.report import Result, View, headline
+
+Floats = NDArray[np.float64]
+
+CAPTIONS = {
+    "overview": "The headline metrics per arm. Each light dot is one seed, the large mark their mean and the bar its 95 % interval.",
+    "fronts": (
+        "What the first search found, before any fine-tuning, first seed: masks that no other mask of the same search beats in all three "
+        "of validation error, computation left and parameters left. Left the error against computation, right against parameters."
+    ),
+    "result": (
+        "The pruned networks after fine-tuning: accuracy points lost on the test set against what was removed. Light dots are seeds, the "
+        "large mark their mean. The dashed lines are the paper's two figures, 95.42 % of parameters and a sixteenth of the convolutions."
+    ),
+    "survivors": "In which share of the seeds each filter of the dense network survives, by arm, in the order of the first arm's.",
+    "latency": (
+        "How many times fewer multiply-adds a pruned network has, and how many times faster it is by the roofline of each device and, "
+        "where it was measured, on this machine; mean over seeds of the first arms. Launching kernels and moving memory do not shrink "
+        "with multiply-adds."
+    ),
+    "progress": "Best F so far against the generation of the first search (child by child where there are none), mean over seeds.",
+    "workers": "Share of the search's time in which the mean worker does not evaluate, and the time of the search.",
+}
+MOST = 8
+LEAST = 1.05
+PAPER_REMOVED, PAPER_FACTOR = 0.9542, 16.0
+
+
+def pruning_figures(result: Result) -> dict[str, Figure]:
+    """Draw what this run holds."""
+    drawn = {
+        "overview": bars_with_intervals(result, headline(result)),
+        "fronts": fronts(result),
+        "result": reached(result),
+        "survivors": survivors(result),
+        "latency": latency(result),
+        "progress": progress(result),
+        "workers": workers(result),
+    }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _rows(result: Result, name: str) -> pd.DataFrame:
+    return result.metrics[(result.metrics["name"] == name).to_numpy(bool)]
+
+
+@styled
+def fronts(result: Result) -> Figure | None:
+    """The first round's fronts in two projections."""
+    error = _rows(result, "front_error")
+    error = error[(error["who"] == "0").to_numpy(bool) & (error["seed"] == min(result.seeds)).to_numpy(bool)]
+    if error.empty:
+        return None
+    figure = new_figure(10.5, 4.6)
+    panels = figure.subplots(1, 2, sharey=True)
+    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    for arm in [arm for arm in result.arms if arm in set(error["arm"])][:MOST]:
+        own = {name: _front(result, arm, name) for name in ("front_error", "front_computation", "front_params")}
+        for panel, name in zip(panels, ("front_computation", "front_params"), strict=True):
+            panel.plot(own[name], 100 * own["front_error"], linestyle="", marker=markers[arm], markersize=5, color=colours[arm], alpha=0.6,
+                       markeredgewidth=0, label=arm)
+    panels[0].set_xlabel("convolution MACs left (share)")
+    panels[1].set_xlabel("parameters left (share)")
+    panels[0].set_ylabel("validation error (%)")
+    panels[0].set_yscale("symlog", linthresh=5)
+    label_above(figure, panels[0], columns=4)
+    return figure
+
+
+def _front(result: Result, arm: str, name: str) -> Floats:
+    """One coordinate of the first front of the first seed."""
+    rows = _rows(result, name)
+    chosen = (rows["arm"] == arm) & (rows["who"] == "0") & (rows["seed"] == min(result.seeds))
+    return rows[chosen.to_numpy(bool)].sort_values("step")["value"].to_numpy(float)
+
+
+@styled
+def reached(result: Result) -> Figure | None:
+    """Loss of accuracy against removal."""
+    table = result.report.pivot_table(index=["arm", "seed"], columns="metric", values="value").reset_index()
+    if not {"lost_points", "removed"} <= set(table.columns):
+        return None
+    figure = new_figure(10.5, 4.8)
+    panels = figure.subplots(1, 2, sharey=True)
+    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    for arm in result.arms:
+        own = table[table["arm"] == arm]
+        for panel, name in zip(panels, ("removed", "conv_factor"), strict=True):
+            if name not in own:
+                continue
+            x = 100 * (1 - own[name]) if name == "removed" else own[name]
+            panel.plot(x, own["lost_points"], linestyle="", marker="o", markersize=4, alpha=0.35, color=colours[arm], markeredgewidth=0)
+            panel.plot(x.mean(), own["lost_points"].mean(), linestyle="", marker=markers[arm], markersize=9, color=colours[arm],
+                       markeredgecolor="white", label=arm)
+    panels[0].axvline(100 * (1 - PAPER_REMOVED), color=FAINT, linestyle="--", linewidth=1)
+    panels[1].axvline(PAPER_FACTOR, color=FAINT, linestyle="--", linewidth=1)
+    for panel in panels:
+        panel.set_xscale("log")
+        panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    panels[0].set_xlabel("parameters left (%)")
+    panels[1].set_xlabel("convolution MACs ÷")
+    panels[0].set_ylabel("accuracy points lost")
+    label_above(figure, panels[0], columns=5)
+    return figure
+
+
+@styled
+def survivors(result: Result) -> Figure | None:
+    """A heat map per layer: arms against filters."""
+    rows = _rows(result, "survives")
+    if rows.empty:
+        return None
+    layers = list(dict.fromkeys(rows["who"]))[:3]
+    share = rows.pivot_table(index="arm", columns=["who", "step"], values="value", aggfunc="mean")
+    arms = [arm for arm in result.arms if arm in share.index]
+    figure = new_figure(11.0, 1.6 + 0.3 * len(arms))
+    panels = figure.subplots(1, len(layers), sharey=True, squeeze=False, width_ratios=[len(share[layer].columns) for layer in layers])[0]
+    image: Any = None
+    for panel, layer in zip(panels, layers, strict=True):
+        table = share.loc[arms, layer].to_numpy(float)
+        table = table[:, np.argsort(-table[0], kind="stable")]
+        image = panel.imshow(table, aspect="auto", cmap="viridis", vmin=0, vmax=1)
+        panel.set_title(str(layer))
+        panel.set_xlabel("filters")
+        panel.set_xticks([])
+        panel.grid(visible=False)
+    panels[0].set_yticks(range(len(arms)), arms)
+    figure.colorbar(image, ax=list(panels), label="share of seeds")
+    return figure
+
+
+@styled
+def latency(result: Result) -> Figure | None:
+    """Factors of multiply-adds and latency, one group of bars per arm."""
+    means = result.summary.pivot(index="metric", columns="arm", values="mean")
+    wanted = [("macs_factor", "all MACs")]
+    wanted += [(f"latency_factor@{device}_B{batch}", f"{device.replace('_', ' ')}, B = {batch}")
+               for device in ("raspberry_pi_5", "jetson_orin_nx", "desktop_cpu", "a100") for batch in (1, 256)]
+    wanted += [(f"measured_factor@{batch}", f"measured here, B = {batch}") for batch in (1, 256)]
+    wanted = [(name, label) for name, label in wanted if name in means.index]
+    factors = means.loc["macs_factor"].to_dict() if "macs_factor" in means.index else {}
+    arms = [arm for arm in result.arms if factors.get(arm, 0.0) > LEAST][:4]
+    if not arms:
+        return None
+    figure = new_figure(9.5, 1.2 + 0.3 * len(wanted) * max(1, len(arms) / 2))
+    panel = figure.subplots()
+    height = 0.8 / len(arms)
+    for place, arm in enumerate(arms):
+        values = means.loc[[name for name, _ in wanted], arm].to_numpy(float).tolist()
+        at = np.arange(len(wanted)) + (place - (len(arms) - 1) / 2) * height
+        panel.barh(at, values, height=height, color=COLOURS[place], label=arm)
+        for y, value in zip(at, values, strict=True):
+            panel.annotate(f"{value:.3g}", (value, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
+    panel.set_yticks(range(len(wanted)), [label for _, label in wanted])
+    panel.set_ylim(len(wanted) - 0.5, -0.5)
+    panel.set_xscale("log")
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    panel.set_xlabel("times fewer, times faster")
+    panel.grid(axis="y", visible=False)
+    label_above(figure, panel, columns=4)
+    return figure
+
+
+@styled
+def progress(result: Result) -> Figure | None:
+    """Best F of the first search."""
+    rows = _rows(result, "best_fitness")
+    rows = rows[(rows["who"] == "0").to_numpy(bool)]
+    if rows.empty:
+        return None
+    figure = new_figure(8.0, 4.4)
+    panel = figure.subplots()
+    colours = arm_colours(result.arms)
+    for arm in [arm for arm in result.arms if arm in set(rows["arm"])]:
+        table = rows[(rows["arm"] == arm).to_numpy(bool)].pivot(index="step", columns="seed", values="value").ffill()
+        panel.plot(table.index, table.mean(axis=1), color=colours[arm], label=arm)
+    panel.set_xlabel("generation, or child")
+    panel.set_ylabel("best F so far")
+    label_above(figure, panel, columns=4)
+    return figure
+
+
+@styled
+def workers(result: Result) -> Figure | None:
+    """Idle share and time of the search."""
+    infos = [info for info in PRUNING_METRICS if info.name in {"idle_fraction", "search_s", "fitness@*"}]
+    present = set(result.report["metric"])
+    if "idle_fraction" not in present:
+        return None
+    return bars_with_intervals(result, [info for info in infos if info.name in present])
+
+
+PRUNING_VIEW = View(metrics=PRUNING_METRICS, figures=pruning_figures, captions=CAPTIONS)
