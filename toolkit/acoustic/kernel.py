@@ -276,8 +276,7 @@ def advance(now_s, limit_s, ring, frames, water, order, status, nodes, noise, se
         begin_s = water[START, node, row]
         end_s = begin_s + frames[DUR, row]
         found = _around(node, due_s - settings[LONGEST_S] - 1e-6, max(due_s, end_s), ring, frames, water)
-        if status[node, row] == PENDING:
-            _decide(node, begin_s, found, frames, water, status, nodes, noise, settings)
+        _decide(node, due_s, found, frames, water, status, nodes, noise, settings)  # a later frame may have taken the receiver
         state = status[node, row]
         until_s = water[HEARD_TO, node, row]
         sinr_db = np.nan

@@ -59,6 +59,7 @@ def test_a_light_load_gets_through(cell, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_run(cell, name: str) -> None:
+    """Check 21 of section 9."""
     first, second = (run(cell, name, rate_per_s=0.8)[0].pool.world.ledger.charges() for _ in range(2))
     assert first.equals(second)
 
