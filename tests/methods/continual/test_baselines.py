@@ -280,6 +280,12 @@ def test_hal_anchors_are_what_would_be_forgotten() -> None:
     assert losses[1] < losses[0]
 
 
+def test_icarl_refuses_tasks_without_new_classes() -> None:
+    plan = blueprint(make("icarl"), stream={"tasks": 2, "kind": "permuted"}).plan(1, 1)
+    with pytest.raises(ScenarioError, match=r"program\.stream\.kind: icarl"):
+        make("icarl").check(plan)
+
+
 @pytest.mark.parametrize(("name", "least", "says"), [
     ("gem", 2, "2 tasks need"), ("a_gem", 2, "2 tasks need"), ("icarl", 10, "each of 10 classes"), ("hal", 11, "10 anchors"),
 ])

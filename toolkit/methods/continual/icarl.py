@@ -54,6 +54,8 @@ class Icarl(Method):
     mirrored: bool = Field(True, description="let the mean of a class count every exemplar and its mirror image")
 
     def check(self, plan: Plan) -> None:
+        if plan.tasks > 1 and plan.classes == plan.seen:
+            raise ScenarioError("program.stream.kind: icarl chooses exemplars of new classes, and no task but the first has any; use class")
         if plan.capacity < plan.seen:
             raise ScenarioError(f"program.buffer.images: icarl keeps a sample of each of {plan.seen} classes (got {plan.capacity})")
 
