@@ -6,7 +6,7 @@ Frames in the water live in the rows of a ring; their order of sending is that o
     frames   (fields, rows) what is known of each frame; the calendar and a scratch list stand in three and one of its fields
     water    (3, n, rows) of each frame at each node: start of the arrival in s, received intensity in uPa^2, until when it was heard
     order    (rows, n) the receivers that could lock on a frame, nearest first
-    status   (n, rows) what became of each arrival (constants below)
+    status   (n, rows) what became of each arrival (constants below); WEAK in rows that no frame is in
     nodes    (2, n) the row that each receiver locked on last, or -1; the seconds it has spent receiving
     noise    (n,) noise intensity in uPa^2
     settings levels and rates, followed by the table ln(-ln(1 - BER)) over Eb/N0 (`modulation.SuccessTable`)
@@ -36,7 +36,7 @@ jit: Any = lambda function: function  # noqa: E731 - the plain form leaves funct
 if __name__.endswith("_compiled"):  # see `compiled`
     import numba
 
-    jit = numba.njit(cache=True)
+    jit = numba.njit(cache=True, error_model="numpy")
 
 
 # Status of an arrival: not decodable; undecided; received; and the ways in which reception never began or broke off.
@@ -340,8 +340,11 @@ def send(  # type: ignore[no-untyped-def]
         water[HEARD_TO, node, current] = now_s
     rows = order.shape[0]
     while ring[HEAD] < ring[TAIL] and frames[EXPIRY, ring[HEAD] % rows] < now_s:
-        for j in range(len(noise)):
-            if int(nodes[LOCK, j]) == ring[HEAD] % rows:
+        old = ring[HEAD] % rows
+        for i in range(int(frames[RECEIVERS, old])):
+            j = order[old, i]
+            status[j, old] = WEAK
+            if int(nodes[LOCK, j]) == old:
                 nodes[LOCK, j] = -1.0
         ring[HEAD] += 1
     if ring[TAIL] - ring[HEAD] == rows:
@@ -355,10 +358,9 @@ def send(  # type: ignore[no-untyped-def]
         power = gain[j] * fades[j]
         water[START, j, row] = start_s
         water[POWER, j, row] = power
-        water[HEARD_TO, j, row] = 0.0
-        status[j, row] = WEAK
         if power >= settings[DETECT] * noise[j]:
             status[j, row] = PENDING
+            water[HEARD_TO, j, row] = 0.0
             place = count
             while place > 0 and water[START, receivers[place - 1], row] > start_s:
                 receivers[place] = receivers[place - 1]

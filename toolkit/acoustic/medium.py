@@ -198,16 +198,18 @@ class Medium:
 
     def _wake(self, _: object) -> None:
         """Let the arrivals that are due end, one after the other, and those after them until something else is due."""
-        env = self._env
+        env, losses, block = self._env, self._losses, self._block
         self._alarm.rearm()
-        if env.now >= self._wake_s:
+        now = env.now
+        if now >= self._wake_s:
             self._wake_s = math.inf
         while True:
             told, row, node, at_s, outcome, sinr_db, next_s = self._kernel.advance(
-                env.now, env.peek(), *self._arrays(), self._draws, self._losses.codes, self._block.rows, self._block.tally
+                now, env.peek(), *self._arrays(), self._draws, losses.codes, block.rows, block.tally
             )
             if told & (phy.TOLD | phy.OVER):
-                env.move_to(float(at_s))
+                now = float(at_s)
+                env.move_to(now)
                 frame = self._carried[row]
                 if told & phy.TOLD:
                     if self._trace is not None:
@@ -240,7 +242,14 @@ class Medium:
 
     def _arrays(self) -> tuple[Any, ...]:
         """What all functions of the kernel work on."""
-        return self._ring, self._frames, self._water, self._order, self._status, self._nodes, self._channel.noise, self._settings
+        if self._packed[6] is not self._channel.noise:  # a new epoch
+            self._pack()
+        return self._packed
+
+    def _pack(self) -> None:
+        self._packed = (
+            self._ring, self._frames, self._water, self._order, self._status, self._nodes, self._channel.noise, self._settings
+        )
 
     def _next_fades(self) -> Floats:
         """Power gains of one frame at all receivers, drawn in batches."""
@@ -270,6 +279,7 @@ class Medium:
         self._carried = [self._carried[row] for row in live] + [_NOTHING] * (rows - len(live))
         self._numbers = [self._numbers[row] for row in live] + [-1] * (rows - len(live))
         self._ring[[phy.HEAD, phy.TAIL]] = (0, len(live))
+        self._pack()
 
 
 _NOTHING = Frame("", -1, -1, 0)
