@@ -134,13 +134,17 @@ def summary_of(table: pd.DataFrame, sweep: Sweep, metric: str) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, sweeps: Sequence[Sweep], path: Path) -> None:
-    """One figure: a column per sweep, a row per metric, a line per arm with 95 % intervals over seeds."""
+    """One figure: a column per sweep and a row per metric (side by side for a single sweep), a line per arm with 95 % intervals."""
     arms = list(table["arm"].unique())
     colours, markers = arm_colours(arms), arm_markers(arms)
     infos = [_info(table, metric) for metric in METRICS]
     with style():
-        figure = new_figure(1.6 + 3.4 * len(sweeps), 1.0 + 2.5 * len(infos))
-        panels = figure.subplots(len(infos), len(sweeps), squeeze=False, sharex="col", sharey="row")
+        if len(sweeps) == 1:
+            figure = new_figure(1.0 + 3.8 * len(infos), 4.2)
+            panels = figure.subplots(1, len(infos), squeeze=False).T
+        else:
+            figure = new_figure(1.6 + 3.4 * len(sweeps), 1.0 + 2.5 * len(infos))
+            panels = figure.subplots(len(infos), len(sweeps), squeeze=False, sharex="col", sharey="row")
         for column, sweep in enumerate(sweeps):
             for row, info in enumerate(infos):
                 panel = panels[row, column]
@@ -152,11 +156,15 @@ def draw(table: pd.DataFrame, sweeps: Sequence[Sweep], path: Path) -> None:
                     panel.errorbar(at, own["mean"], yerr=reach, color=colours[arm], marker=markers[arm], capsize=3, label=arm)
                 if sweep.log:
                     panel.set_xscale("log")
+                ticks = sorted(found[sweep.axis].unique())
+                panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+                panel.set_xticks([], minor=True)
                 if info.name == "delivery_ratio":
-                    panel.set_ylim(0.0, 1.05)
+                    least = min(float(summary_of(table, one, info.name)["mean"].min()) for one in sweeps)
+                    panel.set_ylim(max(0.0, least - 0.1), 1.02)
                 else:
                     panel.set_yscale("log")
-                panel.set(xlabel=sweep.title if row == len(infos) - 1 else "", ylabel=info.title if column == 0 else "")
+                panel.set(xlabel=sweep.title if row == len(infos) - 1 or len(sweeps) == 1 else "", ylabel=info.title if column == 0 else "")
             panels[0, column].set_title(sweep.name)
         handles, labels = panels[0, 0].get_legend_handles_labels()
         seeds = table["seed"].nunique()
