@@ -73,7 +73,8 @@ class Blueprint:
         if spec.equal == "samples":
             return spec.images
         if spec.equal == "paper":
-            return spec.images * (PAPER_FACTOR if self.net.has_front else 1)
+            smaller = math.prod(self.net.map_shape) < math.prod(self.net.image_shape)
+            return spec.images * (PAPER_FACTOR if smaller else 1)
         channels, height, width = self.net.image_shape
         scores = 4 * self.net.num_classes if self.spec.method.stores_scores else 0
         host = channels * height * width * ITEM_BYTES[spec.host_dtype] + LABEL_BYTES + scores
