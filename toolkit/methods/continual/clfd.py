@@ -120,7 +120,8 @@ class Clfd(Method):
 
     def init(self, learner: Learner) -> Frequencies:
         classes, (channels, height, width) = learner.num_classes, half(learner.net.image_shape, learner.net.image_shape[0])
-        low = torch.zeros((classes if self.selects else 0, channels * height * width))
+        device = next(learner.net.parameters()).device
+        low = torch.zeros((classes if self.selects else 0, channels * height * width), device=device)
         return Frequencies(self.host.init(learner), low, torch.zeros((classes, classes), dtype=torch.float64))
 
     # The schedule
