@@ -5,7 +5,7 @@ folded into the weights of the bands.
 
 Pixels that meet lie beside each other, and rows of small images are short: numba's loops over single numbers spend their time on asking
 whether arrays overlap. The intrinsics below take `LANES` blocks at once in LLVM's portable vectors, which become what the machine has;
-that is three times as fast for bands at 32x32 and ten times for maps. What is left of a row, and a last odd column, goes block by block.
+that is three to five times as fast at 32x32. What is left of a row, and a last odd column, goes block by block.
 Positions are not checked: callers pass whole lines inside their arrays.
 """
 
