@@ -175,6 +175,15 @@ def test_flops_of_host_and_clfd(side: int) -> None:
         assert 2 * products(ours, False) * visits == pytest.approx(2.78e15, rel=5e-3)
 
 
+def test_training_the_encoder_costs_its_gradient_and_that_of_the_maps() -> None:
+    net = clfd(parts="encoder").network(resnet(nf=4), RGB, seeded())
+    pixels, sites = 2 * 12 * 3 * 256, 2 * 27 * 4 * 256  # FLOPs per image of the encoder, and of the trunk's first convolution
+    fold = 2 * 36 * 24
+    trained, frozen_one = net.prices.encode(5, training=True).flops, net.prices.encode(5).flops
+    assert frozen_one == 5 * pixels + fold
+    assert trained == pytest.approx(2 * 5 * pixels + 5 * sites + 2 * fold, rel=1e-3)  # adding up gradients of weights
+
+
 # Selection of features
 
 

@@ -54,10 +54,16 @@ class Prices:
         return self.call("plain_classify", (count, self.net.feature_size), training=training)
 
     def encode(self, count: int, *, training: bool = False) -> Work:
-        """The work of the front end on *count* images; none where there is no front end."""
+        """The work of the front end on *count* images; none where there is no front end.
+
+        Where it is *training* this is what it adds to a step: the way back through the trunk to the maps is part of it.
+        """
         if not self.net.has_front:
             return Work()
-        return self.call("plain_encode", (count, *self.net.image_shape), training=training)
+        if not training:
+            return self.call("plain_encode", (count, *self.net.image_shape), training=False)
+        whole, trunk = self.call("forward", (count, *self.net.image_shape), training=True), self.scores(count)
+        return Work(*(all_of_it - rest for all_of_it, rest in zip(whole, trunk, strict=True)))
 
     def call(self, name: str, shape: tuple[int, ...], *arguments: Any, training: bool) -> Work:
         """The work of calling the network's method *name* on a tensor of *shape*."""
