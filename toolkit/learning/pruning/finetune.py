@@ -46,7 +46,7 @@ def train(
     """
     model.train()
     softened = _scores(teacher, images) if teacher is not None and recipe.distil else None
-    optimiser = torch.optim.Adam(model.parameters(), lr=recipe.lr)
+    optimiser = torch.optim.Adam(model.parameters(), lr=recipe.lr, fused=True)
     per_epoch = -(-len(labels) // recipe.batch)
     steps = recipe.epochs * per_epoch
     gammas = [module.weight for module in model.modules() if isinstance(module, _BatchNorm)] if recipe.gamma_l1 else []

@@ -153,7 +153,7 @@ class Farm:
         problem = self._problem()
         counts = []
         for mask in masks:
-            counts.append(int(problem.evaluator.wrong(mask)[0]))
+            counts.append(problem.mistakes(mask))
             yield self.ctx.compute(problem.work(mask, problem.images), "evaluate")
         return counts
 
@@ -271,7 +271,7 @@ def serve(ctx: Context, samples: Samples, whole: Whole, build: Any) -> Asking:
                 continue
             assert problem is not None, "a network comes before masks"
             here = mask[kept]
-            wrong = int(problem.evaluator.wrong(here)[0])
+            wrong = problem.mistakes(here)
             yield ctx.compute(problem.work(here, problem.images), "evaluate")
             answer = Answer(serial, wrong, int(problem.costs.macs(here)[0][0]), int(problem.costs.params(here)[0]))
             ctx.send(0, ANSWER.nbytes, "objectives", pack_answer(answer))
