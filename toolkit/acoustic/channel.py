@@ -45,7 +45,7 @@ class Channel:
 
     Attributes:
         position_m: (n, 3) x, y, depth.
-        delay_s: (n, n) propagation delay; `longest_delay_s` is the longest.
+        delay_s: (n, n) propagation delay.
         power: (n, n) received intensity in uPa^2 in the modem's band, without fast fading; 0 on the diagonal.
         noise: (n,) noise intensity in uPa^2 in the modem's band at each receiver.
         snr_db: (n, n) mean SNR in the modem's band (-inf on the diagonal).
@@ -75,7 +75,6 @@ class Channel:
         gap_m = self.position_m[:, None, :] - self.position_m[None, :, :]
         distance_m = np.sqrt(np.einsum("ijk,ijk->ij", gap_m, gap_m))
         self.delay_s = distance_m / self._water.sound_speed_m_s
-        self.longest_delay_s = float(self.delay_s.max())
         level_db = self._modem.source_level_db - self._water.loss_db(distance_m, t_s) - self._shadowing.step(dt_s)
         np.fill_diagonal(level_db, -np.inf)
         noise_db = self._modem.noise_level_db(self._water.noise_psd_db(t_s, self.position_m))

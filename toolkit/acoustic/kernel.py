@@ -325,11 +325,12 @@ def advance(now_s, limit_s, ring, frames, water, order, status, nodes, noise, se
 
 @jit
 def send(  # type: ignore[no-untyped-def]
-    now_s, dur_s, lasts_s, node, dst, nbytes, kind, packet, delay, gain, fades, ring, frames, water, order, status, nodes, noise, settings
+    now_s, dur_s, node, dst, nbytes, kind, packet, delay, gain, fades, ring, frames, water, order, status, nodes, noise, settings
 ):
     """Node *node* begins a frame: what it was receiving breaks off, and the frame's arrivals are laid out.
 
-    *delay* (n,) in s, *gain* (n,) in uPa^2 and *fades* (n,) belong to this sender; *lasts_s* is how long the row may be needed.
+    *delay* (n,) in s, *gain* (n,) in uPa^2 and *fades* (n,) belong to this sender. Its row is needed until nothing that overlaps with its
+    last arrival can be undecided.
     Returns (row, receivers that could lock, when the first of the calendar is due); row -1 when there is no room for one more.
     """
     settings[LONGEST_S] = max(settings[LONGEST_S], dur_s)
@@ -353,8 +354,10 @@ def send(  # type: ignore[no-untyped-def]
     ring[TAIL] += 1
     receivers = order[row]
     count = 0
+    last_s = now_s
     for j in range(len(noise)):
         start_s = delay[j] + now_s
+        last_s = max(last_s, start_s)
         power = gain[j] * fades[j]
         water[START, j, row] = start_s
         water[POWER, j, row] = power
@@ -377,7 +380,7 @@ def send(  # type: ignore[no-untyped-def]
     frames[PACKET, row] = packet
     frames[NEXT, row] = 0.0
     frames[RECEIVERS, row] = count
-    frames[EXPIRY, row] = now_s + lasts_s + dur_s + 2.0 * settings[LONGEST_S]
+    frames[EXPIRY, row] = last_s + dur_s + 2.0 * settings[LONGEST_S]
     end_s = water[START, receivers[0], row] + dur_s if count > 0 else now_s + dur_s
     enter(ring, frames, now_s + max(0.0, end_s - now_s), row)
     return row, count, frames[DUE, 0]

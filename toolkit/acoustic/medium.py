@@ -147,8 +147,7 @@ class Medium:
         kind = self._block.texts.code(frame.kind)
         while True:
             row, receivers, due_s = self._kernel.send(
-                now, dur_s, channel.longest_delay_s, node, frame.dst, frame.nbytes, kind, number,
-                channel.delay_s[node], channel.power[node], fades, *self._arrays(),
+                now, dur_s, node, frame.dst, frame.nbytes, kind, number, channel.delay_s[node], channel.power[node], fades, *self._arrays()
             )
             if row >= 0:
                 break

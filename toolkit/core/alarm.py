@@ -34,8 +34,12 @@ class Alarm(Event):
 
     def ring_at(self, t_s: float) -> None:
         """Ring once at *t_s*, or now if that is past by rounding."""
+        self.ring_in(max(0.0, t_s - self.env.now))
+
+    def ring_in(self, delay_s: float) -> None:
+        """Ring once after *delay_s*."""
         self.rearm()
-        self.env.schedule(self, delay=max(0.0, t_s - self.env.now))
+        self.env.schedule(self, delay=delay_s)
 
     def rearm(self) -> None:
         """Let it call its action again when it next rings."""

@@ -11,7 +11,7 @@ from pydantic import Field
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.routing import Routing
-from toolkit.core.program import Process
+from toolkit.core.alarm import Alarm
 
 HEADER_BYTES = 10
 """Type 1, source 2, sequence 2, previous hop 2, ttl 1, CRC 2."""
@@ -41,7 +41,7 @@ class Flooding(Routing):
 
     def originate(self, node: SeaNode, packet: Packet) -> None:
         self._first_copy(node, packet)
-        node.ctx.process(self._broadcast(node, packet, 1, 0.0))
+        self._broadcast(node, packet, 1, 0.0)
 
     def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
         packet = frame.packet
@@ -51,16 +51,22 @@ class Flooding(Routing):
             node.deliver(packet, frame.hops)
         elif frame.hops < self.ttl:
             node.book.hold(packet)
-            node.ctx.process(self._broadcast(node, packet, frame.hops + 1, self.jitter_s * node.rng.random()))
+            self._broadcast(node, packet, frame.hops + 1, self.jitter_s * node.rng.random())
         else:
             node.book.refuse(packet, "ttl")
 
-    def _broadcast(self, node: SeaNode, packet: Packet, hops: int, delay_s: float) -> Process:
-        yield node.ctx.sleep(delay_s)
-        yield node.send_frame(
-            Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m)
-        )
-        node.book.drop(packet, "")
+    def _broadcast(self, node: SeaNode, packet: Packet, hops: int, delay_s: float) -> None:
+        """Send a copy after *delay_s*, and let go of it once it has left."""
+
+        def let_go(_: object) -> None:
+            node.book.drop(packet, "")
+
+        def send(_: object) -> None:
+            sent = node.send_frame(Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m))
+            if sent.callbacks is not None:
+                sent.callbacks.append(let_go)
+
+        Alarm(node.ctx.world.env, send).ring_in(delay_s)
 
     def _first_copy(self, node: SeaNode, packet: Packet) -> bool:
         """Whether the packet was not heard within `cache_s`; remember it then, and forget what is older."""
