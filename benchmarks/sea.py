@@ -12,7 +12,8 @@ node repeats every packet once. The area grows with the number of nodes, and so 
 around each node stays the same. "DBR" is a network as the scenarios have it: drifting nodes, weather, shadowing, Rician fading, CSMA,
 BPSK's error rate, energy of every state.
 
-Exit status 1 where a required figure is missed.
+Memory is required of a run without numba: to load numba and LLVM for a single function takes some 150 MB already, which is more than
+the network does; the run with numba is shown beside it. Exit status 1 where a required figure is missed.
 """
 
 from __future__ import annotations
@@ -137,11 +138,14 @@ def main() -> int:
         large = result if case[1] == 400 else large
     small = measure("flooding", 400, 100.0, compiled=False)
     print("\n" + row("peak memory in MB, 400 nodes", "imports", "network", "together", "required", "aim"))
-    for name, result, aim in (("with numba", large, math.inf), ("without numba", small, MEMORY_MB[1])):
+    for name, result in (("with numba", large), ("without numba", small)):
         imports, peak = result["imports_mb"], result["memory_mb"]
-        missed |= peak > MEMORY_MB[0] and result is small
-        cells = [f"{mb:.0f}" for mb in (imports, peak - imports, peak, MEMORY_MB[0])]
-        print(row(name, *cells, "" if math.isinf(aim) else f"{aim:.0f}", verdict(peak <= MEMORY_MB[0], peak <= aim)))
+        cells = [f"{mb:.0f}" for mb in (imports, peak - imports, peak)]
+        if result is small:
+            required, aim = MEMORY_MB
+            missed |= peak > required
+            cells += [f"{required:.0f}", f"{aim:.0f}", verdict(peak <= required, peak <= aim)]
+        print(row(name, *cells))
     if not arguments.no_growth:
         print("\n" + row("growth at constant density, nodes", "decodes", "arrivals", "frames", "CPU s", "us/decode", "us/arrival"))
         for nodes in GROWTH:
