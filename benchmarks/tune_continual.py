@@ -57,6 +57,7 @@ STRENGTHS: dict[str, tuple[Own, ...]] = {
     "clfd-derpp": ({"share": 0.6}, {"share": 0.8}),
     "clfd-er_ace": ({"share": 0.6}, {"share": 0.8}),
     "clfd-cls_er": ({"share": 0.6}, {"share": 0.8}),
+    "clfd-e2net": ({"share": 0.6}, {"share": 0.8}),
 }
 """Own settings per arm; an arm without any gets twice as many learning rates."""
 FIXED: dict[str, Own] = {"cls_er": {"plastic_rate": 0.9, "stable_rate": 0.5, "plastic_decay": 0.97, "stable_decay": 0.97}}
