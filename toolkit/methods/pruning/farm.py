@@ -62,14 +62,24 @@ class Farm:
     serial: dict[int, int] = field(default_factory=dict)
     rejected: int = 0
 
-    def begin(self, problem: Problem, alive: np.ndarray[tuple[int], np.dtype[np.int64]], kept: Mask) -> None:
-        """Send the present network to every worker."""
+    def begin(self, problem: Problem, alive: np.ndarray[tuple[int], np.dtype[np.int64]], kept: Mask) -> Asking:
+        """Send the present network to every worker, and wait until it is there."""
         self.problem, self.alive, self.kept = problem, alive, kept
-        weights = weights_of(problem.model)
+        while True:
+            try:
+                return (yield from self._send_network())
+            except PeerLost as lost:
+                yield from wait_for_the_group(self.ctx, lost)
+
+    def _send_network(self) -> Asking:
+        weights = weights_of(self._problem().model)
+        under_way = []
         for rank in range(1, self.ctx.size):
-            self._order(rank, ROUND, kept)
-            self.ctx.send(rank, weights.nbytes, "weights", weights)
+            self._order(rank, ROUND, self.kept)
+            under_way.append(self.ctx.send(rank, weights.nbytes, "weights", weights))
             self.serial[rank] = 0
+        while under_way:
+            yield under_way.pop(0)
 
     def stop(self) -> None:
         """Send everybody home."""
@@ -237,15 +247,9 @@ class Farm:
 
     def _recover(self, lost: PeerLost) -> Asking:
         """Wait until the new group stands, and send everybody the network again."""
-        restart: PeerLost | None = lost
-        while restart is not None:
-            try:
-                yield self.ctx.sleep(restart.restart_s)
-                restart = None
-            except PeerLost as another:
-                restart = another
+        yield from wait_for_the_group(self.ctx, lost)
         self.ctx.metric("recovered", 1.0, who=str(lost.node))
-        self.begin(self._problem(), self.alive, self.kept)
+        yield from self.begin(self._problem(), self.alive, self.kept)
 
 
 def serve(ctx: Context, samples: Samples, whole: Whole, build: Any) -> Asking:
@@ -277,10 +281,11 @@ def serve(ctx: Context, samples: Samples, whole: Whole, build: Any) -> Asking:
             ctx.send(0, ANSWER.nbytes, "objectives", pack_answer(answer))
             serial += 1
         except PeerLost as lost:
-            yield from _wait_for_the_group(ctx, lost)
+            yield from wait_for_the_group(ctx, lost)
 
 
-def _wait_for_the_group(ctx: Context, lost: PeerLost) -> Asking:
+def wait_for_the_group(ctx: Context, lost: PeerLost) -> Asking:
+    """Sleep until the group without the lost one stands, however many more are lost meanwhile."""
     restart: PeerLost | None = lost
     while restart is not None:
         try:

@@ -188,7 +188,9 @@ class Pruning(Program):
             evaluations = max(2, self.evaluations // len(searches))
             problem = self.problem_of(outcome.model, samples, whole, done=(index + 1) / self.rounds, only=only, evaluations=evaluations)
             alive = part.start + np.flatnonzero(outcome.mask[part])
-            farm.begin(problem, alive, outcome.mask)
+            begun_s = ctx.now
+            yield from farm.begin(problem, alive, outcome.mask)
+            ctx.metric("distribute_s", ctx.now - begun_s, step=index)
             rng = ctx.fresh_rng("search", index, place)
             chooser: Any = self.pruner.start(problem, rng)
             ctx.metric("search_begin_s", ctx.now, step=index)

@@ -30,6 +30,7 @@ PRUNING_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("rounds", "1", "rounds", None, 1),
     MetricInfo("search_s", "s", "time of the searches", "lower", 3, headline=True),
     MetricInfo("idle_fraction", "1", "idle share of workers while searching", "lower", 4, headline=True),
+    MetricInfo("distribute_s", "s", "time of sending weights before searches", None, 3),
     MetricInfo("evaluations_per_s", "1/s", "evaluations per second", "higher", 2),
     MetricInfo("bytes_masks", "B", "bytes of masks and answers", None, 0),
     MetricInfo("bytes_weights", "B", "bytes of weights", None, 0),
@@ -69,6 +70,7 @@ def windows(metrics: pd.DataFrame) -> list[tuple[float, float]]:
 def idle_fraction(ledger: pd.DataFrame, metrics: pd.DataFrame) -> float:
     """Return the mean share of the searches' time in which a worker did not evaluate; NaN where rank 0 works alone.
 
+    A search begins when every worker has the weights; sending them is told apart (`distribute_s`).
     A worker that is lost counts until the others know of it. Those that evaluate are all nodes but rank 0, or, where rank 0 evaluates too
     (islands), all.
     """
@@ -97,6 +99,9 @@ def idle_fraction(ledger: pd.DataFrame, metrics: pd.DataFrame) -> float:
 def _search(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]:
     search_s = sum(end - begin for begin, end in windows(metrics))
     rows: list[Row] = [("search_s", "s", search_s)]
+    distributing = _named(metrics, "distribute_s")["value"]
+    if len(distributing):
+        rows.append(("distribute_s", "s", float(distributing.sum())))
     count = float(_named(metrics, "evaluations")["value"].sum())
     if search_s and count:
         rows.append(("evaluations_per_s", "1/s", count / search_s))
