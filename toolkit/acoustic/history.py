@@ -27,6 +27,8 @@ def record(
     """
     t_s = np.arange(-history_s, 0.0, step_s)
     snr, heard, depth = [], [], []
+    if not len(t_s):
+        channel.advance(0.0)  # nothing is learnt before the run, but where nodes are has to be known
     for now in t_s.tolist():
         channel.advance(now)
         gains = fading.power_gains(rng, channel.snr_db.shape)

@@ -35,7 +35,7 @@ class Probe(Spec):
         """Draw the links to be scored; the first, shown as an example, is the one heard most nearly six times out of ten."""
         if len(links) > self.links:
             links = [links[index] for index in sorted(rng.choice(len(links), self.links, replace=False).tolist())]
-        share = past.heard.mean(axis=0)
+        share = past.heard.sum(axis=0) / max(1, len(past.t_s))
         return sorted(links, key=lambda link: abs(float(share[link]) - 0.6))
 
     def run(

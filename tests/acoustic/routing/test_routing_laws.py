@@ -40,6 +40,13 @@ def test_good_links_deliver_everything(network, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_network_without_a_past_begins_to_talk(network, name: str) -> None:
+    net = network(COLUMN, SINKS, settings(name), history_s=0.0, probe={"links": 4})
+    start_traffic(net)
+    assert (finish(net).query("kind == 'send'").outcome == "delivered").any()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_states_of_every_node_fill_the_run(network, name: str) -> None:
     net = network(COLUMN, SINKS, settings(name))
     start_traffic(net)

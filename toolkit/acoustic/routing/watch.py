@@ -152,7 +152,7 @@ class Watch:
         me = self._node.id
         for other in range(history.heard.shape[1]):
             inward = history.heard[:, other, me]
-            if other == me or inward.mean() < 0.02:
+            if other == me or inward.sum() < 0.02 * max(1, len(inward)):
                 continue
             neighbour = self.neighbour(other)
             last = int(inward.nonzero()[0][-1])
