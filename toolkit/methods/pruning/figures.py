@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from toolkit.figures import COLOURS, FAINT, arm_colours, arm_markers, bars_with_intervals, label_above, new_figure, styled
@@ -36,6 +38,8 @@ CAPTIONS = {
 }
 MOST = 8
 LEAST = 1.05
+LEAST_ERROR = 0.1
+"""In percent; no error at all is drawn here, as the axis is logarithmic."""
 PAPER_REMOVED, PAPER_FACTOR = 0.9542, 16.0
 
 
@@ -57,6 +61,17 @@ def _rows(result: Result, name: str) -> pd.DataFrame:
     return result.metrics[(result.metrics["name"] == name).to_numpy(bool)]
 
 
+def _plain_log(axis: Axis) -> None:
+    """A logarithmic axis whose ticks are 1, 2, 5, 10 and so on, written out."""
+    if isinstance(axis, XAxis):
+        axis.axes.set_xscale("log")
+    else:
+        axis.axes.set_yscale("log")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=12))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
 @styled
 def fronts(result: Result) -> Figure | None:
     """The first round's fronts in two projections."""
@@ -70,12 +85,14 @@ def fronts(result: Result) -> Figure | None:
     for arm in [arm for arm in result.arms if arm in set(error["arm"])][:MOST]:
         own = {name: _front(result, arm, name) for name in ("front_error", "front_computation", "front_params")}
         for panel, name in zip(panels, ("front_computation", "front_params"), strict=True):
-            panel.plot(own[name], 100 * own["front_error"], linestyle="", marker=markers[arm], markersize=5, color=colours[arm], alpha=0.6,
-                       markeredgewidth=0, label=arm)
+            panel.plot(
+                own[name], np.maximum(100 * own["front_error"], LEAST_ERROR), linestyle="", marker=markers[arm], markersize=5,
+                color=colours[arm], alpha=0.6, markeredgewidth=0, label=arm,
+            )
     panels[0].set_xlabel("convolution MACs left (share)")
     panels[1].set_xlabel("parameters left (share)")
     panels[0].set_ylabel("validation error (%)")
-    panels[0].set_yscale("symlog", linthresh=5)
+    _plain_log(panels[0].yaxis)
     label_above(figure, panels[0], columns=4)
     return figure
 
@@ -108,8 +125,7 @@ def reached(result: Result) -> Figure | None:
     panels[0].axvline(100 * (1 - PAPER_REMOVED), color=FAINT, linestyle="--", linewidth=1)
     panels[1].axvline(PAPER_FACTOR, color=FAINT, linestyle="--", linewidth=1)
     for panel in panels:
-        panel.set_xscale("log")
-        panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        _plain_log(panel.xaxis)
     panels[0].set_xlabel("parameters left (%)")
     panels[1].set_xlabel("convolution MACs ÷")
     panels[0].set_ylabel("accuracy points lost")
@@ -166,8 +182,8 @@ def latency(result: Result) -> Figure | None:
             panel.annotate(f"{value:.3g}", (value, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
     panel.set_yticks(range(len(wanted)), [label for _, label in wanted])
     panel.set_ylim(len(wanted) - 0.5, -0.5)
-    panel.set_xscale("log")
-    panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _plain_log(panel.xaxis)
+    panel.set_xlim(left=1)
     panel.set_xlabel("times fewer, times faster")
     panel.grid(axis="y", visible=False)
     label_above(figure, panel, columns=4)
