@@ -20,6 +20,10 @@ COSTS = {
 SCALE = {"energy_j@1": 1e3, "latency_s@1": 1e3}
 SPREAD = 4.0
 """From this ratio of the dearest to the cheapest arm on, an axis is logarithmic."""
+FAR = 4.0
+"""An arm so many times further below the median than the best is above it stands at the edge of the panel, with its value."""
+FEW_STEPS = 10
+"""Up to so many evaluations each has its mark."""
 
 
 def training_figures(result: Result) -> dict[str, Figure]:
@@ -39,6 +43,9 @@ def accuracy_against_costs(result: Result) -> Figure:
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     table = result.summary.set_index(["metric", "arm"])[["mean", "ci95_low", "ci95_high"]].astype(float)
     summary = {key: row.to_numpy(float) for key, row in table.iterrows()}
+    accuracies = np.array([summary["final_accuracy", arm][0] for arm in result.arms])
+    middle = float(np.median(accuracies))
+    floor = middle - FAR * max(float(accuracies.max()) - middle, 0.01)
     figure = new_figure(10.6, 7.4)
     panels = figure.subplots(2, 2, sharey=True)
     for panel, (cost, title) in zip(panels.flat, COSTS.items(), strict=True):
@@ -53,6 +60,16 @@ def accuracy_against_costs(result: Result) -> Figure:
             )
         _axis(panel, np.array(at))
         panel.set_xlabel(title)
+        for arm, place in zip(result.arms, at, strict=True):
+            if summary["final_accuracy", arm][0] < floor:
+                panel.plot(place, floor, color=colours[arm], marker=markers[arm], markersize=8, markeredgecolor="white", clip_on=False)
+                panel.annotate(
+                    f"{summary['final_accuracy', arm][0]:.2f} ↓", (place, floor), xytext=(0, 8), textcoords="offset points", ha="center",
+                    fontsize=10, color=colours[arm],
+                )
+    if accuracies.min() < floor:
+        highest = np.nanmax([summary["final_accuracy", arm] for arm in result.arms])
+        panels[0, 0].set_ylim(floor, min(1.0, float(highest)) + 0.05 * (1 - floor))
     for panel in panels[:, 0]:
         panel.set_ylabel("final test accuracy")
     handles = [
@@ -91,7 +108,8 @@ def learning(result: Result) -> Figure | None:
         mean, low, high = bands[:, 0], bands[:, 1], bands[:, 2]
         if np.isfinite(low).all() and len(result.arms) <= 6:
             panel.fill_between(steps, low, high, color=colours[arm], alpha=0.15, linewidth=0)
-        panel.plot(steps, mean, color=colours[arm], marker=markers[arm], markeredgecolor="white", label=arm, markevery=(place, 8))
+        every = 1 if len(steps) <= FEW_STEPS else (place % FEW_STEPS, len(steps) // FEW_STEPS)
+        panel.plot(steps, mean, color=colours[arm], marker=markers[arm], markeredgecolor="white", label=arm, markevery=every)
     panel.set_xlabel("steps")
     panel.set_ylabel("test accuracy")
     panel.set_xlim(left=0)
@@ -108,7 +126,7 @@ TRAINING_VIEW = View(
         "accuracy_against_costs": "Final test accuracy with its 95 % interval over seeds, against the parameters, against the energy and "
         "the time of one image on the machine, and against the energy of training. Up and to the left is better. Arms whose intervals "
         "overlap are to be compared by the table of paired differences. An axis is logarithmic where arms differ by more than a factor of "
-        "four.",
+        "four. An arm far below the others stands at the lower edge with its value.",
         "learning": "Test accuracy while training: mean over seeds, with its 95 % interval where there are at most six arms.",
     },
 )
