@@ -117,3 +117,14 @@ def test_recalibrated_statistics_are_those_of_the_memory(monkeypatch: pytest.Mon
     do(scenario(recalibrate_bn=True, frames_per_s=None), tmp_path / "run")
     assert len(kept) == 2
     assert set(frames(tmp_path / "run", "ledger")["phase"]) >= {"step", "recalibrate"}
+
+
+@pytest.mark.parametrize("budget", [{"time_s": 0.4}, {"flops": 2e10}])
+def test_a_budget_is_kept_to_within_a_step_for_each_task(budget: dict[str, float]) -> None:
+    """Whatever a step of the method costs, and with what the memory on flash takes."""
+    for method in ("er", "derpp", "sgd"):
+        spec = scenario(method=method, budget=budget, frames_per_s=None, drop_last=True, buffer={"images": 20})
+        estimate = spec.program.estimate(spec.fabric)
+        assert estimate is not None
+        spent, given = (estimate.time_s, budget["time_s"]) if "time_s" in budget else (estimate.flops, budget["flops"])
+        assert 0.93 * given <= spent <= 1.005 * given

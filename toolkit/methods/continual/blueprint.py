@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from toolkit.core.device import Device
     from toolkit.methods.continual.program import Continual
 
-Duration = Callable[[Work], float]
-"""Seconds that a machine takes for a work."""
 PAPER_FACTOR = 4
 """Encoded maps that CLFD keeps for each image of the nominal memory."""
 
@@ -80,8 +77,10 @@ class Blueprint:
         host = channels * height * width * ITEM_BYTES[spec.host_dtype] + LABEL_BYTES + scores
         return max(1, spec.images * host // self.sample_nbytes)
 
-    def length(self, task: int, duration_s: Duration | None) -> Length:
-        """Return how many steps a task gets: its epochs, or what its share of the budget pays for.
+    def length(self, task: int, device: Device | None) -> Length:
+        """Return how many steps a task gets: its epochs, or what its share of the budget pays for beside the work between tasks.
+
+        Time is that of *device*, its storage included.
 
         Raises:
             ScenarioError: the budget does not pay for a single step, or is of time where no machine is simulated.
@@ -91,11 +90,18 @@ class Blueprint:
         per_epoch = max(1, math.floor(batches)) if self.spec.drop_last else math.ceil(batches)
         if budget.flops is None and budget.time_s is None:
             return Length(budget.epochs * per_epoch, per_epoch)
-        work = self.spec.method.step_work(self.plan(task, budget.epochs))
+        method, plan = self.spec.method, self.plan(task, budget.epochs)
+        work, boundary = method.step_work(plan), method.boundary_work(plan)
         if budget.flops is not None:
-            steps = int(budget.flops / self.tasks // work.flops)
-        elif duration_s is not None and budget.time_s is not None:
-            steps = int(budget.time_s / self.tasks // duration_s(work))
+            steps = int((budget.flops / self.tasks - boundary.flops) // work.flops)
+        elif device is not None and budget.time_s is not None:
+            left_s, step_s = budget.time_s / self.tasks - (device.duration_s(boundary) if any(boundary) else 0.0), device.duration_s(work)
+            if self.spec.buffer.place == "storage":
+                step_s += device.storage_s(read_bytes=method.draws(plan) * self.sample_nbytes)
+                offered = method.offers(plan) * budget.epochs * per_epoch * task
+                most = Length(max(1, int(left_s // step_s)), per_epoch)
+                left_s -= device.storage_s(write_bytes=float(self.written_nbytes(plan, most, offered).sum()))
+            steps = int(left_s // step_s)
         else:
             raise ScenarioError("program.budget.time_s: needs a simulated machine; give flops or epochs")
         if steps < 1:
@@ -128,7 +134,7 @@ class Blueprint:
         """Return what the whole run takes on *device*."""
         flops = moved = computing_s = storing_s = offered = memory = 0.0
         for task in range(self.tasks):
-            length = self.length(task, device.duration_s)
+            length = self.length(task, device)
             plan = self.plan(task, length.epochs)
             whole, last = self.step_works(task, length)
             ends = length.steps // length.per_epoch

@@ -16,7 +16,7 @@ from toolkit.datasets.streams import Samples
 from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
 from toolkit.methods.continual import Batch, Method, Plan
-from toolkit.methods.continual.blueprint import Blueprint, Duration, Length
+from toolkit.methods.continual.blueprint import Blueprint, Length
 from toolkit.methods.continual.evaluation import examine, recalibrate
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import recount
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from toolkit.core.device import Device
     from toolkit.report import Result
 
 
@@ -38,7 +39,7 @@ class Course:
     blueprint: Blueprint
     learner: Learner
     state: Any
-    duration_s: Duration | None
+    device: Device | None
     task: int = 0
     step: int = 0
     """Steps of this task that are done."""
@@ -103,7 +104,7 @@ class Continual(Program):
             raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps maps; use float32, float16 or int8")
         device = fabric.device_of(fabric.wiring().nodes[0])
         last = blueprint.tasks - 1
-        plan = blueprint.plan(last, blueprint.length(last, device.duration_s).epochs)
+        plan = blueprint.plan(last, blueprint.length(last, device).epochs)
         self.method.check(plan)
         device.check_fits(blueprint.memory_bytes(plan), f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
         if self.buffer.place == "storage" and blueprint.capacity:
@@ -133,7 +134,7 @@ class Continual(Program):
         course = self._begin(ctx)
         blueprint = course.blueprint
         for task in range(course.task, blueprint.tasks):
-            length = blueprint.length(task, course.duration_s)
+            length = blueprint.length(task, course.device)
             plan = blueprint.plan(task, length.epochs)
             if not course.step:
                 ctx.metric("memory_nbytes", blueprint.memory_bytes(plan), step=task)
@@ -155,8 +156,7 @@ class Continual(Program):
             augment=self.augment, storage=Storage(self.buffer.dtype), capacity=blueprint.capacity,
         )
         learner.net.train()
-        device = getattr(ctx, "device", None)
-        course = Course(blueprint, learner, None, device.duration_s if device is not None else None)
+        course = Course(blueprint, learner, None, getattr(ctx, "device", None))
         saved = ctx.saved()
         if self.learn:
             course.state = self.method.init(learner)
