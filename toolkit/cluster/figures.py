@@ -94,14 +94,14 @@ def overview(result: Result) -> Figure | None:
         values = result.report.loc[result.report["metric"] == info.name, "value"].to_numpy(float)
         values = values[np.isfinite(values)]
         if info.unit != "1" and values.min() > 0 and values.max() / values.min() > SPREAD:
-            _log_x(panel, values.min(), values.max(), small=True)
+            log_x(panel, values.min(), values.max(), small=True)
         if info.unit == "B":
-            _bytes_x(panel)
+            bytes_x(panel)
             panel.set_xlabel(info.label)  # the ticks say the unit
     return figure
 
 
-def _log_x(panel: Axes, low: float, high: float, *, small: bool) -> None:
+def log_x(panel: Axes, low: float, high: float, *, small: bool) -> None:
     """A logarithmic axis for values from *low* to *high*, with no more labels than a large or *small* panel has room for."""
     decades = np.log10(high / low)
     between = () if decades >= 2 else (3.0,) if small and decades >= 1 else (2.0, 5.0)
@@ -111,7 +111,7 @@ def _log_x(panel: Axes, low: float, high: float, *, small: bool) -> None:
     panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1e4 else f"{value:g}")
 
 
-def _bytes_x(panel: Axes) -> None:
+def bytes_x(panel: Axes) -> None:
     panel.xaxis.set_major_formatter(lambda value, _: amount(value).replace(".0 ", " ") if value > 0 else f"{value:g}")
 
 
@@ -136,13 +136,13 @@ def learning(result: Result, curves: Curves | None, axis: str) -> Figure | None:
     panel.set_ylim(*_reach(curves, list(found), axis, log=log))
     if log:
         low, high = min(band.at[0] for band in found.values()), max(band.at[-1] for band in found.values())
-        _log_x(panel, low, high, small=not alone)
+        log_x(panel, low, high, small=not alone)
         panel.set_xlim(low, high)
     else:
         panel.set_xlim(left=0)
         panel.locator_params(axis="x", nbins=8 if alone else 4)
     if axis == "nbytes":
-        _bytes_x(panel)
+        bytes_x(panel)
     if alone:
         panel.set_xlabel(AXES[axis])
         panel.set_ylabel(CURVES[curves.name])

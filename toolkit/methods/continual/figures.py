@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from toolkit.cluster.curves import learning_curves
-from toolkit.cluster.figures import learning, overview
-from toolkit.core.device import amount
+from toolkit.cluster.figures import SPREAD, bytes_x, learning, log_x, overview
 from toolkit.figures import arm_colours, arm_markers, new_figure, styled
 from toolkit.methods.continual.report import CONTINUAL_METRICS, matrix
 from toolkit.report import Result, View
@@ -67,12 +66,16 @@ def accuracy_vs_cost(result: Result) -> Figure | None:
     for panel, name in zip(panels.flat, costs, strict=False):
         _scatter(panel, result, means[name], intervals)
         panel.set_xlabel(COSTS[name])
+        values = means[name].dropna().to_numpy(float)
+        if values.min() > 0 and values.max() > SPREAD * values.min():
+            log_x(panel, values.min(), values.max(), small=True)
+        else:
+            panel.locator_params(axis="x", nbins=4)
+            panel.set_xlim(left=-0.04 * panel.get_xlim()[1])
         if name.endswith("nbytes"):
-            panel.xaxis.set_major_formatter(lambda value, _: amount(value).replace(".0 ", " ") if value > 0 else f"{value:g}")
+            bytes_x(panel)
         elif name == "flops":
             panel.xaxis.set_major_formatter(EngFormatter())
-        panel.locator_params(axis="x", nbins=4)
-        panel.set_xlim(left=-0.04 * panel.get_xlim()[1])
     for panel in panels.flat[len(costs):]:
         panel.set_axis_off()
     for line in panels:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import Literal, Self, final
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from toolkit.core.part import Spec
 from toolkit.datasets import Dataset
@@ -43,6 +43,12 @@ class Augment(Spec):
     crop: int = Field(0, ge=0, description="pixels of black around an image before it is cropped at random to its size; 0 for none")
     flip: bool = Field(False, description="mirror half of the images")
     even: bool = Field(True, description="crop at even offsets only, as CLFD needs; its hosts then do the same")
+
+    @model_validator(mode="after")
+    def _even_padding(self) -> Self:
+        if self.even and self.crop % 2:
+            raise ValueError(f"crop: {self.crop} pixels are odd; crops at even offsets need an even number (or even: false)")
+        return self
 
 
 @final
