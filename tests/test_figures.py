@@ -101,7 +101,7 @@ def test_colours_are_steady_and_pairs_are_unique() -> None:
 def test_figures_without_data_are_left_out(tmp_path: Path) -> None:
     full = fake_run.build(tmp_path / "run")
     (tmp_path / "run" / "metrics.parquet").unlink()
-    assert set(Result.load(full.directory).plot()) == {"outcome", "rmse_vs_horizon"}
+    assert set(Result.load(full.directory).plot()) == {"outcome", "delay", "rmse_vs_horizon"}
 
 
 def test_a_run_of_one_seed_has_no_whiskers(result: Result) -> None:

@@ -87,9 +87,9 @@ def test_text_is_escaped(html: str, read: Reader) -> None:
 def test_figures_come_in_order_with_captions(html: str, result: Result) -> None:
     order = [name for name in result.view.captions if (result.directory / "figures" / f"{name}.png").is_file()]
     places = [html.index(f'alt="{name.replace("_", " ")}"') for name in order]
-    assert len(order) == 5
+    assert len(order) == 6
     assert places == sorted(places)
-    assert html.count("<figcaption>") == 5
+    assert html.count("<figcaption>") == 6
 
 
 def test_it_tells_results_differences_and_how_to_repeat(read: Reader) -> None:

@@ -107,8 +107,8 @@ def test_peaks_are_units_times_width_times_clock(name: str, peak: float, memory_
 def test_the_calibrated_orin_takes_the_published_step_times() -> None:
     """ER with 64 images a step in two passes of 156 kernels: 0.299 s on the host's images, 0.129 s on CLFD's at a quarter of the work."""
     device = Device(profile="jetson_orin_nx_calibrated")
-    assert device.duration_s(Work(flops=64 * 3.329e9, launches=311)) == pytest.approx(0.299, rel=0.005)
-    assert device.duration_s(Work(flops=64 * 0.833e9, launches=311)) == pytest.approx(0.129, rel=0.005)
+    assert device.duration_s(Work(flops=64 * 3.329e9, launches=311)) == pytest.approx(0.299, rel=0.02)
+    assert device.duration_s(Work(flops=64 * 0.833e9, launches=311)) == pytest.approx(0.129, rel=0.02)
 
 
 def test_a_name_alone_is_the_whole_profile_and_explicit_keys_override_it() -> None:
