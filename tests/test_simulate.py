@@ -115,7 +115,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, jobs: int) -> None:
     command = [sys.executable, "-m", "toolkit.simulate", str(path), "--out", str(out), "--jobs", str(jobs)]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, text=True, start_new_session=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # who started us may ignore it
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # noqa: PLW1509 - who started us may ignore it
     for _ in range(600):
         if len(list((out / "runs").glob("*.json"))) >= 2:
             break
