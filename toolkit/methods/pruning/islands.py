@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import Work
@@ -38,10 +39,11 @@ def archipelago(ctx: Context, program: Pruning, samples: Samples, whole: Whole, 
                 chooser.tell(masks, problem.objectives(masks, wrong))
             if generation % program.migrate_every == 0 and ctx.size > 1:
                 yield from _migrate(ctx, chooser, problem, outcome, alive)
-        best = yield from _best_of_all(ctx, chooser, problem, outcome, alive)
+        best, fitness = yield from _best_of_all(ctx, chooser, problem, outcome, alive)
+        counts = yield from ctx.all_gather(torch.tensor([chooser.state.evaluations], dtype=torch.int32), "migrant")
         if ctx.rank == 0:
             ctx.metric("search_end_s", ctx.now, step=index)
-            outcome.searched(ctx, problem, chooser, index)
+            outcome.searched(ctx, problem, chooser, index, together=(sum(int(count) for count in counts), fitness))
         kept = outcome.mask.copy()
         kept[alive] = best
         outcome.take(rebuild(outcome.model, problem.groups, best), kept)
@@ -76,8 +78,9 @@ def _migrate(ctx: Context, chooser: Any, problem: Problem, outcome: Outcome, ali
 
 
 def _best_of_all(ctx: Context, chooser: Any, problem: Problem, outcome: Outcome, alive: Any) -> Asking:
-    """Return the best mask of all islands, on each of them."""
+    """Return the best mask of all islands and its F, on each of them."""
     gathered = yield from ctx.all_gather(pack_order(EVALUATE, _whole_mask(outcome, alive, chooser.best())), "migrant")
     masks = np.stack([unpack_order(order, len(outcome.mask))[1][alive] for order in gathered])
     fitness = problem.fitness.order(problem.objectives(masks, problem.evaluator.wrong(masks)))
-    return masks[int(np.argmin(fitness))]
+    place = int(np.argmin(fitness))
+    return masks[place], float(fitness[place])

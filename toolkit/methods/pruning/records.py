@@ -46,8 +46,19 @@ class Outcome:
         params = weights_left(self.model, self.alive_weights) if self.alive_weights else int(costs.params(self.mask)[0])
         return params, int(convolutions[0]), int(macs[0])
 
-    def searched(self, ctx: Context, problem: Problem, chooser: Chooser, index: int) -> None:
-        """Write down what one search found. The first round's are comparable between methods: they all begin with the same network."""
+    def searched(
+        self, ctx: Context, problem: Problem, chooser: Chooser, index: int, *, together: tuple[int, float] | None = None
+    ) -> None:
+        """Write down what one search found. The first round's are comparable between methods: they all begin with the same network.
+
+        *together* is how many masks all islands evaluated and the best F of all, where this is one of several; its front is then not
+        all that was found, and is left out.
+        """
+        if together is not None:
+            self.evaluations += together[0]
+            ctx.metric("evaluations", float(together[0]), step=index)
+            ctx.metric("fitness", together[1], step=index)
+            return
         state: Any = getattr(chooser, "state", None)
         told: Any = getattr(chooser, "told_objectives", None)
         objectives = state.evaluated()[1] if state is not None else np.array(told) if told else np.zeros((0, 3))
