@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar, final
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from toolkit.core.work import Work
 from toolkit.methods.continual import Batch, Method, Plan
 from toolkit.methods.continual.learner import Learner
+from toolkit.methods.continual.sgd import plain_step
 
 
 @final
@@ -23,10 +23,7 @@ class Joint(Method):
     sees_all: ClassVar[bool] = True
 
     def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
-        (scores,) = learner.passes(learner.augmented(batch), batch.labels)
-        loss = cross_entropy(scores, batch.labels)
-        learner.descend(loss)
-        return loss.detach()
+        return plain_step(learner, batch)
 
     def step_work(self, plan: Plan) -> Work:
         return plan.passes(plan.batch) + plan.prices.update()

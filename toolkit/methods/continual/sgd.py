@@ -19,10 +19,15 @@ class Sgd(Method):
     replays: ClassVar[bool] = False
 
     def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
-        (scores,) = learner.passes(learner.augmented(batch), batch.labels)
-        loss = cross_entropy(scores, batch.labels)
-        learner.descend(loss)
-        return loss.detach()
+        return plain_step(learner, batch)
 
     def step_work(self, plan: Plan) -> Work:
         return plan.passes(plan.batch) + plan.prices.update()
+
+
+def plain_step(learner: Learner, batch: Batch) -> Tensor:
+    """Descend the cross-entropy of *batch* over all heads; return it."""
+    (scores,) = learner.passes(learner.augmented(batch), batch.labels)
+    loss = cross_entropy(scores, batch.labels)
+    learner.descend(loss)
+    return loss.detach()
