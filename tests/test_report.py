@@ -167,7 +167,7 @@ def test_numbers_as_text() -> None:
 
 def test_result_reads_back_what_was_written(result: Result) -> None:
     assert (result.arms, result.seeds) == (list(fake_run.ARMS), [1, 2, 3])
-    assert len(result.ledger) == 9 * 81
+    assert len(result.ledger) == 9 * 121
     assert list(result.ledger.columns[:3]) == ["arm", "seed", "t0_s"]
     one = result.ledger_of("ewma <fast>", 2)
     assert set(one["arm"]) == {"ewma <fast>"}
