@@ -67,7 +67,7 @@ class Pruner(Part):
 
     def weight_masks(self, problem: Problem, share: float) -> dict[str, Tensor]:
         """Return what single weights stay, by name, where this method removes those."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{self.type_name()} removes filters and units, not single weights")
 
 
 class OneMask:
