@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+from collections.abc import Hashable
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
@@ -32,6 +33,10 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
+    def __hash__(self) -> int:
+        """Equal settings have equal hashes, lists and mappings in them included: a spec is the key of what is worked out from it."""
+        return hash((type(self), *(_hashable(getattr(self, name)) for name in type(self).model_fields)))
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, value: Any) -> Any:
@@ -43,6 +48,15 @@ class Spec(BaseModel):
             hint = nearest(unknown[0], known) or f"; known are {', '.join(known) or 'none'}"
             raise PydanticCustomError("unknown_key", "unknown key '{key}'{hint}", {"key": unknown[0], "hint": hint})
         return value
+
+
+def _hashable(value: object) -> Hashable:
+    if isinstance(value, dict):
+        return frozenset((key, _hashable(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_hashable, value))
+    assert isinstance(value, Hashable)
+    return value
 
 
 class Part(Spec):
@@ -131,7 +145,8 @@ class Part(Spec):
 
     @classmethod
     def _patterns(cls) -> tuple[str, ...]:
-        return cls.modules or (f"{cls.__module__}.{{}}",)
+        family = next(base for base in cls.__mro__ if "family" in base.__dict__)
+        return cls.modules or (f"{family.__module__}.{{}}",)
 
     @classmethod
     def type_name(cls) -> str:
