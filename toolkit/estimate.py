@@ -67,8 +67,7 @@ def estimates(scenario: Scenario) -> dict[str, Estimate]:
 
     found = {}
     for name, arm in scenario.arms().items():
-        arm.fabric.check(arm.limit_s)
-        arm.program.check(arm.fabric)
+        arm.check()
         estimate = arm.program.estimate(arm.fabric)
         if estimate is None:
             kind = arm.program.type_name()

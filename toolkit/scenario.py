@@ -67,7 +67,7 @@ class Scenario(Spec):
         """
         for arm in self.arms().values():
             arm.fabric.check(arm.limit_s)
-            arm.program.check(arm.fabric)
+            arm.program.check_on(arm.fabric)
 
     @classmethod
     def load(cls, path: str | Path, overrides: dict[str, Any] | None = None, *, quick: bool = False) -> Self:

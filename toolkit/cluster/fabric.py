@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from pydantic import Field
@@ -14,6 +15,7 @@ from toolkit.cluster.topology import Topology, Wiring
 from toolkit.collectives import Collectives
 from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
+from toolkit.core.machines import Machines
 from toolkit.core.part import Spec
 from toolkit.core.world import World
 
@@ -77,6 +79,12 @@ class Cluster(Fabric):
 
     def check(self, duration_s: float) -> None:
         check_group(self)
+
+    def machines(self) -> Machines:
+        devices = {name: self.device_of(name) for name in self.wiring().nodes}
+        workers = dict(islice(devices.items(), self.workers))
+        servers = {name: device for name, device in devices.items() if name not in workers}
+        return Machines(workers, servers, tuple(crash.node for crash in self.failures.crashes))
 
     def feedback(self) -> str:
         """Say why what is learnt depends on what things cost here; empty where it does not."""

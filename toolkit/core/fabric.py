@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from toolkit.core.machines import Machines
 from toolkit.core.part import Part
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class Fabric(Part):
 
     def check(self, duration_s: float) -> None:
         """Raise a UserError for settings that only together, or with the data they name, turn out to be wrong."""
+
+    def machines(self) -> Machines:
+        """Return the computers that programs choose among; none where a fabric has nodes of its own."""
+        return Machines()
 
     def feedback(self) -> str:
         """Say why what programs do depends on what things cost here; empty where it does not and a run can be priced again."""

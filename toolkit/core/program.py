@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from toolkit.core.machines import Needs
 from toolkit.core.part import Part
 
 if TYPE_CHECKING:
@@ -44,8 +45,19 @@ class Program(Part):
     def run(self, ctx: Context) -> Process:
         """Act as node `ctx.rank` of `ctx.size`."""
 
+    def needs(self) -> Needs | None:
+        """Say what machines it needs; None where any network does."""
+        return None
+
+    def check_on(self, fabric: Fabric) -> None:
+        """Raise a UserError where *fabric* has not what this program `needs`, or `check` finds something else."""
+        needs = self.needs()
+        if needs is not None:
+            needs.check(fabric.machines(), fabric.type_name())
+        self.check(fabric)
+
     def check(self, fabric: Fabric) -> None:
-        """Raise a UserError for settings that do not go with *fabric*: too few servers, more memory than a device has."""
+        """Raise a UserError for settings that do not go with *fabric*, whose machines are as `needs` says: more memory than they have."""
 
     def estimate(self, fabric: Fabric) -> Estimate | None:
         """Return what a run on *fabric* will take, without running it; None where this program cannot say."""

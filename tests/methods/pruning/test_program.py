@@ -186,10 +186,10 @@ def test_latency_stands_beside_multiply_adds() -> None:
 
 
 @pytest.mark.parametrize(("settings", "fabric", "message"), [
-    ({"form": "asynchronous"}, {}, "needs rank 0 and at least one other"),
-    ({"processes": 2}, {"workers": 3}, "goes with fabric.workers: 1"),
+    ({"form": "asynchronous"}, {}, r"fabric.workers: pruning of form 'asynchronous' needs at least 2 workers \(got 1\)"),
+    ({"processes": 2}, {"workers": 3}, r"runs on 1 machine \(got 3\); or set program.processes to 1"),
     ({}, {"workers": 3, "failures": {"crashes": [{"node": "worker0", "at_s": 1}]}}, "worker0 holds the search"),
-    ({"form": "islands"}, {"workers": 3, "failures": {"crashes": [{"node": "worker1", "at_s": 1}]}}, "islands do not go on"),
+    ({"form": "islands"}, {"workers": 3, "failures": {"crashes": [{"node": "worker1", "at_s": 1}]}}, "not go on without a worker"),
     ({}, {"servers": 1}, "no use for servers"),
     ({"samples": {"train": 1400, "validation": 400}}, {}, "ask for 1800 of the 1442"),
     ({"samples": {"test": 400}}, {}, "asks for 400 of the 355"),
@@ -197,7 +197,7 @@ def test_latency_stands_beside_multiply_adds() -> None:
 def test_what_does_not_go_together_is_said(settings, fabric, message: str) -> None:
     what, spec = program(**settings), cluster(1).model_validate({"workers": 1, **fabric})
     with pytest.raises(ScenarioError, match=message):
-        what.check(spec)
+        what.check_on(spec)
 
 
 def test_only_breeders_go_without_generations() -> None:

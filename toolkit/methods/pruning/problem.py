@@ -72,14 +72,10 @@ class Whole:
     macs: int
 
 
+@lru_cache(maxsize=3)
 def trained(task: TaskSpec, counts: Counts, share: float, recipe: Recipe, seed: int) -> tuple[Samples, Whole]:
     """Return samples and the dense network trained on them: a function of its arguments alone, kept for the arms of one seed."""
-    return _trained(task.model_dump_json(), counts, share, recipe, seed)
-
-
-@lru_cache(maxsize=3)
-def _trained(task: str, counts: Counts, share: float, recipe: Recipe, seed: int) -> tuple[Samples, Whole]:
-    data = TaskSpec.model_validate_json(task).load()
+    data = task.load()
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(7,)))
     samples = Samples.of(data.data, counts, share, rng)
     model = data.build(torch_generator(rng))

@@ -12,6 +12,7 @@ from torch import nn
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.fabric import Fabric
+from toolkit.core.machines import Needs
 from toolkit.core.part import Spec
 from toolkit.core.program import Process, Program
 from toolkit.core.work import Work
@@ -23,6 +24,7 @@ from toolkit.learning.pruning.result import PruneResult
 from toolkit.learning.pruning.select import Budget
 from toolkit.learning.random import torch_generator
 from toolkit.learning.work import step_work
+from toolkit.methods.loop import divergence_told
 from toolkit.methods.pruning import Pruner
 from toolkit.methods.pruning.farm import Farm, serve
 from toolkit.methods.pruning.islands import archipelago
@@ -103,25 +105,20 @@ class Pruning(Program):
             raise ValueError("schedule 'layers' goes with form 'synchronous' only")
         return self
 
-    def check(self, fabric: Fabric) -> None:
-        from toolkit.cluster.fabric import Cluster
+    def needs(self) -> Needs:
+        most = 1 if self.processes > 1 else None
+        if self.form == "asynchronous":
+            return Needs("pruning of form 'asynchronous'", workers=(2, most))
+        if self.form == "islands":
+            return Needs("pruning of form 'islands'", survives=False)
+        return Needs("pruning", workers=(1, most), hint="; or set program.processes to 1" if most else "")
 
-        if not isinstance(fabric, Cluster):
-            raise ScenarioError(f"program: pruning needs fabric: cluster, and this is '{fabric.type_name()}'")
-        if fabric.servers:
-            raise ScenarioError(f"fabric.servers: pruning has no use for servers; set it to 0 (got {fabric.servers})")
-        if self.form == "asynchronous" and fabric.workers < 2:
-            raise ScenarioError(f"fabric.workers: form 'asynchronous' needs rank 0 and at least one other (got {fabric.workers})")
-        if self.processes > 1 and fabric.workers > 1:
-            raise ScenarioError(f"program.processes: goes with fabric.workers: 1 (got {fabric.workers} workers)")
-        for crash in fabric.failures.crashes:
-            if crash.node == "worker0" or self.form == "islands":
-                why = "islands do not go on without one" if self.form == "islands" else "worker0 holds the search and cannot be lost"
-                raise ScenarioError(f"fabric.failures.crashes: {why}; take {crash.node} out")
+    def check(self, fabric: Fabric) -> None:
+        machines = fabric.machines()
+        if "worker0" in machines.crashes:
+            raise ScenarioError("fabric.failures.crashes: worker0 holds the search and cannot be lost; take worker0 out")
         task = self.task.load()
-        need = task.memory_bytes(64)
-        for name in fabric.wiring().nodes:
-            fabric.device_of(name).check_fits(need, f"{self.task.model.name} at batch 64 on {name}")
+        machines.check_memory(task.memory_bytes(64), f"{self.task.model.name} at batch 64")
         counts = self.samples
         have, wanted = len(task.data.train_labels), (counts.train or 1) + (counts.validation or 1)
         if wanted > have:
@@ -136,7 +133,10 @@ class Pruning(Program):
 
     def run(self, ctx: Context) -> Process:
         torch.set_num_threads(self.threads)
-        begun_s = time.process_time()
+        with divergence_told("program.lr", self.task.model.name):
+            yield from self._run(ctx, time.process_time())
+
+    def _run(self, ctx: Context, begun_s: float) -> Process:
         seed = int(ctx.fresh_rng("pruning").integers(2**31))
         recipe = Recipe(self.dense_epochs, self.lr, gamma_l1=self.pruner.gamma_l1())
         samples, whole = trained(self.task, self.samples.counts, self.samples.share, recipe, seed)

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.fabric import Fabric
+from toolkit.core.machines import Needs
 from toolkit.core.part import Spec
 from toolkit.core.program import Process, Program
 from toolkit.core.work import Work
@@ -59,27 +60,21 @@ class Rehearsal(Program):
                 raise ValueError(f"case name '{name}' must be letters, digits and _ + - only, since metrics are named after it")
         return cases
 
-    def check(self, fabric: Fabric) -> None:
-        from toolkit.cluster.fabric import Cluster
+    def needs(self) -> Needs:
+        servers = int(self.exchange.needs_servers)
+        return Needs(f"a rehearsal of {self.exchange.type_name()}", servers=(servers, servers), survives=False)
 
-        if not isinstance(fabric, Cluster):
-            raise ScenarioError(f"program: a rehearsal needs fabric: cluster, and this is '{fabric.type_name()}'")
-        needed = int(self.exchange.needs_servers)
-        if fabric.servers != needed:
-            raise ScenarioError(f"fabric.servers: {self.exchange.type_name()} works with {needed} (got {fabric.servers})")
-        if fabric.failures.crashes:
-            raise ScenarioError("fabric.failures.crashes: a rehearsal does not go on without a worker; take them out")
+    def check(self, fabric: Fabric) -> None:
+        machines = fabric.machines()
         for name, case in self.cases.items():
             try:
                 self.exchange.check(case.parameters)
             except ValueError as error:
                 raise ScenarioError(f"program.cases.{name}: {error}") from error
-            need = 2 * FLOAT_BYTES * case.parameters
-            for node in fabric.wiring().nodes[: fabric.workers]:
-                fabric.device_of(node).check_fits(need, f"{name} (weights and gradient) on {node}")
+            machines.check_memory(2 * FLOAT_BYTES * case.parameters, f"{name} (weights and gradient)")
             self.gradient_s(name)
             if self.measured is not None:
-                self.measured.find(name, self.exchange.type_name(), fabric.workers)
+                self.measured.find(name, self.exchange.type_name(), len(machines.workers))
 
     def gradient_s(self, case: str) -> float:
         """Time of a gradient in s: as given, or that of a worker alone.
