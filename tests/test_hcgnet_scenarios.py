@@ -13,7 +13,8 @@ import pytest
 from toolkit.core.local import run_local
 from toolkit.datasets import Dataset, MissingDataError, assemble, every_fifth, mnist
 from toolkit.learning.complexity import parameters
-from toolkit.methods.task import TaskSpec, builders
+from toolkit.methods.model_spec import builders
+from toolkit.methods.task import TaskSpec
 from toolkit.methods.training.costs import sizes_in_use
 from toolkit.methods.training.program import Training
 from toolkit.models.hcgnet import HcgNet

@@ -3,6 +3,7 @@
     ToolkitError
     ├── UserError            the user can mend it; the command line prints one sentence and exits with 2
     │   ├── ScenarioError    a scenario file, a --set, or an argument of a part
+    │   │   └── DivergenceError  a training whose loss or gradient is no longer finite
     │   ├── DataError        an input file: its name, the line, what would be right
     │   └── RunDirectoryError  an output folder that cannot be used as asked
     └── CausalityError       a bug of ours: something was about to happen before its cause
@@ -11,6 +12,8 @@ Physical loss (a collision, a frame drowned in noise) is data and never an excep
 """
 
 from __future__ import annotations
+
+from typing import Self
 
 
 class ToolkitError(Exception):
@@ -27,6 +30,18 @@ class ScenarioError(UserError):
     def __init__(self, problems: str | list[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+class DivergenceError(ScenarioError):
+    """A training has diverged: its loss or its gradient is no longer finite. The training loop says which setting to change."""
+
+    def __init__(self, what: str, step: int, rate: float) -> None:
+        super().__init__(f"diverged in step {step} at a learning rate of {rate:g}: {what}; use a lower one")
+        self.what, self.step, self.rate = what, step, rate
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, int, float]]:
+        """Errors cross processes."""
+        return type(self), (self.what, self.step, self.rate)
 
 
 class DataError(UserError):

@@ -103,8 +103,11 @@ def run(
 def run_job(job: Job) -> tuple[str, float]:
     """Do one run, write its ledger and metrics, and last its record; return its name and wall time."""
     begun_s = time.perf_counter()
-    with _rare_collection():
-        _run(job)
+    try:
+        with _rare_collection():
+            _run(job)
+    except ScenarioError as error:
+        raise ScenarioError([f"arm {job.arm}, seed {job.seed}: {problem}" for problem in error.problems]) from error
     return job.name, time.perf_counter() - begun_s
 
 

@@ -4,18 +4,20 @@ Source: Huang, Liu, van der Maaten, Weinberger 2018, *CondenseNet: An Efficient 
 filters; in each of C - 1 condensing stages, which take up the first half of training, every group loses another C-th of the inputs, those
 whose weights have the smallest mean magnitude in the group; then index and grouped convolution do the same work. Growth doubles from block
 to block, transitions are means over 2x2. Departures: no dropout between norm and convolution; the group lasso, which the loss must take in,
-is `group_lasso`; the classifier stays dense.
+is `penalty`; the classifier stays dense.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from toolkit.models import ModelError, fresh
+from toolkit.models.evolving import Evolving
 
 
 class LearnedGroupConv(nn.Conv2d):
@@ -49,6 +51,11 @@ class LearnedGroupConv(nn.Conv2d):
             by_group = torch.zeros(self.filter_groups, self.in_channels, device=self.mask.device, dtype=self.mask.dtype)
             by_group.scatter_(1, places, 1.0)
             self.mask.copy_(by_group.repeat(self.out_channels // self.filter_groups, 1)[:, :, None, None])
+
+    def resume(self) -> None:
+        """Go on from the stage that the mask shows."""
+        dropped = int((self.mask[0] == 0).sum())
+        self.stage = dropped // (self.in_channels // self.condensation)
 
     def _magnitudes(self) -> Tensor:
         """Mean magnitude of the weights (groups, inputs) from each input to each group; below all others where already dropped."""
@@ -117,7 +124,8 @@ class CondenseLayer(nn.Module):
         return torch.cat((maps, self.conv2(functional.relu(self.norm2(squeezed)))), 1)
 
 
-class CondenseNet(nn.Module):
+@final
+class CondenseNet(Evolving):
     """Blocks of `blocks[i]` layers with growth `growth[i]`, a mean over 2x2 between blocks."""
 
     def __init__(
@@ -158,9 +166,17 @@ class CondenseNet(nn.Module):
         for layer in self.learned():
             layer.advance(progress)
 
-    def group_lasso(self) -> Tensor:
-        """Return the penalty of all layers; the source weighs it with 1e-5 on CIFAR."""
+    def penalty(self) -> Tensor:
+        """Return the group lasso of all layers; the source weighs it with 1e-5 on CIFAR."""
         return torch.stack([layer.lasso() for layer in self.learned()]).sum()
+
+    def resume(self) -> None:
+        for layer in self.learned():
+            layer.resume()
+
+    def finish(self) -> None:
+        self.advance(1.0)
+        self.condense()
 
     def condense(self) -> None:
         """Put condensed convolutions in the place of the learned ones, which must have finished."""

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from toolkit.learning.train_state import check_finite
+
 BATCH = 64
 
 
@@ -43,6 +45,9 @@ def train(
         rng: draws the order of the samples.
         teacher: its softened scores are followed with weight ``distil * T^2`` beside the labels with ``1 - distil``.
         alive: masks of weights that must stay zero where the mask is 0, by name of the parameter.
+
+    Raises:
+        DivergenceError: a loss or gradient is not finite.
     """
     model.train()
     softened = _scores(teacher, images) if teacher is not None and recipe.distil else None
@@ -58,8 +63,9 @@ def train(
             chosen = order[begin : begin + recipe.batch]
             if len(chosen) < 2 and done:  # BatchNorm cannot normalise one sample
                 continue
+            rate = recipe.lr * (1 - done / steps)
             for group in optimiser.param_groups:
-                group["lr"] = recipe.lr * (1 - done / steps)
+                group["lr"] = rate
             scores = model(images[chosen])
             loss = functional.cross_entropy(scores, labels[chosen])
             if softened is not None:
@@ -72,6 +78,7 @@ def train(
                 loss = loss + recipe.gamma_l1 * gamma.abs().sum()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            check_finite(loss, *(weight.grad for weight in named.values() if weight.grad is not None), step=done, rate=rate)
             optimiser.step()
             if alive:
                 with torch.no_grad():

@@ -4,48 +4,27 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass, field
 from typing import Any, Literal, final
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from toolkit.core.context import Asking, Context, PeerLost
 from toolkit.core.fabric import Fabric
+from toolkit.core.machines import Needs
 from toolkit.core.program import Process, Program
-from toolkit.core.work import Work
-from toolkit.errors import ScenarioError
-from toolkit.learning.flat import Layout, adopt
+from toolkit.errors import DivergenceError, ScenarioError
+from toolkit.learning.flat import Layout
 from toolkit.learning.random import torch_generator
+from toolkit.learning.train_state import TrainState
+from toolkit.methods.classification import Classification
 from toolkit.methods.distributed import Method, Step
-from toolkit.methods.task import Task, TaskSpec
+from toolkit.methods.loop import training_loop
+from toolkit.methods.task import TaskSpec
 
 HUGE = 1e9
 """A weight beyond this belongs to a training that has diverged."""
-
-
-@dataclass
-class Training:
-    """What one worker has at hand: the model, its weights and gradient as flat vectors, and the method's state."""
-
-    model: nn.Module
-    weights: Tensor
-    gradient: Tensor
-    state: Any
-    step: int = 0
-    past: list[tuple[int, Tensor, Any]] = field(default_factory=list)
-    """The beginnings of the last two steps (step, weights, state), kept only where a peer may be lost."""
-
-    def keep(self) -> None:
-        self.past = [*self.past[-1:], (self.step, self.weights.clone(), copy.deepcopy(self.state))]
-
-    def go_back(self, step: int) -> None:
-        """Return to the beginning of *step*, which is this worker's last or last but one."""
-        then, weights, state = next(entry for entry in self.past if entry[0] == step)
-        self.step, self.state = then, copy.deepcopy(state)
-        self.weights.copy_(weights)
 
 
 @final
@@ -70,25 +49,20 @@ class DistributedSgd(Program):
     save_every: int = Field(50, ge=1, description="steps between two checkpoints, of drivers that keep any")
     targets: list[float] = Field(default_factory=list, description="test accuracies whose first reaching is reported")
 
-    def check(self, fabric: Fabric) -> None:
-        from toolkit.cluster.fabric import Cluster
+    def needs(self) -> Needs:
+        servers = (1, None) if self.method.needs_servers else (0, 0)
+        return Needs(self.method.type_name(), servers=servers)
 
-        if not isinstance(fabric, Cluster):
-            raise ScenarioError(f"program: distributed SGD needs fabric: cluster, and this is '{fabric.type_name()}'")
-        if self.method.needs_servers and not fabric.servers:
-            raise ScenarioError(f"fabric.servers: {self.method.type_name()} needs at least 1 server (got 0)")
-        if not self.method.needs_servers and fabric.servers:
-            raise ScenarioError(f"fabric.servers: {self.method.type_name()} has no use for servers; set it to 0 (got {fabric.servers})")
-        task = self.task.load()
-        smallest = len(task.data.train_labels) // fabric.workers
+    def check(self, fabric: Fabric) -> None:
+        machines = fabric.machines()
+        task, workers = self.task.load(), len(machines.workers)
+        smallest = len(task.data.train_labels) // workers
         if smallest < self.batch:
             raise ScenarioError(
-                f"program.batch: {self.batch} samples per step, and {fabric.workers} workers share {len(task.data.train_labels)} "
+                f"program.batch: {self.batch} samples per step, and {workers} workers share {len(task.data.train_labels)} "
                 f"({smallest} each); use fewer workers or a smaller batch"
             )
-        need = task.memory_bytes(self.batch)
-        for name in fabric.wiring().nodes[: fabric.workers]:
-            fabric.device_of(name).check_fits(need, f"{self.task.model.name} at batch {self.batch} on {name}")
+        machines.check_memory(task.memory_bytes(self.batch), f"{self.task.model.name} at batch {self.batch}")
 
     def feedback(self) -> str:
         return ""
@@ -99,16 +73,15 @@ class DistributedSgd(Program):
         if ctx.is_server:
             yield from self._serve(ctx, task.layout)
             return
-        training = self._begin(ctx, task)
-        if ctx.rank == 0 and not training.step:
+        state = self._begin(ctx, task)
+        worker = Worker(self, ctx, task, state)
+        if ctx.rank == 0 and not state.step:
             for target in self.targets:
                 ctx.metric("target", target)
-        while training.step < self.steps:
-            try:
-                yield from self._one_step(ctx, task, training)
-            except PeerLost as lost:
-                yield from self._recover(ctx, training, lost)
-        self._evaluate(ctx, task, training)
+        yield from training_loop(
+            ctx, state, worker, steps=self.steps, evaluate_every=self.evaluate_every, save_every=self.save_every
+        )
+        worker.evaluate()
 
     def _serve(self, ctx: Context, layout: Layout) -> Asking:
         state = self.method.init(ctx, layout)
@@ -117,64 +90,21 @@ class DistributedSgd(Program):
         if saved is not None:
             begin, state = saved["step"], saved["state"]
         for index in range(begin, self.steps):
-            yield from self.method.serve(ctx, state, layout, Step(index, self._lr(index)))
+            yield from self.method.serve(ctx, state, layout, Step(index, self.lr_at(index)))
             if (index + 1) % self.save_every == 0:
                 ctx.save(index + 1, {"step": index + 1, "state": state})
 
-    def _begin(self, ctx: Context, task: Task) -> Training:
+    def _begin(self, ctx: Context, task: Classification) -> TrainState[Any]:
         """All workers begin with the same weights, or with what they kept."""
         model = task.build(torch_generator(ctx.fresh_rng("model"))).to(ctx.accelerator)
-        weights = adopt(model)
-        gradient = torch.zeros_like(weights)
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        for parameter, view in zip(parameters, task.layout.split(gradient), strict=True):
-            parameter.grad = view
-        training = Training(model, weights, gradient, self.method.init(ctx, task.layout))
+        state = TrainState.create(model, self.method.init(ctx, task.layout))
         saved = ctx.saved()
         if saved is not None:
-            training.step, training.state = saved["step"], saved["state"]
-            weights.copy_(saved["weights"])
-            for buffer, kept in zip(model.buffers(), saved["buffers"], strict=True):
-                buffer.copy_(kept)
-        return training
+            state.load_state_dict(saved)
+        return state
 
-    def _one_step(self, ctx: Context, task: Task, training: Training) -> Asking:
-        if ctx.may_lose_peers:
-            training.keep()
-        if training.step % self.evaluate_every == 0:
-            self._evaluate(ctx, task, training)
-        images, labels = (tensor.to(ctx.accelerator) for tensor in task.batch(ctx, training.step, self.batch))
-        training.gradient.zero_()
-        training.model.train()
-        loss = functional.cross_entropy(training.model(images), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if not torch.isfinite(training.gradient).all():  # diverged: the record shows it, and no method is fed what has no order
-            training.gradient.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-            ctx.metric("diverged", 1.0, who=str(ctx.node), step=training.step)
-        if self.weight_decay:
-            training.gradient.add_(training.weights, alpha=self.weight_decay)
-        yield ctx.compute(Work(*task.gradient_work(self.batch)), "gradient")
-        step = Step(training.step, self._lr(training.step))
-        try:
-            yield from self.method.step(ctx, training.state, training.weights, training.gradient, step)
-        except ValueError as error:
-            if torch.isfinite(training.weights).all() and float(training.weights.abs().max()) < HUGE:
-                raise
-            raise ScenarioError(
-                f"program.lr: training with {self.method.type_name()} diverged by step {training.step} at a rate of {step.lr:g} ({error}); "
-                "use a lower one"
-            ) from error
-        training.step += 1
-        if training.step % self.save_every == 0 or training.step == self.steps:
-            buffers = [buffer.clone() for buffer in training.model.buffers()]
-            kept = {"step": training.step, "state": training.state, "weights": training.weights, "buffers": buffers}
-            ctx.save(training.step, kept)
-        if ctx.rank == 0:
-            ctx.metric("train_loss", float(loss.detach()), step=training.step)
-            ctx.progress(training.step / self.steps)
-
-    def _lr(self, index: int) -> float:
-        """The learning rate of a step: a linear rise, then the chosen fall to zero at the end."""
+    def lr_at(self, index: int) -> float:
+        """Return the learning rate of a step: a linear rise, then the chosen fall to zero at the end."""
         if index < self.warmup_steps:
             return self.lr * (index + 1) / self.warmup_steps
         if self.decay == "none":
@@ -182,23 +112,66 @@ class DistributedSgd(Program):
         done = (index - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         return self.lr * (0.5 * (1 + math.cos(math.pi * done)) if self.decay == "cosine" else 1 - done)
 
-    def _evaluate(self, ctx: Context, task: Task, training: Training) -> None:
-        """Record test loss and accuracy of the first worker's model, which is that of all."""
-        if ctx.rank:
-            return
-        loss, accuracy = task.evaluate(training.model)
-        ctx.metric("test_loss", loss, step=training.step)
-        ctx.metric("test_accuracy", accuracy, step=training.step)
 
-    def _recover(self, ctx: Context, training: Training, lost: PeerLost) -> Asking:
-        """Go on without a lost worker: wait for the new group, agree on the step, and go back to its beginning."""
+class Worker:
+    """One worker's part in every step: the gradient of its own batch, then what the method makes of everybody's."""
+
+    rate_key = "program.lr"
+
+    def __init__(self, program: DistributedSgd, ctx: Context, task: Classification, state: TrainState[Any]) -> None:
+        self.program, self.ctx, self.task, self.state = program, ctx, task, state
+        self.who = f"{program.task.model.name} with {program.method.type_name()}"
+        self.snapshots: list[tuple[int, Tensor, Any]] = []
+        """The beginnings of the last two steps (step, weights, optimiser), kept only where a peer may be lost."""
+        self._loss = torch.zeros(())
+
+    def take_step(self) -> Asking:
+        program, ctx, state = self.program, self.ctx, self.state
+        if ctx.may_lose_peers:
+            self.snapshots = [*self.snapshots[-1:], (state.step, state.weights.clone(), copy.deepcopy(state.optimiser))]
+        images, labels = (tensor.to(ctx.accelerator) for tensor in self.task.batch(ctx, state.step, program.batch))
+        step = Step(state.step, program.lr_at(state.step))
+        state.model.train()
+        self._loss = self.task.loss(state.model, images, labels)
+        state.backward(self._loss, rate=step.lr)
+        if program.weight_decay:
+            state.gradient.add_(state.weights, alpha=program.weight_decay)
+        yield ctx.compute(self.task.gradient_work(program.batch), "gradient")
+        try:
+            yield from program.method.step(ctx, state.optimiser, state.weights, state.gradient, step)
+        except ValueError as error:
+            if torch.isfinite(state.weights).all() and float(state.weights.abs().max()) < HUGE:
+                raise
+            raise DivergenceError(str(error), step.index, step.lr) from error
+
+    def step_done(self) -> None:
+        if self.ctx.rank == 0:
+            self.ctx.metric("train_loss", float(self._loss.detach()), step=self.state.step)
+            self.ctx.progress(self.state.step / self.program.steps)
+
+    def evaluate(self) -> None:
+        """Record test loss and accuracy of the first worker's model, which is that of all."""
+        if self.ctx.rank == 0:
+            for name, value in self.task.evaluate(self.state.model).items():
+                self.ctx.metric(name, value, step=self.state.step)
+
+    def peer_lost(self, lost: PeerLost) -> Asking:
+        """Wait for the new group, agree on the earliest unfinished step, and go back to its beginning."""
+        ctx, state = self.ctx, self.state
         while True:
             try:
                 yield ctx.sleep(lost.restart_s)
-                steps = yield from ctx.all_gather(torch.tensor([training.step]), "recovery")
-                training.go_back(min(int(step) for step in steps))
+                steps = yield from ctx.all_gather(torch.tensor([state.step]), "recovery")
+                self._go_back(min(int(step) for step in steps))
                 if ctx.rank == 0:
-                    ctx.metric("recovered", 1.0, who=str(lost.node), step=training.step)
+                    ctx.metric("recovered", 1.0, who=str(lost.node), step=state.step)
                 return
             except PeerLost as another:
                 lost = another
+
+    def _go_back(self, step: int) -> None:
+        """Return to the beginning of *step*, which is this worker's last or last but one."""
+        state = self.state
+        state.step, weights, optimiser = next(entry for entry in self.snapshots if entry[0] == step)
+        state.optimiser = copy.deepcopy(optimiser)
+        state.weights.copy_(weights)

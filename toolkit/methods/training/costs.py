@@ -14,7 +14,7 @@ from toolkit.learning.complexity import parameters
 from toolkit.learning.work import Count, count
 from toolkit.methods.task import TaskSpec
 from toolkit.methods.training.recipe import Recipe
-from toolkit.models.condensenet import CondenseNet
+from toolkit.models.evolving import Evolving
 
 FLOAT_BYTES = 4
 
@@ -54,10 +54,9 @@ def _inference(task: str, batch: int) -> tuple[Count, int]:
 
 
 def finished(model: nn.Module) -> nn.Module:
-    """Make of a trained network, in place, what is used: a CondenseNet is condensed, all others stay as they are."""
-    if isinstance(model, CondenseNet):
-        model.advance(1.0)
-        model.condense()
+    """Make of a trained network, in place, what is used: an evolving one finishes, all others stay as they are."""
+    if isinstance(model, Evolving):
+        model.finish()
     return model
 
 

@@ -1,0 +1,95 @@
+"""Classification: a labelled set of images, dealt out to workers, and a network that names their classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from toolkit.core.context import Context
+from toolkit.core.work import Work
+from toolkit.datasets import Dataset, partition
+from toolkit.learning.flat import Layout
+from toolkit.learning.work import count, peak_memory_bytes
+from toolkit.methods.model_spec import ModelSpec
+from toolkit.methods.objective import Objective
+
+EVALUATION_BATCH = 1000
+Indices = NDArray[np.int64]
+
+
+@dataclass
+class Classification(Objective[Tensor]):
+    """Cross entropy over the classes of *data*. `skew` is the Dirichlet concentration by which workers' shares differ; None: not at all."""
+
+    data: Dataset
+    model: ModelSpec
+    skew: float | None = None
+    _shards: dict[tuple[int, int], list[Indices]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._shapes = self.build(torch.Generator().manual_seed(0))
+        self.layout = Layout.of(self._shapes)
+        self._work: dict[int, Work] = {}
+
+    @cached_property
+    def _test(self) -> tuple[Tensor, Tensor]:
+        return self.data.batch("test", torch.arange(len(self.data.test_labels)))
+
+    def build(self, generator: torch.Generator) -> nn.Module:
+        _, channels, height, _ = self.data.train_images.shape
+        return self.model.build(generator, num_classes=self.data.num_classes, in_channels=channels, image_size=height)
+
+    def batch_shape(self, size: int) -> tuple[int, ...]:
+        """Return the shape of the inputs of a batch."""
+        return (size, *self.data.train_images.shape[1:])
+
+    def gradient_work(self, batch: int) -> Work:
+        """Return the work of one gradient over *batch* samples."""
+        if batch not in self._work:
+            counted = count(self._shapes, self.batch_shape(batch), training=True)
+            self._work[batch] = Work(counted.flops, counted.read_bytes, counted.write_bytes)
+        return self._work[batch]
+
+    def memory_bytes(self, batch: int) -> float:
+        """Return what training needs at its peak, with error feedback and momentum of the size of the weights."""
+        return peak_memory_bytes(self._shapes, self.batch_shape(batch), training=True, optimiser_state=2.0)
+
+    def batch(self, ctx: Context, step: int, size: int) -> tuple[Tensor, Tensor]:
+        """Return normalised images and labels of a step: a new order of this worker's share in every epoch."""
+        shards = self._share_out(ctx)
+        share = shards[ctx.rank]
+        per_epoch = max(1, len(share) // size)
+        epoch, place = divmod(step, per_epoch)
+        order = ctx.fresh_rng("order", ctx.size, ctx.rank, epoch).permutation(len(share))
+        chosen = share[order[place * size : (place + 1) * size]]
+        return self.data.batch("train", torch.from_numpy(chosen))
+
+    def _share_out(self, ctx: Context) -> list[Indices]:
+        rng = ctx.fresh_rng("shards", ctx.size)
+        key = (int(rng.bit_generator.state["state"]["state"]), ctx.size)
+        if key not in self._shards:
+            self._shards = {key: partition(self.data.train_labels.numpy(), ctx.size, rng, self.skew)}
+        return self._shards[key]
+
+    def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross entropy; *targets* are labels (n,) or, where they are smoothed or mixed, probabilities (n, classes)."""
+        return functional.cross_entropy(model(inputs), targets)
+
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
+        """Return mean loss and accuracy on the test set."""
+        images, labels = self._test
+        model.eval()
+        loss, right = 0.0, 0
+        with torch.inference_mode():
+            for begin in range(0, len(labels), EVALUATION_BATCH):
+                part = slice(begin, begin + EVALUATION_BATCH)
+                scores = model(images[part])
+                loss += float(functional.cross_entropy(scores, labels[part], reduction="sum"))
+                right += int((scores.argmax(1) == labels[part]).sum())
+        return {"test_loss": loss / len(labels), "test_accuracy": right / len(labels)}

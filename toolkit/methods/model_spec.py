@@ -1,0 +1,57 @@
+"""Networks by name: every function of `toolkit.models` that builds one from a generator."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from functools import lru_cache
+from typing import Any, Self, final
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from toolkit import models
+from toolkit.core.part import Spec, nearest
+
+
+@final
+class ModelSpec(Spec):
+    """A network of `toolkit.models` by the name of its function."""
+
+    name: str = Field("small_cnn", description="function in a module of toolkit/models, e.g. small_cnn, lenet5, resnet20, vgg16")
+    options: dict[str, Any] = Field(default_factory=dict, description="its arguments, e.g. {width: 32}")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        known = builders()
+        if self.name not in known:
+            raise ValueError(f"'{self.name}' is not a model{nearest(self.name, list(known))} (known: {', '.join(known)})")
+        accepted = inspect.signature(known[self.name]).parameters
+        for option in self.options:
+            if option not in accepted:
+                raise ValueError(f"model {self.name} has no option '{option}'{nearest(option, list(accepted))}")
+        return self
+
+    def build(self, generator: torch.Generator, **defaults: Any) -> nn.Module:
+        """Return a new network whose first weights are drawn from *generator*."""
+        builder = builders()[self.name]
+        accepted = inspect.signature(builder).parameters
+        known = {key: value for key, value in defaults.items() if key in accepted}
+        model: nn.Module = builder(**{**known, **self.options, "generator": generator})
+        return model
+
+
+@lru_cache(maxsize=1)
+def builders() -> dict[str, Any]:
+    """Every function of `toolkit.models` that builds a network from a generator, by name."""
+    found = {}
+    for module in pkgutil.iter_modules(models.__path__):
+        loaded = importlib.import_module(f"{models.__name__}.{module.name}")
+        for name, item in vars(loaded).items():
+            if not inspect.isfunction(item) or item.__module__ != loaded.__name__ or name.startswith("_"):
+                continue
+            if {"generator", "num_classes"} <= set(inspect.signature(item).parameters):
+                found[name] = item
+    return dict(sorted(found.items()))
