@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from pydantic import Field
@@ -172,15 +172,15 @@ class SeaNetwork:
         self.spec.routing.originate(self.nodes[src], packet)
         return packet.done
 
-    def _node(self, rank: int, *, is_sink: bool) -> SeaNode:
+    def _node(self, rank: int, *, is_sink: bool) -> SeaNode[Any]:
         ctx = SeaContext(self.world, rank, self.count, self.spec.device, self.send, self.channel)
         trace = self.trace
         note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
         book = self.book if trace is None else NodeBook(self.book, rank, trace)
         radio = Radio(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
-        node = SeaNode(
-            rank, is_sink, ctx, radio, self.channel, self.spec.modem, book, self._truth, self.spec.battery_j, self._radio_energy_j,
-            range(self.spec.layout.node_count, self.count),
+        node: SeaNode[Any] = SeaNode(
+            id=rank, is_sink=is_sink, ctx=ctx, radio=radio, channel=self.channel, modem=self.spec.modem, book=book, truth=self._truth,
+            battery_j=self.spec.battery_j, radio_energy_j=self._radio_energy_j, sinks=range(self.spec.layout.node_count, self.count),
         )
         self.medium.listen(rank, partial(self.spec.routing.on_receive, node))
         return node

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 from simpy.events import Event, Timeout
+from typing_extensions import TypeVar
 
 from toolkit.acoustic.packets import Book, Frame, Packet
 from toolkit.acoustic.prediction import Truth
@@ -143,8 +144,12 @@ class SeaContext(SimulatedContext):
         return place
 
 
-@dataclass(eq=False)
-class SeaNode:
+State = TypeVar("State", default=Any)
+"""What a routing protocol keeps at one node."""
+
+
+@dataclass(eq=False, kw_only=True)
+class SeaNode(Generic[State]):
     """A sensor node or a sink. Routing protocols act through it, and keep their own state in `state`."""
 
     id: int
@@ -159,7 +164,7 @@ class SeaNode:
     radio_energy_j: Callable[[int], float]
     sinks: range = range(0)
     """Ids of all sinks, whose places everybody may know."""
-    state: Any = field(default=None, repr=False)
+    state: State = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._clock = self.ctx.world.env

@@ -112,10 +112,7 @@ class Part(Spec):
             if not _exists(path):
                 continue
             module = _import(path)
-            members = [
-                item for item in vars(module).values()
-                if inspect.isclass(item) and issubclass(item, cls) and item.__module__ == path and not item.is_family()
-            ]
+            members = cls._members_in(module)
             if len(members) == 1:
                 return members[0]
         names = cls.member_names()
@@ -134,10 +131,18 @@ class Part(Spec):
                 path = pattern.format(module.name)
                 if not _exists(path):
                     continue
-                for item in vars(importlib.import_module(path)).values():
-                    if inspect.isclass(item) and issubclass(item, cls) and item.__module__ == path and not item.is_family():
-                        found[module.name] = item
+                for member in cls._members_in(importlib.import_module(path)):
+                    found[module.name] = member
         return dict(sorted(found.items()))
+
+    @classmethod
+    def _members_in(cls, module: ModuleType) -> list[type[Self]]:
+        """The classes of this family that *module* defines; ``Family[State]``, which pydantic leaves there, is not one."""
+        return [
+            item for item in vars(module).values()
+            if inspect.isclass(item) and issubclass(item, cls) and item.__module__ == module.__name__
+            and not item.is_family() and not item.__pydantic_generic_metadata__["args"]
+        ]
 
     @classmethod
     def member_names(cls) -> list[str]:

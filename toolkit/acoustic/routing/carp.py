@@ -117,7 +117,7 @@ class CarpState:
 
 
 @final
-class Carp(Routing):
+class Carp(Routing[CarpState]):
     """CARP (Basagni, Petrioli, Petroccia and Spaccini 2012/2015): relays are chosen by how well links have worked.
 
     Sinks flood hellos, from which every node has its hop count HC. A sender x with packets broadcasts a PING; idle nodes y whose HC
@@ -149,22 +149,22 @@ class Carp(Routing):
     guard_s: float = Field(0.2, ge=0, description="guard of the waiting times")
     queue_limit: int = Field(50, ge=1, le=255, description="packets in a node's care at most")
 
-    def init(self, node: SeaNode) -> CarpState:
+    def init(self, node: SeaNode[CarpState]) -> CarpState:
         return CarpState(0 if node.is_sink else UNKNOWN, LinkBudget(node.modem))
 
-    def learn(self, node: SeaNode, history: LinkHistory) -> None:
+    def learn(self, node: SeaNode[CarpState], history: LinkHistory) -> None:
         """Start with the quality of links that beacons have shown: one got through if both ways worked."""
-        state: CarpState = node.state
+        state = node.state
         both = history.heard[:, node.id, :] & history.heard[:, :, node.id]
         steps = len(both)
         weights = self.smoothing * (1.0 - self.smoothing) ** np.arange(steps - 1, -1, -1)
         quality = weights @ both + (1.0 - self.smoothing) ** steps * self.first_quality
         state.quality = {other: float(quality[other]) for other in range(len(quality)) if other != node.id and both[:, other].any()}
 
-    def originate(self, node: SeaNode, packet: Packet) -> None:
+    def originate(self, node: SeaNode[CarpState], packet: Packet) -> None:
         self._accept(node, Copy(packet, 0, UNKNOWN, level=False))
 
-    def processes(self, node: SeaNode) -> Iterable[Process]:
+    def processes(self, node: SeaNode[CarpState]) -> Iterable[Process]:
         yield self._floods(node) if node.is_sink else self._forwarding(node)
 
     def smoothed(self, quality: float, acknowledged: int, sent: int) -> float:
@@ -178,8 +178,8 @@ class Carp(Routing):
 
     # Receiving
 
-    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
-        state: CarpState = node.state
+    def on_receive(self, node: SeaNode[CarpState], frame: Frame, snr_db: float) -> None:
+        state = node.state
         body = frame.body
         if isinstance(body, Hello | Pong):
             state.next_hops[frame.src] = body.hop_count
@@ -199,8 +199,8 @@ class Carp(Routing):
         elif isinstance(body, Data) and frame.packet is not None and frame.dst == node.id:
             self._take_data(node, frame, frame.packet, body)
 
-    def _take_hello(self, node: SeaNode, hello: Hello) -> None:
-        state: CarpState = node.state
+    def _take_hello(self, node: SeaNode[CarpState], hello: Hello) -> None:
+        state = node.state
         if node.is_sink or hello.flood < state.flood:
             return
         if hello.flood > state.flood or hello.hop_count + 1 < state.hop_count:
@@ -208,15 +208,15 @@ class Carp(Routing):
             state.hop_count = min(hello.hop_count + 1, UNKNOWN - 1)
             node.ctx.process(self._pass_on(node, Hello(state.flood, state.hop_count)))
 
-    def _pass_on(self, node: SeaNode, hello: Hello) -> Process:
-        state: CarpState = node.state
+    def _pass_on(self, node: SeaNode[CarpState], hello: Hello) -> Process:
+        state = node.state
         yield node.ctx.sleep(self.hello_jitter_s * node.rng.random())
         if (state.flood, state.hop_count) == hello:  # nothing better has come meanwhile
             yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, None, 0, node.depth_m, hello))
 
-    def _answer(self, node: SeaNode, sender: int, ping: Ping) -> None:
+    def _answer(self, node: SeaNode[CarpState], sender: int, ping: Ping) -> None:
         """Offer oneself as a relay."""
-        state: CarpState = node.state
+        state = node.state
         room = self.queue_limit if node.is_sink else self.queue_limit - len(state.queue)
         nearer = state.hop_count < ping.hop_count or (ping.level and state.hop_count == ping.hop_count)
         if state.busy or room <= 0 or state.hop_count == UNKNOWN or not nearer:
@@ -233,12 +233,12 @@ class Carp(Routing):
         ]
         return max(qualities, default=self.first_quality)
 
-    def _pong(self, node: SeaNode, sender: int, pong: Pong) -> Process:
+    def _pong(self, node: SeaNode[CarpState], sender: int, pong: Pong) -> Process:
         yield node.ctx.sleep(self.pong_s * node.rng.random())
         yield node.send_frame(Frame("pong", node.id, sender, PONG_BYTES, None, 0, node.depth_m, pong))
 
-    def _take_data(self, node: SeaNode, frame: Frame, packet: Packet, data: Data) -> None:
-        state: CarpState = node.state
+    def _take_data(self, node: SeaNode[CarpState], frame: Frame, packet: Packet, data: Data) -> None:
+        state = node.state
         told = state.accepted.get(packet.key)
         if told is not None and data.hop_count < told and not node.is_sink:
             node.book.refuse(packet, "loop")  # it has come back, since this node's hop count has fallen; silence sends it elsewhere
@@ -262,15 +262,15 @@ class Carp(Routing):
         else:
             node.book.duplicates += 1
 
-    def _acknowledge(self, node: SeaNode, train: tuple[int, int], wait_s: float) -> Process:
+    def _acknowledge(self, node: SeaNode[CarpState], train: tuple[int, int], wait_s: float) -> Process:
         """Acknowledge a train together, once its last packet must have come."""
-        state: CarpState = node.state
+        state = node.state
         yield node.ctx.sleep(wait_s + self.guard_s / 2.0)
         ack = TrainAck(train[1], frozenset(state.arriving.pop(train)))
         yield node.send_frame(Frame("ack", node.id, train[0], ACK_BYTES, None, 0, node.depth_m, ack))
 
-    def _accept(self, node: SeaNode, copy: Copy) -> None:
-        state: CarpState = node.state
+    def _accept(self, node: SeaNode[CarpState], copy: Copy) -> None:
+        state = node.state
         if len(state.queue) >= self.queue_limit:
             node.book.drop(copy.packet, "queue_full")
             return
@@ -282,7 +282,7 @@ class Carp(Routing):
 
     # Sending
 
-    def _floods(self, node: SeaNode) -> Process:
+    def _floods(self, node: SeaNode[CarpState]) -> Process:
         """A sink floods hellos: three times in the beginning, since floods collide, and then now and then."""
         count = 0
         while True:
@@ -293,8 +293,8 @@ class Carp(Routing):
             period_s = 20.0 if count < 3 else self.hello_s
             yield node.ctx.sleep(period_s - node.now % period_s)
 
-    def _forwarding(self, node: SeaNode) -> Process:
-        state: CarpState = node.state
+    def _forwarding(self, node: SeaNode[CarpState]) -> Process:
+        state = node.state
         silence = 0
         while True:
             while not state.queue:
@@ -314,8 +314,8 @@ class Carp(Routing):
             if found is None:
                 yield node.ctx.sleep(self.backoff_s * 2 ** (silence - 1) * (0.5 + node.rng.random()))
 
-    def _drop_old(self, node: SeaNode) -> None:
-        state: CarpState = node.state
+    def _drop_old(self, node: SeaNode[CarpState]) -> None:
+        state = node.state
         for copy in [copy for copy in state.queue if node.now - copy.packet.created_s > self.lifetime_s]:
             state.queue.remove(copy)
             node.book.drop(copy.packet, "void" if state.hop_count == UNKNOWN else "retries")
@@ -329,9 +329,9 @@ class Carp(Routing):
         first = ways(state.queue[0])
         return first[0], [copy for copy in state.queue if ways(copy) == first][: self.train]
 
-    def _find_relay(self, node: SeaNode, limit: int, copies: list[Copy]) -> Process:
+    def _find_relay(self, node: SeaNode[CarpState], limit: int, copies: list[Copy]) -> Process:
         """PING, and choose among the PONGs; return (relay, its pong), or None if there is none."""
-        state: CarpState = node.state
+        state = node.state
         pongs: dict[int, Pong] = {}
         nbytes = DATA_BYTES + max(copy.packet.nbytes for copy in copies)
         ping = Ping(limit, not copies[0].level, len(copies), nbytes)
@@ -347,9 +347,9 @@ class Carp(Routing):
         quality = in_a_byte(state.quality.get(relay, self.first_quality)) * pong.quality
         return quality, -pong.hop_count, pong.energy, pong.room
 
-    def _send_train(self, node: SeaNode, limit: int, copies: list[Copy], relay: int, pong: Pong) -> Process:
+    def _send_train(self, node: SeaNode[CarpState], limit: int, copies: list[Copy], relay: int, pong: Pong) -> Process:
         """Send packets back to back, wait for the acknowledgement, and keep what is missing."""
-        state: CarpState = node.state
+        state = node.state
         state.train += 1
         acknowledged = node.ctx.world.env.event()
         state.awaited = (state.train, acknowledged)

@@ -90,7 +90,7 @@ class Later(NamedTuple):
 
 
 @final
-class Dbcar(Routing):
+class Dbcar(Routing[DbcarState]):
     """Depth-based channel-aware routing after arXiv 2108.05057 (reconstructed: only its abstract was at hand).
 
     A node forwards to one neighbour. For every shallower, fresh neighbour it predicts the SNR of the forward link at the time the
@@ -132,22 +132,22 @@ class Dbcar(Routing):
     feedback: bool = Field(True, description="use what neighbours report of the forward link; else the reverse link stands in for it")
     offers: int | None = Field(None, ge=1, description="neighbours a packet is offered to before it is given up; none: while it lives")
 
-    def init(self, node: SeaNode) -> DbcarState:
+    def init(self, node: SeaNode[DbcarState]) -> DbcarState:
         return DbcarState(Watch(self, node))
 
-    def originate(self, node: SeaNode, packet: Packet) -> None:
+    def originate(self, node: SeaNode[DbcarState], packet: Packet) -> None:
         self._accept(node, Copy(packet, 0, 0, node.id))
 
-    def processes(self, node: SeaNode) -> Iterable[Process]:
-        state: DbcarState = node.state
+    def processes(self, node: SeaNode[DbcarState]) -> Iterable[Process]:
+        state = node.state
         yield state.watch.beacons()
         if not node.is_sink:
             yield self._forwarding(node)
 
     # Receiving
 
-    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
-        state: DbcarState = node.state
+    def on_receive(self, node: SeaNode[DbcarState], frame: Frame, snr_db: float) -> None:
+        state = node.state
         neighbour = state.watch.heard(frame, snr_db)
         header = frame.body
         if isinstance(header, AckHeader):
@@ -161,9 +161,9 @@ class Dbcar(Routing):
                 state.watch.take_feedback(neighbour, header.feedback)
                 self._take_data(node, frame, frame.packet, snr_db)
 
-    def _take_data(self, node: SeaNode, frame: Frame, packet: Packet, snr_db: float) -> None:
+    def _take_data(self, node: SeaNode[DbcarState], frame: Frame, packet: Packet, snr_db: float) -> None:
         """Accept a packet sent to this node, or acknowledge once more one that it has."""
-        state: DbcarState = node.state
+        state = node.state
         known = packet.key in state.accepted
         if not known and not node.is_sink and len(state.queue) >= self.queue_limit:
             node.book.refuse(packet, "queue_full")
@@ -183,8 +183,8 @@ class Dbcar(Routing):
             node.book.hold(packet)
             self._accept(node, Copy(packet, frame.hops, frame.body.sideways, frame.src))
 
-    def _accept(self, node: SeaNode, copy: Copy) -> None:
-        state: DbcarState = node.state
+    def _accept(self, node: SeaNode[DbcarState], copy: Copy) -> None:
+        state = node.state
         if len(state.queue) >= self.queue_limit:
             node.book.drop(copy.packet, "queue_full")
             return
@@ -202,9 +202,9 @@ class Dbcar(Routing):
 
     # Forwarding
 
-    def _forwarding(self, node: SeaNode) -> Process:
+    def _forwarding(self, node: SeaNode[DbcarState]) -> Process:
         """Carry the packets in this node's care on, one after the other."""
-        state: DbcarState = node.state
+        state = node.state
         while True:
             while not state.queue:
                 state.idle = node.ctx.world.env.event()
@@ -214,7 +214,7 @@ class Dbcar(Routing):
             state.queue.popleft()
             node.book.drop(copy.packet, "" if delivered else reason)
 
-    def _carry(self, node: SeaNode, copy: Copy) -> Process:
+    def _carry(self, node: SeaNode[DbcarState], copy: Copy) -> Process:
         """Try neighbours until one takes the packet or it is too old; return (taken, reason)."""
         reason = "void"
         offers = 0
@@ -235,12 +235,12 @@ class Dbcar(Routing):
                 break
         return False, reason
 
-    def _choose(self, node: SeaNode, copy: Copy) -> Process:
+    def _choose(self, node: SeaNode[DbcarState], copy: Copy) -> Process:
         """Pick the next hop, or the time to wait for, paying for the predictions that this needs; None in a void.
 
         Candidates are looked at in the order of preference of rule A, and no further than needed.
         """
-        state: DbcarState = node.state
+        state = node.state
         data_bytes = DATA_BYTES + copy.packet.nbytes
         candidates = [n for n in state.watch.upward() if n.blacklist_until_s <= node.now and n.id != copy.previous]
         candidates.sort(key=lambda n: (not n.is_surface, n.depth_m, -n.energy))
@@ -266,12 +266,12 @@ class Dbcar(Routing):
             yield node.ctx.compute(work, "prediction")
         return chosen
 
-    def _success(self, node: SeaNode, neighbour: Neighbour, data_bytes: int, begin_s: float) -> tuple[float, bool, Work]:
+    def _success(self, node: SeaNode[DbcarState], neighbour: Neighbour, data_bytes: int, begin_s: float) -> tuple[float, bool, Work]:
         """Probability that data sent at *begin_s* are acknowledged, whether the way back is in it, and the work of the forecasts.
 
         Where the way there alone is too poor for rule A, the way back is not asked for.
         """
-        state: DbcarState = node.state
+        state = node.state
         arrival_s = begin_s + node.modem.frame_s(data_bytes) + neighbour.delay_s
         forward, work = state.watch.forward(neighbour, arrival_s)
         success = state.watch.budget.success(forward, 8 * data_bytes)
@@ -280,7 +280,7 @@ class Dbcar(Routing):
         reverse, cost = state.watch.reverse(neighbour, arrival_s)
         return success * state.watch.budget.success(reverse, 8 * ACK_BYTES), True, work + cost
 
-    def _cost(self, node: SeaNode, hop: Hop, data_bytes: int) -> float:
+    def _cost(self, node: SeaNode[DbcarState], hop: Hop, data_bytes: int) -> float:
         """What rule B or C minimises: minus the expected advance, or the expected delay or energy per metre gained."""
         gain_m = node.depth_m - hop.neighbour.depth_m
         if self.rule == "a":
@@ -294,7 +294,7 @@ class Dbcar(Routing):
         return price / (gain_m * max(hop.success, 1e-12))
 
     def _later(
-        self, node: SeaNode, copy: Copy, candidates: list[Neighbour], data_bytes: int
+        self, node: SeaNode[DbcarState], copy: Copy, candidates: list[Neighbour], data_bytes: int
     ) -> tuple[Later | None, Work]:
         """The first time within `defer_s`, and within the packet's life, at which some neighbour is expected to reach `p_min`."""
         work = Work()
@@ -311,9 +311,9 @@ class Dbcar(Routing):
             at_s += DEFER_STEP_S
         return None, work
 
-    def _sideways(self, node: SeaNode, copy: Copy, data_bytes: int) -> tuple[Hop | None, Work]:
+    def _sideways(self, node: SeaNode[DbcarState], copy: Copy, data_bytes: int) -> tuple[Hop | None, Work]:
         """The surest neighbour that has a way up, although it is no shallower."""
-        state: DbcarState = node.state
+        state = node.state
         work = Work()
         best: Hop | None = None
         for neighbour in state.neighbours.values():
@@ -330,9 +330,9 @@ class Dbcar(Routing):
                 best = Hop(neighbour, success, sideways=True)
         return best, work
 
-    def _offer(self, node: SeaNode, copy: Copy, hop: Hop) -> Process:
+    def _offer(self, node: SeaNode[DbcarState], copy: Copy, hop: Hop) -> Process:
         """Send to one neighbour until it acknowledges; return whether it did."""
-        state: DbcarState = node.state
+        state = node.state
         neighbour = hop.neighbour
         has_other = sum(1 for n in state.watch.upward() if n.blacklist_until_s <= node.now) > 1
         tries = self._tries(hop.success)
@@ -371,7 +371,7 @@ class Dbcar(Routing):
                 return count
         return self.tries
 
-    def _timeout_s(self, node: SeaNode, neighbour: Neighbour) -> float:
+    def _timeout_s(self, node: SeaNode[DbcarState], neighbour: Neighbour) -> float:
         """How long after the end of a frame its acknowledgement may take."""
         ack_s = node.modem.frame_s(ACK_BYTES)
         if neighbour.rtt_s is None:
@@ -380,10 +380,10 @@ class Dbcar(Routing):
 
     # History
 
-    def learn(self, node: SeaNode, history: LinkHistory) -> None:
-        state: DbcarState = node.state
+    def learn(self, node: SeaNode[DbcarState], history: LinkHistory) -> None:
+        state = node.state
         state.watch.learn(history)
 
-    def forecast(self, node: SeaNode, receiver: int, at_s: float) -> Forecast | None:
-        state: DbcarState = node.state
+    def forecast(self, node: SeaNode[DbcarState], receiver: int, at_s: float) -> Forecast | None:
+        state = node.state
         return state.watch.forecast(receiver, at_s)

@@ -37,7 +37,7 @@ class DbcarOState:
 
 
 @final
-class DbcarO(Routing):
+class DbcarO(Routing[DbcarOState]):
     """Opportunistic DBCAR: packets are broadcast as in DBR, and a receiver waits the less the surer it can pass the packet on.
 
     A receiver that gained dp of depth holds the packet for T_max (1 - score), score = (dp / R) p, with T_max = 2 R^2 / (v0 delta) as
@@ -73,28 +73,28 @@ class DbcarO(Routing):
         """The holding time for a depth gain and a success probability; never negative."""
         return max(0.0, self.longest_s * (1.0 - gain_m / self.range_m * success))
 
-    def init(self, node: SeaNode) -> DbcarOState:
+    def init(self, node: SeaNode[DbcarOState]) -> DbcarOState:
         return DbcarOState(Watch(self, node), HoldingQueue(node, self.history))
 
-    def processes(self, node: SeaNode) -> Iterable[Process]:
-        state: DbcarOState = node.state
+    def processes(self, node: SeaNode[DbcarOState]) -> Iterable[Process]:
+        state = node.state
         yield state.watch.beacons()
 
-    def learn(self, node: SeaNode, history: LinkHistory) -> None:
-        state: DbcarOState = node.state
+    def learn(self, node: SeaNode[DbcarOState], history: LinkHistory) -> None:
+        state = node.state
         state.watch.learn(history)
 
-    def forecast(self, node: SeaNode, receiver: int, at_s: float) -> Forecast | None:
-        state: DbcarOState = node.state
+    def forecast(self, node: SeaNode[DbcarOState], receiver: int, at_s: float) -> Forecast | None:
+        state = node.state
         return state.watch.forecast(receiver, at_s)
 
-    def originate(self, node: SeaNode, packet: Packet) -> None:
-        state: DbcarOState = node.state
+    def originate(self, node: SeaNode[DbcarOState], packet: Packet) -> None:
+        state = node.state
         state.queue.finish(packet.key)
         self._send(node, packet, 1)
 
-    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
-        state: DbcarOState = node.state
+    def on_receive(self, node: SeaNode[DbcarOState], frame: Frame, snr_db: float) -> None:
+        state = node.state
         neighbour = state.watch.heard(frame, snr_db)
         packet = frame.packet
         if packet is None or not isinstance(frame.body, DataHeader):
@@ -125,9 +125,9 @@ class DbcarO(Routing):
             node.ctx.compute(work, "prediction")  # charged; the holding time does not wait for it
         state.queue.hold(packet, frame.hops, self.hold_s(gain_m, success), success, lambda held: self._due(node, held))
 
-    def _way_up(self, node: SeaNode, nbytes: int) -> tuple[float, Work]:
+    def _way_up(self, node: SeaNode[DbcarOState], nbytes: int) -> tuple[float, Work]:
         """Success on the best link upwards as predicted for now, and the work of predicting all of them."""
-        state: DbcarOState = node.state
+        state = node.state
         best, work = 0.0, Work()
         for neighbour in state.watch.upward():
             arrival_s = node.now + node.modem.frame_s(nbytes) + neighbour.delay_s
@@ -136,11 +136,11 @@ class DbcarO(Routing):
             best = max(best, state.watch.budget.success(forecast, 8 * nbytes))
         return best, work
 
-    def _due(self, node: SeaNode, held: Held) -> None:
+    def _due(self, node: SeaNode[DbcarOState], held: Held) -> None:
         self._send(node, held.packet, held.hops + 1)
 
-    def _send(self, node: SeaNode, packet: Packet, hops: int) -> None:
-        state: DbcarOState = node.state
+    def _send(self, node: SeaNode[DbcarOState], packet: Packet, hops: int) -> None:
+        state = node.state
         state.watch.last_sent_s = node.now
         header = DataHeader(node.is_sink or state.watch.has_way_up(), node.residual_energy)
         frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m, header)

@@ -16,7 +16,7 @@ HEADER_BYTES = 12
 
 
 @final
-class Dbr(Routing):
+class Dbr(Routing[HoldingQueue]):
     """Depth-based routing (Yan, Shi and Cui 2008): whoever is shallower forwards, the shallowest first.
 
     A receiver that is at least `threshold_m` above the previous hop holds the packet for f(dp) = (2 tau / delta)(R - dp), with
@@ -38,22 +38,22 @@ class Dbr(Routing):
         delta_m = self.delta_share * self.range_m
         return max(0.0, 2.0 * tau_s / delta_m * (self.range_m - gain_m))
 
-    def init(self, node: SeaNode) -> HoldingQueue:
+    def init(self, node: SeaNode[HoldingQueue]) -> HoldingQueue:
         return HoldingQueue(node, self.history)
 
-    def originate(self, node: SeaNode, packet: Packet) -> None:
-        queue: HoldingQueue = node.state
+    def originate(self, node: SeaNode[HoldingQueue], packet: Packet) -> None:
+        queue = node.state
         queue.finish(packet.key)
         self._send(node, packet, 1)
 
-    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
+    def on_receive(self, node: SeaNode[HoldingQueue], frame: Frame, snr_db: float) -> None:
         packet = frame.packet
         if packet is None:
             return
         if node.is_sink:
             node.deliver(packet, frame.hops)
             return
-        queue: HoldingQueue = node.state
+        queue = node.state
         gain_m = frame.depth_m - node.depth_m
         held = queue.get(packet.key)
         if held is not None:
@@ -72,9 +72,9 @@ class Dbr(Routing):
             return
         queue.hold(packet, frame.hops, self.hold_s(gain_m), None, lambda held: self._due(node, held))
 
-    def _due(self, node: SeaNode, held: Held) -> None:
+    def _due(self, node: SeaNode[HoldingQueue], held: Held) -> None:
         self._send(node, held.packet, held.hops + 1)
 
-    def _send(self, node: SeaNode, packet: Packet, hops: int) -> None:
+    def _send(self, node: SeaNode[HoldingQueue], packet: Packet, hops: int) -> None:
         frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m)
         node.ctx.process(send_copy(node, frame))

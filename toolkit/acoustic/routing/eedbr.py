@@ -59,7 +59,7 @@ class EedbrState:
 
 
 @final
-class Eedbr(Routing):
+class Eedbr(Routing[EedbrState]):
     """EEDBR (Wahid, Lee and Kim 2011): of the shallower neighbours, those with most energy forward, one after the other.
 
     Nodes say hello every `hello_s` with depth and residual energy. A sender lists up to `listed` of its shallower neighbours by
@@ -84,12 +84,12 @@ class Eedbr(Routing):
         """Holding time of the listed node of *rank* (from 1) whose battery is at *energy* = E / E0."""
         return 0.0 if rank == 1 else (1.0 - energy) * self.longest_s + 2.0 ** (rank - 2) * self.priority_s
 
-    def init(self, node: SeaNode) -> EedbrState:
+    def init(self, node: SeaNode[EedbrState]) -> EedbrState:
         return EedbrState(HoldingQueue(node, self.history))
 
-    def learn(self, node: SeaNode, history: LinkHistory) -> None:
+    def learn(self, node: SeaNode[EedbrState], history: LinkHistory) -> None:
         """Know whoever was heard in the last beacons of the history, which stand for hellos, one by one; batteries count as full."""
-        state: EedbrState = node.state
+        state = node.state
         me, steps = node.id, len(history.t_s)
         for other in range(history.heard.shape[1]):
             heard = history.heard[:, other, me].nonzero()[0]
@@ -97,16 +97,16 @@ class Eedbr(Routing):
                 last = int(heard[-1])
                 state.peers[other] = Peer(float(history.depth_m[last, other]), 1.0, (last - steps) * self.hello_s)
 
-    def processes(self, node: SeaNode) -> Iterable[Process]:
+    def processes(self, node: SeaNode[EedbrState]) -> Iterable[Process]:
         yield self._hellos(node)
 
-    def originate(self, node: SeaNode, packet: Packet) -> None:
-        state: EedbrState = node.state
+    def originate(self, node: SeaNode[EedbrState], packet: Packet) -> None:
+        state = node.state
         state.queue.finish(packet.key)
         self._send(node, packet, 1)
 
-    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
-        state: EedbrState = node.state
+    def on_receive(self, node: SeaNode[EedbrState], frame: Frame, snr_db: float) -> None:
+        state = node.state
         if isinstance(frame.body, Hello):
             state.peers[frame.src] = Peer(frame.depth_m, frame.body.energy, node.now)
             if frame.body.told_s > state.told_s and not node.is_sink:
@@ -135,17 +135,17 @@ class Eedbr(Routing):
         wait_s = self.hold_s(listed.nodes.index(node.id) + 1, node.residual_energy)
         state.queue.hold(packet, frame.hops, wait_s, None, lambda held: self._due(node, held))
 
-    def _due(self, node: SeaNode, held: Held) -> None:
+    def _due(self, node: SeaNode[EedbrState], held: Held) -> None:
         self._send(node, held.packet, held.hops + 1)
 
-    def _send(self, node: SeaNode, packet: Packet, hops: int) -> None:
+    def _send(self, node: SeaNode[EedbrState], packet: Packet, hops: int) -> None:
         listed = self._candidates(node)
         nbytes = HEADER_BYTES + 2 * len(listed) + packet.nbytes
         node.ctx.process(send_copy(node, Frame("data", node.id, BROADCAST, nbytes, packet, hops, node.depth_m, Listed(listed))))
 
-    def _candidates(self, node: SeaNode) -> tuple[int, ...]:
+    def _candidates(self, node: SeaNode[EedbrState]) -> tuple[int, ...]:
         """The shallower neighbours heard lately, most energy first, the shallower first among equals."""
-        state: EedbrState = node.state
+        state = node.state
         since_s = node.now - EXPIRES * self.hello_s
         peers = [
             (-peer.energy, peer.depth_m, other) for other, peer in state.peers.items()
@@ -153,8 +153,8 @@ class Eedbr(Routing):
         ]
         return tuple(other for _, _, other in sorted(peers)[: self.listed])
 
-    def _hellos(self, node: SeaNode) -> Process:
-        state: EedbrState = node.state
+    def _hellos(self, node: SeaNode[EedbrState]) -> Process:
+        state = node.state
         first_s = self.hello_s if state.peers else min(NEW_S, self.hello_s)
         yield node.ctx.sleep(first_s * node.rng.random())
         while True:

@@ -25,7 +25,7 @@ class FloodingState:
 
 
 @final
-class Flooding(Routing):
+class Flooding(Routing[FloodingState]):
     """Every node rebroadcasts the first copy of a packet that it hears, after a random delay.
 
     The delay U(0, `jitter_s`) keeps neighbours from answering in chorus; `ttl` bounds the hops and a cache of `cache_s`
@@ -36,14 +36,14 @@ class Flooding(Routing):
     ttl: int = Field(10, ge=1, le=255, description="transmissions of a copy at most")
     cache_s: float = Field(60.0, gt=0, description="how long a packet is remembered")
 
-    def init(self, node: SeaNode) -> FloodingState:
+    def init(self, node: SeaNode[FloodingState]) -> FloodingState:
         return FloodingState()
 
-    def originate(self, node: SeaNode, packet: Packet) -> None:
+    def originate(self, node: SeaNode[FloodingState], packet: Packet) -> None:
         self._first_copy(node, packet)
         self._broadcast(node, packet, 1, 0.0)
 
-    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
+    def on_receive(self, node: SeaNode[FloodingState], frame: Frame, snr_db: float) -> None:
         packet = frame.packet
         if packet is None or not self._first_copy(node, packet):
             return
@@ -55,7 +55,7 @@ class Flooding(Routing):
         else:
             node.book.refuse(packet, "ttl")
 
-    def _broadcast(self, node: SeaNode, packet: Packet, hops: int, delay_s: float) -> None:
+    def _broadcast(self, node: SeaNode[FloodingState], packet: Packet, hops: int, delay_s: float) -> None:
         """Send a copy after *delay_s*, and let go of it once it has left."""
 
         def let_go(_: object) -> None:
@@ -68,9 +68,9 @@ class Flooding(Routing):
 
         Alarm(node.ctx.world.env, send).ring_in(delay_s)
 
-    def _first_copy(self, node: SeaNode, packet: Packet) -> bool:
+    def _first_copy(self, node: SeaNode[FloodingState], packet: Packet) -> bool:
         """Whether the packet was not heard within `cache_s`; remember it then, and forget what is older."""
-        heard_s: OrderedDict[tuple[int, int], float] = node.state.heard_s
+        heard_s = node.state.heard_s
         now = node.now
         before_s = heard_s.get(packet.key)
         if before_s is not None and before_s >= now - self.cache_s:

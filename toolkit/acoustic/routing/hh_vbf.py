@@ -19,7 +19,7 @@ HEADER_BYTES = 22
 
 
 @final
-class HhVbf(Routing):
+class HhVbf(Routing[HoldingQueue]):
     """Hop-by-hop VBF (Nicolaou et al. 2007): the pipe leads from each forwarder to the sink, so that it bends where nodes are.
 
     A node within `pipe_m` of the line from the forwarder to the sink holds the packet as in VBF, with
@@ -46,19 +46,19 @@ class HhVbf(Routing):
         """How long a node *distance_m* from the forwarder holds a packet."""
         return math.sqrt(alpha) * self.delay_s + max(0.0, self.range_m - distance_m) / self.speed_m_s
 
-    def init(self, node: SeaNode) -> HoldingQueue:
+    def init(self, node: SeaNode[HoldingQueue]) -> HoldingQueue:
         return HoldingQueue(node, self.history)
 
-    def originate(self, node: SeaNode, packet: Packet) -> None:
-        queue: HoldingQueue = node.state
+    def originate(self, node: SeaNode[HoldingQueue], packet: Packet) -> None:
+        queue = node.state
         queue.finish(packet.key)
         self._send(node, packet, 1)
 
-    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
+    def on_receive(self, node: SeaNode[HoldingQueue], frame: Frame, snr_db: float) -> None:
         packet = frame.packet
         if packet is None:
             return
-        queue: HoldingQueue = node.state
+        queue = node.state
         if node.is_sink:
             node.deliver(packet, frame.hops)
             return
@@ -81,13 +81,13 @@ class HhVbf(Routing):
         else:
             pass_over(packet)
 
-    def _due(self, node: SeaNode, held: Held) -> None:
+    def _due(self, node: SeaNode[HoldingQueue], held: Held) -> None:
         if held.note and min(held.note) <= self.beta_m:
             node.book.drop(held.packet, "suppressed")
         else:
             self._send(node, held.packet, held.hops + 1)
 
-    def _send(self, node: SeaNode, packet: Packet, hops: int) -> None:
+    def _send(self, node: SeaNode[HoldingQueue], packet: Packet, hops: int) -> None:
         here = node.position_m
         header = VectorHeader(here, node.nearest_sink_m(here), here)  # the vector changes with every hop
         frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m, header)

@@ -81,7 +81,7 @@ def paths(etx: NDArray[np.float64], sinks: Iterable[int]) -> tuple[NDArray[np.in
 
 
 @final
-class ShortestPath(Routing):
+class ShortestPath(Routing[PathState]):
     """Every node sends all its packets to one next hop, on the way to a sink with the least expected transmissions (ETX).
 
     An oracle knows the success of every link, averaged over the history or at the time the run begins, and Dijkstra's algorithm
@@ -101,10 +101,10 @@ class ShortestPath(Routing):
     guard_s: float = Field(0.1, ge=0, description="guard of the acknowledgement timeout")
     queue_limit: int = Field(50, ge=1, description="packets in a node's care at most")
 
-    def init(self, node: SeaNode) -> PathState:
+    def init(self, node: SeaNode[PathState]) -> PathState:
         return PathState()
 
-    def learn(self, node: SeaNode, history: LinkHistory) -> None:
+    def learn(self, node: SeaNode[PathState], history: LinkHistory) -> None:
         """Ask the oracle; what it says is worked out once per run."""
         known = _PATHS.setdefault(history, {})
         what = (self.knows, node.modem)
@@ -113,18 +113,18 @@ class ShortestPath(Routing):
             data, ack = (_success(node.modem, snr_db, nbytes) for nbytes in (DATA_BYTES + DESIGN_NBYTES, ACK_BYTES))
             known[what] = paths(etx_matrix(data, ack), node.sinks)
         next_hop, cost = known[what]
-        state: PathState = node.state
+        state = node.state
         state.next_hop, state.etx = int(next_hop[node.id]), float(cost[node.id])
 
-    def originate(self, node: SeaNode, packet: Packet) -> None:
+    def originate(self, node: SeaNode[PathState], packet: Packet) -> None:
         self._accept(node, Copy(packet, 0))
 
-    def processes(self, node: SeaNode) -> Iterable[Process]:
+    def processes(self, node: SeaNode[PathState]) -> Iterable[Process]:
         if not node.is_sink:
             yield self._forwarding(node)
 
-    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
-        state: PathState = node.state
+    def on_receive(self, node: SeaNode[PathState], frame: Frame, snr_db: float) -> None:
+        state = node.state
         if frame.dst != node.id:
             return
         if isinstance(frame.body, AckHeader):
@@ -147,8 +147,8 @@ class ShortestPath(Routing):
         else:
             node.book.duplicates += 1
 
-    def _accept(self, node: SeaNode, copy: Copy) -> None:
-        state: PathState = node.state
+    def _accept(self, node: SeaNode[PathState], copy: Copy) -> None:
+        state = node.state
         if len(state.queue) >= self.queue_limit:
             node.book.drop(copy.packet, "queue_full")
             return
@@ -158,8 +158,8 @@ class ShortestPath(Routing):
             state.idle.succeed()
             state.idle = None
 
-    def _forwarding(self, node: SeaNode) -> Process:
-        state: PathState = node.state
+    def _forwarding(self, node: SeaNode[PathState]) -> Process:
+        state = node.state
         while True:
             while not state.queue:
                 state.idle = node.ctx.world.env.event()
@@ -173,9 +173,9 @@ class ShortestPath(Routing):
             state.queue.popleft()
             node.book.drop(copy.packet, reason)
 
-    def _offer(self, node: SeaNode, copy: Copy) -> Process:
+    def _offer(self, node: SeaNode[PathState], copy: Copy) -> Process:
         """Send to the next hop until it acknowledges; return whether it did."""
-        state: PathState = node.state
+        state = node.state
         timeout_s = 2.0 * self.range_m / 1500.0 + node.modem.frame_s(ACK_BYTES) + self.guard_s
         nbytes = DATA_BYTES + copy.packet.nbytes
         for attempt in range(self.tries):

@@ -18,7 +18,7 @@ HEADER_BYTES = 28
 
 
 @final
-class Vbf(Routing):
+class Vbf(Routing[HoldingQueue]):
     """Vector-based forwarding (Xie, Cui and Lao 2006): only nodes near the line from source to sink forward, the best placed first.
 
     A node at distance p from the line forwards if p <= `pipe_m`. Its desirableness factor is
@@ -50,21 +50,21 @@ class Vbf(Routing):
         """How long a node *distance_m* from the forwarder holds a packet."""
         return math.sqrt(alpha) * self.delay_s + max(0.0, self.range_m - distance_m) / self.speed_m_s
 
-    def init(self, node: SeaNode) -> HoldingQueue:
+    def init(self, node: SeaNode[HoldingQueue]) -> HoldingQueue:
         return HoldingQueue(node, self.history)
 
-    def originate(self, node: SeaNode, packet: Packet) -> None:
-        queue: HoldingQueue = node.state
+    def originate(self, node: SeaNode[HoldingQueue], packet: Packet) -> None:
+        queue = node.state
         queue.finish(packet.key)
         here = node.position_m
         header = VectorHeader(here, node.nearest_sink_m(here), here)
         node.ctx.process(send_copy(node, self._frame(node, packet, 1, header)))
 
-    def on_receive(self, node: SeaNode, frame: Frame, snr_db: float) -> None:
+    def on_receive(self, node: SeaNode[HoldingQueue], frame: Frame, snr_db: float) -> None:
         packet = frame.packet
         if packet is None:
             return
-        queue: HoldingQueue = node.state
+        queue = node.state
         if node.is_sink:
             node.deliver(packet, frame.hops)
             return
@@ -88,7 +88,7 @@ class Vbf(Routing):
             note = (header, [alpha])
             queue.hold(packet, frame.hops, self.wait_s(alpha, distance_m), note, lambda held: self._due(node, held))
 
-    def _due(self, node: SeaNode, held: Held) -> None:
+    def _due(self, node: SeaNode[HoldingQueue], held: Held) -> None:
         header, alphas = held.note
         copies = len(alphas) - 1
         if copies and min(alphas) >= self.alpha_c / 2**copies:
@@ -97,5 +97,5 @@ class Vbf(Routing):
         header = header._replace(forwarder_m=node.position_m)
         node.ctx.process(send_copy(node, self._frame(node, held.packet, held.hops + 1, header)))
 
-    def _frame(self, node: SeaNode, packet: Packet, hops: int, header: VectorHeader) -> Frame:
+    def _frame(self, node: SeaNode[HoldingQueue], packet: Packet, hops: int, header: VectorHeader) -> Frame:
         return Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m, header)

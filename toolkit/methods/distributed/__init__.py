@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
+
+from typing_extensions import TypeVar
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.part import Part
@@ -29,24 +31,28 @@ class Step:
     lr: float
 
 
-class Method(Part):
+State = TypeVar("State", default=Any)
+"""What a method keeps at one worker or server between steps: a dataclass of plain values and tensors, so that it can be saved and copied."""
+
+
+class Method(Part, Generic[State]):
     """How workers make one step together out of their own gradients."""
 
     family: ClassVar[str] = "method"
     needs_servers: ClassVar[bool] = False
 
     @abstractmethod
-    def init(self, ctx: Context, layout: Layout) -> Any:
-        """Return this worker's (or server's) state: a dataclass of plain values and tensors, so that it can be saved and copied."""
+    def init(self, ctx: Context, layout: Layout) -> State:
+        """Return this worker's (or server's) state."""
 
     @abstractmethod
-    def step(self, ctx: Context, state: Any, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         """Exchange *gradient* ((d,), this worker's mean over its batch) and change *weights* ((d,)) in place.
 
         All workers start and end with the same weights, to the bit (`local_sgd` excepted between its averages).
         """
 
-    def serve(self, ctx: Context, state: Any, layout: Layout, step: Step) -> Asking:
+    def serve(self, ctx: Context, state: State, layout: Layout, step: Step) -> Asking:
         """A server's part in one step, for methods that have servers."""
         raise NotImplementedError(f"{self.type_name()} has no server part")
 

@@ -46,7 +46,7 @@ class Ef21State:
 
 
 @final
-class ArcTopK(Method):
+class ArcTopK(Method[Ef14State | Ef21State]):
     """All-reduce the product of each matrix with a random one of `rank` columns, choose the rows with the largest norms, all-reduce them.
 
     Bytes: ``4 n rank`` for a matrix of n rows in the first round, ``4 ceil(density n) m`` in the second. A tensor is a matrix of its

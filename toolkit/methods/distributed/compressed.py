@@ -19,7 +19,7 @@ from toolkit.methods.distributed.sparse import FLOAT_BYTES, Split, exchange_whol
 
 
 @dataclass
-class State:
+class CompressedState:
     """What a worker keeps between steps."""
 
     split: Split
@@ -38,12 +38,12 @@ class State:
         return self.memory.error if self.memory else None
 
 
-def begin(layout: Layout, dense_below: int, momentum: float, memory: Callable[[int], Memory] | None = None) -> State:
+def begin(layout: Layout, dense_below: int, momentum: float, memory: Callable[[int], Memory] | None = None) -> CompressedState:
     """Return the state before the first step; *memory* makes one for so many coordinates."""
     split = Split.of(layout, dense_below)
     velocity = torch.zeros(split.size if momentum else 0)
     kept = memory(split.size) if memory else None
-    return State(split, compressed_sizes(layout, dense_below), kept, velocity, torch.zeros(split.small_size))
+    return CompressedState(split, compressed_sizes(layout, dense_below), kept, velocity, torch.zeros(split.small_size))
 
 
 def compressed_sizes(layout: Layout, dense_below: int) -> tuple[int, ...]:
@@ -58,7 +58,7 @@ def wire_bytes(layout: Layout, dense_below: int, compressor: Compressor) -> floa
 
 
 def compressed_step(
-    ctx: Context, state: State, compressor: Compressor, weights: Tensor, gradient: Tensor, step: Step, momentum: float,
+    ctx: Context, state: CompressedState, compressor: Compressor, weights: Tensor, gradient: Tensor, step: Step, momentum: float,
     *, lr_inside: bool = False,
 ) -> Asking:
     """Make one step of SGD in which each worker sends what *compressor* makes of its gradient and memory.

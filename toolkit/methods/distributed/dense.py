@@ -17,7 +17,7 @@ from toolkit.methods.distributed.sparse import FLOAT_BYTES
 
 
 @dataclass
-class State:
+class DenseState:
     """What a worker keeps between steps."""
 
     velocity: Tensor
@@ -25,7 +25,7 @@ class State:
 
 
 @final
-class Dense(Method):
+class Dense(Method[DenseState]):
     """Synchronous momentum SGD on the mean gradient, by the fabric's all-reduce: ``4 d`` bytes.
 
     With the same seed it makes the steps of one worker with the batches of all.
@@ -34,10 +34,10 @@ class Dense(Method):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor")
     nesterov: bool = Field(False, description="look ahead along the momentum")
 
-    def init(self, ctx: Context, layout: Layout) -> State:
-        return State(torch.zeros(layout.size if self.momentum else 0))
+    def init(self, ctx: Context, layout: Layout) -> DenseState:
+        return DenseState(torch.zeros(layout.size if self.momentum else 0))
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: DenseState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         total = yield from ctx.all_reduce(gradient, "gradient")
         yield from descend(ctx, weights, state.velocity, total / ctx.size, self.momentum, step.lr, nesterov=self.nesterov)
 

@@ -13,12 +13,12 @@ from toolkit.learning.compressors.memory import Corrected
 from toolkit.learning.compressors.top_k import TopK
 from toolkit.learning.flat import Layout
 from toolkit.methods.distributed import Method, Step
-from toolkit.methods.distributed.compressed import State, begin, compressed_step, wire_bytes
+from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_step, wire_bytes
 from toolkit.methods.distributed.sparse import Split, count, moving
 
 
 @final
-class Dgc(Method):
+class Dgc(Method[CompressedState]):
     """u <- m u + g; v <- v + u; send the k largest of v; u, v <- 0 there. ``8 k`` bytes by all-gather.
 
     Source: Lin et al. 2018, Alg. 4 (without its Nesterov form) and section 3.3. Departure: the largest of all tensors together, not of
@@ -36,13 +36,13 @@ class Dgc(Method):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> State:
+    def init(self, ctx: Context, layout: Layout) -> CompressedState:
         memory = partial(Corrected.zeros, momentum=self.momentum, masking=self.masking)
         state = begin(layout, self.dense_below, 0.0, memory)  # no momentum after the exchange: it is in the memory
         count(None, self.density, state.split.size)  # refuses a model of which nothing is compressed
         return state
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         if self.clip_norm:
             gradient = clipped(gradient, self.clip_norm * ctx.size**-0.5)  # Alg. 4, l. 6
             yield ctx.compute(moving(gradient.numel(), 3, 2, 1), "compress")

@@ -35,7 +35,7 @@ from toolkit.methods.distributed.sparse import (
 
 
 @dataclass
-class State:
+class FetchSgdState:
     """The tables are the server's; those of a worker are empty."""
 
     split: Split
@@ -47,7 +47,7 @@ class State:
 
 
 @final
-class FetchSgd(Method):
+class FetchSgd(Method[FetchSgdState]):
     """Tables up, k pairs of value and index down; one server. ``(α+P·4rcβ) + (α+P·8kβ)``.
 
     V = m V + mean of the tables; E = E + V; Δ = the k largest estimates of E; w = w - lr Δ; then Δ leaves E.
@@ -78,7 +78,7 @@ class FetchSgd(Method):
         refuse_odd_sizes(self.rows, self.cols)
         return self
 
-    def init(self, ctx: Context, layout: Layout) -> State:
+    def init(self, ctx: Context, layout: Layout) -> FetchSgdState:
         refuse_servers(ctx, self.type_name())
         split = Split.of(layout, self.dense_below)
         k = count(self.k, self.density, split.size)
@@ -86,9 +86,9 @@ class FetchSgd(Method):
         shape = (sketch.rows, sketch.cols) if ctx.is_server else (0, 0)
         error, momentum = (torch.zeros(shape, device=ctx.accelerator) for _ in range(2))
         velocity = torch.zeros(0 if ctx.is_server else split.small_size, device=ctx.accelerator)
-        return State(split, sketch, k, error, momentum, velocity)
+        return FetchSgdState(split, sketch, k, error, momentum, velocity)
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: FetchSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step, ParameterServer())
         sketch, server = state.sketch, ctx.size
         table = sketch.encode(state.split.compressed(gradient)).view(-1)
@@ -98,7 +98,7 @@ class FetchSgd(Method):
         weights.index_add_(0, state.split.places(picked), values, alpha=-(1.0 if self.lr_inside else step.lr))
         yield ctx.compute(moving(state.k, 2, 4, 1), "compress")
 
-    def serve(self, ctx: Context, state: State, layout: Layout, step: Step) -> Asking:
+    def serve(self, ctx: Context, state: FetchSgdState, layout: Layout, step: Step) -> Asking:
         if state.split.small:
             yield from ctx.all_reduce(state.error_table.new_empty(state.split.small_size), "dense", ParameterServer())
         sketch = state.sketch

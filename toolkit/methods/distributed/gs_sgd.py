@@ -59,7 +59,7 @@ class TableState:
 
 
 @final
-class GsSgd(Method):
+class GsSgd(Method[LocalState | TableState]):
     """Count-Sketch of the error-corrected gradient, summed by any all-reduce; two rounds, no indices on the wire.
 
     Bytes: ``4 rows cols`` in the first round, ``4 p2 k`` in the second, and the small tensors. With a tree these cross ``2 log2 P``

@@ -19,7 +19,7 @@ from toolkit.methods.distributed.sparse import FLOAT_BYTES, PAIR_BYTES, Split, c
 
 
 @dataclass
-class State:
+class GTopKState:
     """What a worker keeps between steps."""
 
     split: Split
@@ -33,7 +33,7 @@ class State:
 
 
 @final
-class GTopK(Method):
+class GTopK(Method[GTopKState]):
     """Each worker chooses its k largest coordinates; pairs of workers add theirs and keep the k largest, up to one, which tells all.
 
     ``2Lα + 4kL·4β`` with ``L = ceil(log2 P)``: k values and k indices per level, up and down. Any number of workers: a rank without
@@ -57,13 +57,13 @@ class GTopK(Method):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> State:
+    def init(self, ctx: Context, layout: Layout) -> GTopKState:
         split = Split.of(layout, self.dense_below)
         k = count(self.k, self.density, split.size)
         sizes = (split.size, split.size if self.momentum else 0, split.small_size)
-        return State(split, k, *(torch.zeros(size, device=ctx.accelerator) for size in sizes))
+        return GTopKState(split, k, *(torch.zeros(size, device=ctx.accelerator) for size in sizes))
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: GTopKState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step)
         error, size = state.error, state.error.numel()
         u = state.split.compressed(gradient)
@@ -115,7 +115,7 @@ class GTopK(Method):
             level <<= 1
         return [values, *dropped_values], [indices, *dropped]
 
-    def _apply(self, ctx: Context, state: State, weights: Tensor, values: Tensor, chosen: Tensor, step: Step) -> Asking:
+    def _apply(self, ctx: Context, state: GTopKState, weights: Tensor, values: Tensor, chosen: Tensor, step: Step) -> Asking:
         rate = 1.0 if self.lr_inside else step.lr
         work = moving(state.k, 2, 4, 2)
         if self.form == "global" and self.momentum:

@@ -17,7 +17,7 @@ from toolkit.methods.distributed.sparse import FLOAT_BYTES, moving
 
 
 @dataclass
-class State:
+class LocalSgdState:
     """What a worker keeps between steps."""
 
     velocity: Tensor
@@ -25,7 +25,7 @@ class State:
 
 
 @final
-class LocalSgd(Method):
+class LocalSgd(Method[LocalSgdState]):
     """w <- w - lr v with the worker's own gradient; after every `period` steps w <- mean of w. ``4 d / period`` bytes per step on average.
 
     Between averages the workers' weights differ.
@@ -41,10 +41,10 @@ class LocalSgd(Method):
         "average", description="the momentum when weights are averaged: averaged too, left as it is, or set to zero"
     )
 
-    def init(self, ctx: Context, layout: Layout) -> State:
-        return State(torch.zeros(layout.size if self.momentum else 0))
+    def init(self, ctx: Context, layout: Layout) -> LocalSgdState:
+        return LocalSgdState(torch.zeros(layout.size if self.momentum else 0))
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: LocalSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         yield from descend(ctx, weights, state.velocity, gradient, self.momentum, step.lr, nesterov=self.nesterov)  # Alg. 1, l. 7
         if (step.index + 1) % self.period:
             return

@@ -18,7 +18,7 @@ from toolkit.methods.distributed.sparse import FLOAT_BYTES
 
 
 @dataclass
-class State:
+class ParameterServerState:
     """What a worker keeps between steps."""
 
     velocity: Tensor
@@ -26,7 +26,7 @@ class State:
 
 
 @final
-class ParameterServer(Method):
+class ParameterServer(Method[ParameterServerState]):
     """Dense momentum SGD whose sum is formed by servers: ``4 d`` bytes up and ``4 d`` down per worker, P times that at the servers.
 
     Source: Li et al. 2014. Departure: the servers return the summed gradient and the workers keep the weights, which is as many bytes;
@@ -38,14 +38,14 @@ class ParameterServer(Method):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor")
     nesterov: bool = Field(False, description="look ahead along the momentum")
 
-    def init(self, ctx: Context, layout: Layout) -> State:
-        return State(torch.zeros(layout.size if self.momentum and not ctx.is_server else 0))
+    def init(self, ctx: Context, layout: Layout) -> ParameterServerState:
+        return ParameterServerState(torch.zeros(layout.size if self.momentum and not ctx.is_server else 0))
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: ParameterServerState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         total = yield from ctx.all_reduce(gradient, "gradient", Schedule())
         yield from descend(ctx, weights, state.velocity, total / ctx.size, self.momentum, step.lr, nesterov=self.nesterov)
 
-    def serve(self, ctx: Context, state: State, layout: Layout, step: Step) -> Asking:
+    def serve(self, ctx: Context, state: ParameterServerState, layout: Layout, step: Step) -> Asking:
         yield from ctx.all_reduce(torch.empty(layout.size), "gradient", Schedule())
 
     def wire_bytes(self, layout: Layout) -> float:

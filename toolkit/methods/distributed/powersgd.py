@@ -21,7 +21,7 @@ from toolkit.methods.distributed.sparse import FLOAT_BYTES, Split, moving
 
 
 @dataclass
-class State:
+class PowerSgdState:
     """What a worker keeps between steps."""
 
     split: Split
@@ -39,7 +39,7 @@ class State:
 
 
 @final
-class PowerSgd(Method):
+class PowerSgd(Method[PowerSgdState]):
     """M <- g + e; P <- orthogonal(mean of M Q); Q <- mean of M^T P; e <- M - P Q^T. ``4 rank (n + m)`` bytes per n x m matrix.
 
     Two all-reduces, after one of all tensors that stay whole: vectors, and matrices for which ``(n + m) rank min_rate < n m`` fails.
@@ -58,12 +58,12 @@ class PowerSgd(Method):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole")
 
-    def init(self, ctx: Context, layout: Layout) -> State:
+    def init(self, ctx: Context, layout: Layout) -> PowerSgdState:
         split, compressor = self._parted(layout)
         right = compressor.draw(torch_generator(ctx.fresh_rng("powersgd")))
-        return State(split, compressor, Residual.zeros(split.size), right, torch.zeros(layout.size if self.momentum else 0))
+        return PowerSgdState(split, compressor, Residual.zeros(split.size), right, torch.zeros(layout.size if self.momentum else 0))
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: PowerSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         split, scale = state.split, step.lr if self.lr_inside else 1.0
         mean = torch.zeros_like(gradient)
         if split.small:
@@ -82,7 +82,7 @@ class PowerSgd(Method):
         weights.add_(update, alpha=-rate)
         yield ctx.compute(work, "compress")
 
-    def _approximated(self, ctx: Context, state: State, gradient: Tensor, scale: float, step: Step) -> Asking:
+    def _approximated(self, ctx: Context, state: PowerSgdState, gradient: Tensor, scale: float, step: Step) -> Asking:
         """The low-rank approximation of the mean over all workers of gradient and memory; what it misses goes into the memory."""
         compressor, size = state.compressor, gradient.numel()
         if not self.warm_start:

@@ -12,12 +12,12 @@ from toolkit.learning.compressors import random_k as random
 from toolkit.learning.compressors.memory import Residual
 from toolkit.learning.flat import Layout
 from toolkit.methods.distributed import Method, Step
-from toolkit.methods.distributed.compressed import State, begin, compressed_step, wire_bytes
+from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_step, wire_bytes
 from toolkit.methods.distributed.sparse import Split, count
 
 
 @final
-class RandomK(Method):
+class RandomK(Method[CompressedState]):
     """e <- e + g; add e at k random coordinates over all workers; e <- 0 there. No indices travel: ``4 k`` bytes by all-reduce.
 
     Without error feedback what is received counts d/k times, which has the right mean and a large variance.
@@ -32,12 +32,12 @@ class RandomK(Method):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> State:
+    def init(self, ctx: Context, layout: Layout) -> CompressedState:
         state = begin(layout, self.dense_below, self.momentum, Residual.zeros if self.error_feedback else None)
         self._compressor(state.split, 0)  # refuses a k that is too large before anything is trained
         return state
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         seed = int(ctx.fresh_rng("random_k", step.index).integers(2**63))  # the same on all workers
         compressor = self._compressor(state.split, seed)
         inside = self.lr_inside and self.error_feedback

@@ -12,12 +12,12 @@ from toolkit.core.context import Asking, Context
 from toolkit.learning.compressors.sign import Sign
 from toolkit.learning.flat import Layout
 from toolkit.methods.distributed import Method, Step
-from toolkit.methods.distributed.compressed import State, average, begin, wire_bytes
+from toolkit.methods.distributed.compressed import CompressedState, average, begin, wire_bytes
 from toolkit.methods.distributed.sparse import exchange_whole, moving
 
 
 @final
-class SignSgd(Method):
+class SignSgd(Method[CompressedState]):
     """m <- b m + (1 - b) g; send sign(m); w <- w - lr sign(sum of signs). ``d/8`` bytes by all-gather, and no memory.
 
     Every coordinate moves by the learning rate or not at all, so that has to be small (about 1e-4 to 1e-3 of what dense SGD takes).
@@ -31,10 +31,10 @@ class SignSgd(Method):
     momentum: float = Field(0.9, ge=0, lt=1, description="share of the past in each worker's own average (b)")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce, and take SGD steps")
 
-    def init(self, ctx: Context, layout: Layout) -> State:
+    def init(self, ctx: Context, layout: Layout) -> CompressedState:
         return begin(layout, self.dense_below, self.momentum)
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         split, own = state.split, state.split.compressed(gradient)
         yield from exchange_whole(ctx, split, state.small_velocity, self.momentum, weights, gradient, step)
         if not split.size:

@@ -34,7 +34,7 @@ from toolkit.methods.distributed.sparse import (
 
 
 @dataclass
-class State:
+class SketchedSgdState:
     """Of a worker; a server's vectors are empty."""
 
     split: Split
@@ -48,7 +48,7 @@ class State:
 
 
 @final
-class SketchedSgd(Method):
+class SketchedSgd(Method[SketchedSgdState]):
     """Tables up, p2 k indices down, p2 k exact values up, k pairs of value and index down; one server.
 
     ``(α+P·4rcβ) + 2(α+P·4p2kβ) + (α+P·8kβ)``: the server's link carries P messages each way.
@@ -73,16 +73,16 @@ class SketchedSgd(Method):
         refuse_odd_sizes(self.rows, self.cols)
         return self
 
-    def init(self, ctx: Context, layout: Layout) -> State:
+    def init(self, ctx: Context, layout: Layout) -> SketchedSgdState:
         refuse_servers(ctx, self.type_name())
         split = Split.of(layout, self.dense_below)
         k = count(self.k, self.density, split.size)
         sketch = new_sketch(ctx, self.rows, self.cols, k, split.size)
         sizes = (0, 0, 0) if ctx.is_server else (split.size, split.size if self.momentum else 0, split.small_size)
         vectors = (torch.zeros(size, device=ctx.accelerator) for size in sizes)
-        return State(split, sketch, k, min(self.p2 * k, split.size), *vectors)
+        return SketchedSgdState(split, sketch, k, min(self.p2 * k, split.size), *vectors)
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: SketchedSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step, ParameterServer())
         sketch, error, server = state.sketch, state.error, ctx.size
         u = state.split.compressed(gradient)
@@ -104,7 +104,7 @@ class SketchedSgd(Method):
             state.momentum[picked] = 0
         yield ctx.compute(moving(asked.numel(), 0, 3, 1) + moving(state.k, 2, 4, 3), "compress")
 
-    def serve(self, ctx: Context, state: State, layout: Layout, step: Step) -> Asking:
+    def serve(self, ctx: Context, state: SketchedSgdState, layout: Layout, step: Step) -> Asking:
         if state.split.small:
             yield from ctx.all_reduce(state.error.new_empty(state.split.small_size), "dense", ParameterServer())
         sketch = state.sketch

@@ -11,11 +11,11 @@ from toolkit.core.context import Asking, Context
 from toolkit.learning.compressors import terngrad
 from toolkit.learning.flat import Layout
 from toolkit.methods.distributed import Method, Step
-from toolkit.methods.distributed.compressed import State, begin, compressed_sizes, compressed_step, wire_bytes
+from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_sizes, compressed_step, wire_bytes
 
 
 @final
-class TernGrad(Method):
+class TernGrad(Method[CompressedState]):
     """Each worker clips its gradient, layer by layer, and sends ternary signs and the scale of each layer. No memory.
 
     ``d/4 + 4 L`` bytes for L layers by all-gather.
@@ -27,10 +27,10 @@ class TernGrad(Method):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, on the averaged gradient")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> State:
+    def init(self, ctx: Context, layout: Layout) -> CompressedState:
         return begin(layout, self.dense_below, self.momentum)
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         compressor = terngrad.TernGrad(state.sizes, self.clip)
         yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum)
 

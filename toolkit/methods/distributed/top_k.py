@@ -12,12 +12,12 @@ from toolkit.learning.compressors import top_k as top
 from toolkit.learning.compressors.memory import Residual
 from toolkit.learning.flat import Layout
 from toolkit.methods.distributed import Method, Step
-from toolkit.methods.distributed.compressed import State, begin, compressed_step, wire_bytes
+from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_step, wire_bytes
 from toolkit.methods.distributed.sparse import Split, count
 
 
 @final
-class TopK(Method):
+class TopK(Method[CompressedState]):
     """e <- e + g; send the k largest of e with their indices; e <- 0 there; the union of up to P k coordinates is averaged.
 
     ``8 k`` bytes by all-gather: what a worker receives grows with P.
@@ -31,12 +31,12 @@ class TopK(Method):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> State:
+    def init(self, ctx: Context, layout: Layout) -> CompressedState:
         state = begin(layout, self.dense_below, self.momentum, Residual.zeros)
         self._compressor(state.split)  # refuses a k that is too large before anything is trained
         return state
 
-    def step(self, ctx: Context, state: State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
+    def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         compressor = self._compressor(state.split)
         yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=self.lr_inside)
 
