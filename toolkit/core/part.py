@@ -141,7 +141,7 @@ class Part(Spec):
         return [
             item for item in vars(module).values()
             if inspect.isclass(item) and issubclass(item, cls) and item.__module__ == module.__name__
-            and not item.is_family() and not item.__pydantic_generic_metadata__["args"]
+            and not item.is_family() and not inspect.isabstract(item) and not item.__pydantic_generic_metadata__["args"]
         ]
 
     @classmethod

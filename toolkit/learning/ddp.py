@@ -18,10 +18,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from toolkit.learning.gs_sgd import choose, find_candidates, forget_sent
 from toolkit.learning.runs import joined, length, places, take
 from toolkit.learning.sketch import CountSketch
-from toolkit.learning.sketch_hash import LINE
-from toolkit.learning.top_k import top_k
+from toolkit.learning.sketch_sizes import columns, picks, whole_lines
 
 if TYPE_CHECKING:
 
@@ -106,7 +106,7 @@ class GsSgdHook:
         self._size = sizes[False]
         if not self._size:
             raise ValueError(f"dense_below: {dense_below} leaves no parameter to compress; use DDP without a hook")
-        self.k = max(1, round(density * self._size)) if k is None else k
+        self.k = picks(k, density, self._size)
         if not 1 <= self.k <= self._size:
             raise ValueError(f"k must be between 1 and the {self._size} compressed coordinates (got {k})")
         self.p2 = p2
@@ -116,7 +116,7 @@ class GsSgdHook:
         self.tables = tables
         self.seed = seed
         self.group = process_group
-        self.sketch = CountSketch(rows, cols if cols is not None else _lines(10 * self.k), seed, size=self._size)
+        self.sketch = CountSketch(rows, columns(cols, self.k), seed, size=self._size)
         device = self._parameters[0].device
         self.step = 0
         self.error = torch.zeros(self._size, device=device)
@@ -199,23 +199,20 @@ class GsSgdHook:
             return
         size = length(runs)
         share = size / self._size
-        sketch = CountSketch(self.sketch.rows, _lines(self.sketch.cols * share), self.seed, size=size)
+        sketch = CountSketch(self.sketch.rows, whole_lines(self.sketch.cols * share), self.seed, size=size)
         table = sketch.encode(take(self.error, runs))
         self._exchange(sketch, table, min(size, max(1, round(self.k * share))), runs)
 
     def _exchange(self, sketch: CountSketch, table: Tensor, k: int, runs: list[slice]) -> None:
         """Sum the table, choose candidates, sum their exact values, keep the k largest; their mean is the update."""
         self._sum(table)
-        candidates = places(runs, sketch.top_k(table, min(self.p2 * k, length(runs))))
+        candidates = places(runs, find_candidates(sketch, table, k=k, p2=self.p2, size=length(runs)))
         values = self._sum(self.error[candidates])
-        best = top_k(values, k)
-        chosen = candidates[best]
+        _, chosen, total = choose(candidates, values, k)
         for run in runs:
             self._update[run] = 0
-        self._update[chosen] = values[best] / self._workers()
-        self.error[chosen] = 0
-        if self.masking and self.momentum_factor:
-            self.momentum[chosen] = 0
+        self._update[chosen] = total / self._workers()
+        forget_sent(chosen, self.error, self.momentum if self.masking else None)
 
     def _exchange_small(self, parameters: Sequence[nn.Parameter]) -> None:
         """One all-reduce of all small tensors among *parameters*."""
@@ -292,11 +289,6 @@ class GsSgdHook:
         self.step = saved["step"]
         for mine, theirs in ((self.error, saved["error"]), (self.momentum, saved["momentum"]), (self.velocity, saved["velocity"])):
             mine.copy_(theirs)
-
-
-def _lines(cols: float) -> int:
-    """Return *cols* rounded up to whole lines of the sketch."""
-    return max(1, -(-int(cols) // LINE)) * LINE
 
 
 def _bounds(parts: dict[int, slice]) -> list[tuple[int, int]]:

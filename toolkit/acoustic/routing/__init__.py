@@ -31,7 +31,7 @@ class LinkHistory:
 
 
 class Routing(Part, Generic[State]):
-    """A routing protocol. Its state at one node is `node.state`, of the type that `init` returns; sinks run the protocol too, as receivers."""
+    """A routing protocol. Its state at one node is `node.state`, which `init` returned; sinks run the protocol too, as receivers."""
 
     family: ClassVar[str] = "routing protocol"
     channel_aware: ClassVar[bool] = False

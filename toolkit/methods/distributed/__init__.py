@@ -32,7 +32,7 @@ class Step:
 
 
 State = TypeVar("State", default=Any)
-"""What a method keeps at one worker or server between steps: a dataclass of plain values and tensors, so that it can be saved and copied."""
+"""What a method keeps at one worker or server: a dataclass of plain values and tensors, so that it can be saved and copied."""
 
 
 class Method(Part, Generic[State]):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self, final
+from typing import Literal, final
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from toolkit.collectives import post
@@ -15,21 +15,17 @@ from toolkit.core.context import Asking, Context
 from toolkit.core.work import Work
 from toolkit.learning.flat import Layout
 from toolkit.learning.sketch import CountSketch
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.sketch_sizes import columns
+from toolkit.methods.distributed import Step
 from toolkit.methods.distributed.gs_sgd import forget, forgetting
-from toolkit.methods.distributed.sketched_sgd import gathered, told
+from toolkit.methods.distributed.served_sketch import ServedSketch, gathered, told
 from toolkit.methods.distributed.sparse import (
     FLOAT_BYTES,
     PAIR_BYTES,
     Split,
-    columns,
-    count,
     exchange_whole,
     moving,
-    new_sketch,
     pack,
-    refuse_odd_sizes,
-    refuse_servers,
     unpack,
 )
 
@@ -47,7 +43,7 @@ class FetchSgdState:
 
 
 @final
-class FetchSgd(Method[FetchSgdState]):
+class FetchSgd(ServedSketch[FetchSgdState]):
     """Tables up, k pairs of value and index down; one server. ``(α+P·4rcβ) + (α+P·8kβ)``.
 
     V = m V + mean of the tables; E = E + V; Δ = the k largest estimates of E; w = w - lr Δ; then Δ leaves E.
@@ -56,33 +52,15 @@ class FetchSgd(Method[FetchSgdState]):
     (5 x 500,000 for 6.6 million parameters, k = 50,000): with the estimates as the update, the columns decide about convergence.
 
     Departure: the paper scales by the learning rate inside (E = E + lr V); here that is `lr_inside`, off as everywhere. The same for
-    a constant rate.
+    a constant rate. Momentum is the server's, inside its sketch.
     """
 
-    needs_servers: ClassVar[bool] = True
-
-    k: int | None = Field(None, ge=1, description="coordinates changed per step; without it the share `density`")
-    density: float = Field(0.01, gt=0, le=1, description="share of the coordinates changed per step, where k is not given")
-    rows: int = Field(5, ge=1, description="rows of the sketch (r); odd")
-    cols: int | None = Field(None, ge=16, description="columns of the sketch (c), a multiple of 16; without it 10 k")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, inside the server's sketch")
-    masking: bool = Field(True, description="forget the momentum of the cells that an update touched")
     sketch_error: Literal["zero", "subtract"] = Field(
         "zero", description="empty every touched cell, or subtract the sketch of the update (as published; CommEfficient saw it diverge)"
     )
-    lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
-    dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, through the server")
-
-    @model_validator(mode="after")
-    def _sane(self) -> Self:
-        refuse_odd_sizes(self.rows, self.cols)
-        return self
 
     def init(self, ctx: Context, layout: Layout) -> FetchSgdState:
-        refuse_servers(ctx, self.type_name())
-        split = Split.of(layout, self.dense_below)
-        k = count(self.k, self.density, split.size)
-        sketch = new_sketch(ctx, self.rows, self.cols, k, split.size)
+        split, sketch, k = self.open_sketch(ctx, layout)
         shape = (sketch.rows, sketch.cols) if ctx.is_server else (0, 0)
         error, momentum = (torch.zeros(shape, device=ctx.accelerator) for _ in range(2))
         velocity = torch.zeros(0 if ctx.is_server else split.small_size, device=ctx.accelerator)
@@ -115,10 +93,10 @@ class FetchSgd(Method[FetchSgdState]):
 
     def wire_bytes(self, layout: Layout) -> float:
         """What a worker sends up; `down_bytes` come down to it."""
-        split = Split.of(layout, self.dense_below)
-        return FLOAT_BYTES * (self.rows * columns(self.cols, count(self.k, self.density, split.size)) + split.small_size)
+        split, k = self.split_of(layout)
+        return FLOAT_BYTES * (self.rows * columns(self.cols, k) + split.small_size)
 
     def down_bytes(self, layout: Layout) -> float:
         """What the server sends down to each worker per step."""
-        split = Split.of(layout, self.dense_below)
-        return PAIR_BYTES * count(self.k, self.density, split.size) + FLOAT_BYTES * split.small_size
+        split, k = self.split_of(layout)
+        return PAIR_BYTES * k + FLOAT_BYTES * split.small_size

@@ -12,19 +12,20 @@ from torch import Tensor
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import Work
 from toolkit.learning.flat import Layout
+from toolkit.learning.gs_sgd import choose, find_candidates, forget_sent
 from toolkit.learning.sketch import CountSketch
+from toolkit.learning.sketch_sizes import candidates as candidate_count
+from toolkit.learning.sketch_sizes import check_table, columns
 from toolkit.learning.top_k import top_k
 from toolkit.methods.distributed import Method, Step
 from toolkit.methods.distributed.sparse import (
     FLOAT_BYTES,
     Split,
     choosing,
-    columns,
     count,
     exchange_whole,
     moving,
     new_sketch,
-    refuse_odd_sizes,
 )
 
 
@@ -101,7 +102,7 @@ class GsSgd(Method[LocalState | TableState]):
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
-        refuse_odd_sizes(self.rows, self.cols)
+        check_table(self.rows, self.cols)
         if self.form == "virtual" and self.exact:
             raise ValueError("form: virtual keeps error and momentum inside the sketch, where no worker has exact values; set exact: false")
         if self.p1 and not self.exact:
@@ -138,19 +139,16 @@ class GsSgd(Method[LocalState | TableState]):
         yield ctx.compute(moving(error.numel(), 4, 4, 2), "compress")
 
         table = yield from self._summed(ctx, sketch, (yield from self._truncated(ctx, error, k)))  # T = allreduce(sketch(e))
-        candidates = sketch.top_k(table, min(self.p2 * k, error.numel()))  # cand = top_{p2 k} |estimate(T)|: the same on every rank
+        candidates = find_candidates(sketch, table, k=k, p2=self.p2, size=error.numel())  # cand = top_{p2 k} |estimate(T)|
         yield ctx.compute(Work(*sketch.top_k_work(error.numel(), candidates.numel())), "compress")
 
         values = yield from ctx.all_reduce(error[candidates], "values")  # x = allreduce(e[cand]), no indices
-        best = top_k(values, k)  # I = top_k |x|
-        picked, update = candidates[best], values[best]
+        best, picked, update = choose(candidates, values, k)  # I = top_k |x|
         self._watch(ctx, step, sketch, table, candidates, values, best)
 
         rate = (1.0 if self.lr_inside else step.lr) / ctx.size
         weights.index_add_(0, state.split.places(picked), update, alpha=-rate)  # w[cand[I]] -= x[I] / P
-        error[picked] = 0  # e[cand[I]] = 0
-        if self.masking and state.momentum.numel():
-            state.momentum[picked] = 0  # u[cand[I]] = 0
+        forget_sent(picked, error, state.momentum if self.masking else None)  # e[cand[I]] = u[cand[I]] = 0
         yield ctx.compute(choosing(values.numel(), k) + moving(k, 2, 4, 3), "compress")
 
     def _truncated(self, ctx: Context, error: Tensor, k: int) -> Asking:
@@ -210,7 +208,7 @@ class GsSgd(Method[LocalState | TableState]):
     def wire_bytes(self, layout: Layout) -> float:
         split = Split.of(layout, self.dense_below)
         k = count(self.k, self.density, split.size)
-        second = min(self.p2 * k, split.size) if self.exact else 0
+        second = candidate_count(self.p2, k, split.size) if self.exact else 0
         return FLOAT_BYTES * (self.rows * columns(self.cols, k) + second + split.small_size)
 
 

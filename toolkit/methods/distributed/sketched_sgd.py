@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from typing import final
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
-from toolkit.collectives import adding, post
+from toolkit.collectives import post
 from toolkit.collectives.all_reduce.parameter_server import ParameterServer
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import Work
 from toolkit.learning.flat import Layout
 from toolkit.learning.sketch import CountSketch
+from toolkit.learning.sketch_sizes import candidates, columns
 from toolkit.learning.top_k import top_k
-from toolkit.methods.distributed import Method, Step
+from toolkit.methods.distributed import Step
+from toolkit.methods.distributed.served_sketch import ServedSketch, gathered, told
 from toolkit.methods.distributed.sparse import (
     FLOAT_BYTES,
     Split,
     choosing,
-    columns,
-    count,
     exchange_whole,
     moving,
-    new_sketch,
     pack,
-    refuse_odd_sizes,
-    refuse_servers,
     unpack,
 )
 
@@ -48,7 +45,7 @@ class SketchedSgdState:
 
 
 @final
-class SketchedSgd(Method[SketchedSgdState]):
+class SketchedSgd(ServedSketch[SketchedSgdState]):
     """Tables up, p2 k indices down, p2 k exact values up, k pairs of value and index down; one server.
 
     ``(α+P·4rcβ) + 2(α+P·4p2kβ) + (α+P·8kβ)``: the server's link carries P messages each way.
@@ -56,31 +53,13 @@ class SketchedSgd(Method[SketchedSgdState]):
     Source: Ivkin et al. 2019 (arXiv 1903.04488) and its public code: momentum on the workers with factor masking, p2 = 4.
     """
 
-    needs_servers: ClassVar[bool] = True
-
-    k: int | None = Field(None, ge=1, description="coordinates changed per step; without it the share `density`")
-    density: float = Field(0.01, gt=0, le=1, description="share of the coordinates changed per step, where k is not given")
-    rows: int = Field(5, ge=1, description="rows of the sketch (r); odd")
-    cols: int | None = Field(None, ge=16, description="columns of the sketch (c), a multiple of 16; without it 10 k")
     p2: int = Field(4, ge=1, description="candidates per chosen coordinate whose exact values the server asks for")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, of each worker's own gradients")
-    masking: bool = Field(True, description="forget the momentum of coordinates that were just changed")
-    lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
-    dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, through the server")
-
-    @model_validator(mode="after")
-    def _sane(self) -> Self:
-        refuse_odd_sizes(self.rows, self.cols)
-        return self
 
     def init(self, ctx: Context, layout: Layout) -> SketchedSgdState:
-        refuse_servers(ctx, self.type_name())
-        split = Split.of(layout, self.dense_below)
-        k = count(self.k, self.density, split.size)
-        sketch = new_sketch(ctx, self.rows, self.cols, k, split.size)
+        split, sketch, k = self.open_sketch(ctx, layout)
         sizes = (0, 0, 0) if ctx.is_server else (split.size, split.size if self.momentum else 0, split.small_size)
         vectors = (torch.zeros(size, device=ctx.accelerator) for size in sizes)
-        return SketchedSgdState(split, sketch, k, min(self.p2 * k, split.size), *vectors)
+        return SketchedSgdState(split, sketch, k, candidates(self.p2, k, split.size), *vectors)
 
     def step(self, ctx: Context, state: SketchedSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step, ParameterServer())
@@ -119,31 +98,14 @@ class SketchedSgd(Method[SketchedSgdState]):
 
     def wire_bytes(self, layout: Layout) -> float:
         """What a worker sends up; `down_bytes` come down to it."""
-        split, k, candidates = self._sizes(layout)
-        return FLOAT_BYTES * (self.rows * columns(self.cols, k) + candidates + split.small_size)
+        split, k, asked = self._sizes(layout)
+        return FLOAT_BYTES * (self.rows * columns(self.cols, k) + asked + split.small_size)
 
     def down_bytes(self, layout: Layout) -> float:
         """What the server sends down to each worker per step."""
-        split, k, candidates = self._sizes(layout)
-        return FLOAT_BYTES * (candidates + 2 * k + split.small_size)
+        split, k, asked = self._sizes(layout)
+        return FLOAT_BYTES * (asked + 2 * k + split.small_size)
 
     def _sizes(self, layout: Layout) -> tuple[Split, int, int]:
-        split = Split.of(layout, self.dense_below)
-        k = count(self.k, self.density, split.size)
-        return split, k, min(self.p2 * k, split.size)
-
-
-def gathered(ctx: Context, like: Tensor, phase: str) -> Asking:
-    """A server's part: the sum of one vector of every worker, in the order of ranks."""
-    total = torch.zeros_like(like)
-    for worker in range(ctx.size):
-        total = total + (yield ctx.recv(worker, like))
-    yield ctx.compute(adding(total).times(ctx.size), phase)
-    return total
-
-
-def told(ctx: Context, message: Tensor, phase: str) -> Asking:
-    """A server's part: the same *message* to every worker."""
-    sent = [post(ctx, worker, message, phase) for worker in range(ctx.size)]
-    for telling in sent:  # noqa: UP028 - each answer goes back to whoever runs the program, and a list takes none
-        yield telling
+        split, k = self.split_of(layout)
+        return split, k, candidates(self.p2, k, split.size)

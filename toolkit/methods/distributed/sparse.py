@@ -15,7 +15,7 @@ from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
 from toolkit.learning import runs
 from toolkit.learning.sketch import CountSketch
-from toolkit.learning.sketch_hash import LINE
+from toolkit.learning.sketch_sizes import columns, picks
 from toolkit.learning.top_k import top_k_work
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 FLOAT_BYTES = 4
 PAIR_BYTES = 8
 """A float32 value and its int32 index."""
-TABLE_COLUMNS_PER_PICK = 10
-"""Columns per chosen coordinate where none are given: recall then is near one on power-law vectors (gs-SGD spec 1.5)."""
 
 
 @dataclass(frozen=True)
@@ -87,31 +85,15 @@ def count(k: int | None, density: float, size: int) -> int:
     """
     if not size:
         raise ScenarioError("program.method.dense_below: is above the size of every tensor, so nothing is compressed; use type: dense")
-    if k is None:
-        return max(1, round(density * size))
-    if k > size:
+    if k is not None and k > size:
         raise ScenarioError(f"program.method.k: {k} coordinates per step, and the model has {size} that are compressed; use at most {size}")
-    return k
+    return picks(k, density, size)
 
 
 def new_sketch(ctx: Context, rows: int, cols: int | None, k: int, size: int, fraction_bits: int | None = None) -> CountSketch:
     """Return the sketch of *size* coordinates that all workers and servers share, with hashes drawn from the run's seed."""
     seed = int(ctx.fresh_rng("sketch").integers(2**63))
     return CountSketch(rows, columns(cols, k), seed, size=size, fraction_bits=fraction_bits, workers=ctx.size)
-
-
-def columns(cols: int | None, k: int) -> int:
-    """Return *cols*, or the columns that go with *k* picks."""
-    return cols if cols is not None else -(-TABLE_COLUMNS_PER_PICK * k // LINE) * LINE
-
-
-def refuse_odd_sizes(rows: int, cols: int | None) -> None:
-    """Raise a ValueError for a table that no sketch can have."""
-    if rows % 2 == 0:
-        raise ValueError(f"rows must be odd (got {rows}): with an even number the lower middle value is biased")
-    if cols is not None and cols % LINE:
-        near = max(LINE, round(cols / LINE) * LINE)
-        raise ValueError(f"cols must be a multiple of {LINE}, the line of the sketch (got {cols}); the nearest is {near}")
 
 
 def pack(values: Tensor, indices: Tensor) -> Tensor:

@@ -14,12 +14,10 @@ from pydantic import Field, model_validator
 from toolkit.core.context import Asking, Context
 from toolkit.core.part import Part
 from toolkit.core.phantom import Phantom
+from toolkit.learning.sketch_hash import LINE
+from toolkit.learning.sketch_sizes import candidates, check_table, columns, picks
 
 FLOAT_BYTES = 4
-LINE = 16
-"""Columns of a sketch come in lines of so many."""
-COLUMNS_PER_PICK = 10
-"""Columns per chosen coordinate where none are given."""
 
 
 class Exchange(Part):
@@ -53,7 +51,7 @@ class SparseExchange(Exchange):
 
     def chosen(self, parameters: int) -> int:
         """Return k for so many parameters; at least one."""
-        return max(1, round(self.density * parameters)) if self.k is None else self.k
+        return picks(self.k, self.density, parameters)
 
     def check(self, parameters: int) -> None:
         if self.chosen(parameters) > parameters:
@@ -64,23 +62,21 @@ class SketchExchange(SparseExchange):
     """An exchange that finds its k coordinates by a sketch."""
 
     rows: int = Field(5, ge=1, description="rows of the sketch (r); odd")
-    cols: int | None = Field(None, ge=LINE, multiple_of=LINE, description="columns of the sketch (c); without it 10 k")
+    cols: int | None = Field(None, ge=LINE, description="columns of the sketch (c); without it 10 k")
     p2: int = Field(4, ge=1, description="candidates per chosen coordinate that are compared exactly")
 
     @model_validator(mode="after")
-    def _odd(self) -> Self:
-        if self.rows % 2 == 0:
-            raise ValueError(f"rows must be odd (got {self.rows}): with an even number the lower middle value is biased")
+    def _sane(self) -> Self:
+        check_table(self.rows, self.cols)
         return self
 
     def cells(self, parameters: int) -> int:
         """Cells of the table."""
-        cols = self.cols if self.cols is not None else -(-COLUMNS_PER_PICK * self.chosen(parameters) // LINE) * LINE
-        return self.rows * cols
+        return self.rows * columns(self.cols, self.chosen(parameters))
 
     def candidates(self, parameters: int) -> int:
         """Coordinates whose exact values are asked for."""
-        return min(self.p2 * self.chosen(parameters), parameters)
+        return candidates(self.p2, self.chosen(parameters), parameters)
 
 
 def floats(count: int) -> Phantom:
