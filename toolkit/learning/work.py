@@ -28,24 +28,18 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from toolkit.core.work import Work
+
 
 class UncountedWork(UserWarning):
     """An operation took part whose FLOPs are unknown and were counted as none."""
-
-
-class StepWork(NamedTuple):
-    """What a step asks of a machine; the order is that of the ledger's `Work`."""
-
-    flops: int
-    read_bytes: int
-    write_bytes: int
 
 
 @dataclass
@@ -70,12 +64,17 @@ class Count:
     def flops(self) -> int:
         return self.matrix_flops + self.other_flops
 
+    @property
+    def work(self) -> Work:
+        """All of it as work, every kernel a launch."""
+        return Work(float(self.flops), float(self.read_bytes), float(self.write_bytes), float(self.kernels))
+
 
 def step_work(
     model: nn.Module, batch_shape: Sequence[int], *, training: bool = True, dtype: torch.dtype = torch.float32,
     loss: Callable[[Tensor], Tensor] | None = None,
-) -> StepWork:
-    """Return the work of one gradient (or, without *training*, of one inference) on a batch.
+) -> Work:
+    """Return the work of one gradient (or, without *training*, of one inference) on a batch, as a single launch.
 
     The update of the weights is not part of it, nor is the loss unless *loss* is given.
 
@@ -86,7 +85,7 @@ def step_work(
         loss: makes one number of the model's output, counted with its own backward pass.
     """
     counted = count(model, batch_shape, training=training, dtype=dtype, loss=loss)
-    return StepWork(counted.flops, counted.read_bytes, counted.write_bytes)
+    return counted.work._replace(launches=0.0)
 
 
 def peak_memory_bytes(

@@ -18,6 +18,7 @@ from torch.nn import functional
 from toolkit import datasets, models
 from toolkit.core.context import Context
 from toolkit.core.part import Spec, nearest
+from toolkit.core.work import Work
 from toolkit.datasets import Dataset, partition
 from toolkit.learning.flat import Layout
 from toolkit.learning.work import peak_memory_bytes, step_work
@@ -132,7 +133,7 @@ class Task:
     def __post_init__(self) -> None:
         self._model = self.build(torch.Generator().manual_seed(0))
         self.layout = Layout.of(self._model)
-        self._work: dict[int, tuple[float, float, float]] = {}
+        self._work: dict[int, Work] = {}
 
     @cached_property
     def _test(self) -> tuple[Tensor, Tensor]:
@@ -143,8 +144,8 @@ class Task:
         _, channels, height, _ = self.data.train_images.shape
         return self.spec.model.build(generator, num_classes=self.data.num_classes, in_channels=channels, image_size=height)
 
-    def gradient_work(self, batch: int) -> tuple[float, float, float]:
-        """The (flops, bytes read, bytes written) of one gradient."""
+    def gradient_work(self, batch: int) -> Work:
+        """The work of one gradient."""
         if batch not in self._work:
             self._work[batch] = step_work(self._model, (batch, *self.data.train_images.shape[1:]), training=True)
         return self._work[batch]

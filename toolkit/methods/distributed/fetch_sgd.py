@@ -12,14 +12,13 @@ from torch import Tensor
 from toolkit.collectives import post
 from toolkit.collectives.all_reduce.parameter_server import ParameterServer
 from toolkit.core.context import Asking, Context
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.flat import Layout
 from toolkit.learning.sketch import CountSketch
 from toolkit.methods.distributed import Method, Step
 from toolkit.methods.distributed.gs_sgd import forget, forgetting
 from toolkit.methods.distributed.sketched_sgd import gathered, told
 from toolkit.methods.distributed.sparse import (
-    FLOAT_BYTES,
     PAIR_BYTES,
     Split,
     columns,

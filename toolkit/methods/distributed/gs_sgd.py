@@ -10,13 +10,12 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from toolkit.core.context import Asking, Context
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.flat import Layout
 from toolkit.learning.sketch import CountSketch
 from toolkit.learning.top_k import top_k
 from toolkit.methods.distributed import Method, Step
 from toolkit.methods.distributed.sparse import (
-    FLOAT_BYTES,
     Split,
     choosing,
     columns,

@@ -12,13 +12,12 @@ from torch import Tensor
 from toolkit.collectives import adding, post
 from toolkit.collectives.all_reduce.parameter_server import ParameterServer
 from toolkit.core.context import Asking, Context
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.flat import Layout
 from toolkit.learning.sketch import CountSketch
 from toolkit.learning.top_k import top_k
 from toolkit.methods.distributed import Method, Step
 from toolkit.methods.distributed.sparse import (
-    FLOAT_BYTES,
     Split,
     choosing,
     columns,

@@ -14,8 +14,8 @@ from pydantic import Field, model_validator
 from toolkit.core.context import Asking, Context
 from toolkit.core.part import Part
 from toolkit.core.phantom import Phantom
+from toolkit.core.work import FLOAT_BYTES
 
-FLOAT_BYTES = 4
 LINE = 16
 """Columns of a sketch come in lines of so many."""
 COLUMNS_PER_PICK = 10
