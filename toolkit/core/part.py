@@ -32,6 +32,10 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
 
+    def __hash__(self) -> int:
+        """Of the values, lists and dicts among them, so that settings can be the key of a cache."""
+        return hash((type(self), _hashable(self.__dict__)))
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, value: Any) -> Any:
@@ -43,6 +47,12 @@ class Spec(BaseModel):
             hint = nearest(unknown[0], known) or f"; known are {', '.join(known) or 'none'}"
             raise PydanticCustomError("unknown_key", "unknown key '{key}'{hint}", {"key": unknown[0], "hint": hint})
         return value
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((key, _hashable(each)) for key, each in sorted(value.items()))
+    return tuple(map(_hashable, value)) if isinstance(value, list | tuple) else value
 
 
 class Part(Spec):

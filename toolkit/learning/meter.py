@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.work import Count, count
@@ -51,7 +52,8 @@ class CallCosts:
         key = (method, tuple(shape), arguments, training, dtype, loss, hash(trained))
         if key not in self._known:
             module = Call(self.network, method, arguments)
-            self._known[key] = count(module, shape, training=training, dtype=dtype, loss=loss, gradients_apart=True)
+            with _disable_current_modes():  # counting is not part of what happens
+                self._known[key] = count(module, shape, training=training, dtype=dtype, loss=loss, gradients_apart=True)
         return self._known[key]
 
     def work(self, method: str, shape: Sequence[int], *arguments: Any, training: bool) -> Work:
@@ -101,6 +103,11 @@ class Meter:
         """Count bytes read from and written to a memory on flash."""
         self._read_bytes += read_bytes * self._factor
         self._written_bytes += written_bytes * self._factor
+
+    @property
+    def factor(self) -> float:
+        """How often what happens now is counted."""
+        return self._factor
 
     @contextmanager
     def times(self, factor: float) -> Iterator[None]:
