@@ -31,9 +31,15 @@ def imports(path: Path) -> set[str]:
      ("models", ("simpy", "toolkit.core", "toolkit.acoustic")), ("learning", ("simpy", "toolkit.core", "toolkit.acoustic"))],
 )
 def test_dependencies_point_one_way(folder: str, forbidden: tuple[str, ...]) -> None:
+    """`toolkit.core.work` imports nothing, and so may be imported by everybody."""
     for path in (ROOT / folder).rglob("*.py"):
-        for name in imports(path):
+        for name in imports(path) - {"toolkit.core.work"}:
             assert not any(name == bad or name.startswith(bad + ".") for bad in forbidden), f"{path} imports {name}"
+
+
+def test_work_is_a_leaf() -> None:
+    for name in ("core/__init__.py", "core/work.py"):
+        assert not any(found.startswith("toolkit") for found in imports(ROOT / name)), name
 
 
 def test_of_the_cluster_only_real_processes_need_torch() -> None:

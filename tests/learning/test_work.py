@@ -10,8 +10,9 @@ from torch.autograd.profiler import profile
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from toolkit.core.work import Work
 from toolkit.learning.flat import adopt
-from toolkit.learning.work import StepWork, UncountedWork, count, peak_memory_bytes, step_work
+from toolkit.learning.work import UncountedWork, count, peak_memory_bytes, step_work
 from toolkit.models.lenet import lenet5
 from toolkit.models.resnet import resnet
 from toolkit.models.small_cnn import small_cnn
@@ -111,7 +112,7 @@ def test_norms_poolings_and_losses_are_not_free() -> None:
 def test_bytes_of_a_linear_layer_by_hand() -> None:
     batch, inputs, outputs = 7, 30, 20
     forward = step_work(nn.Linear(inputs, outputs), (batch, inputs), training=False)
-    assert forward == StepWork(
+    assert forward == Work(
         2 * batch * inputs * outputs + batch * outputs,
         4 * (batch * inputs + inputs * outputs + outputs),  # input, weight, bias
         4 * batch * outputs,
@@ -131,8 +132,8 @@ def test_views_move_nothing_and_copies_move_twice() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x.transpose(1, 2).contiguous()
 
-    assert step_work(Views(), (2, 5, 5)) == StepWork(0, 0, 0)
-    assert step_work(Copies(), (2, 5, 5)) == StepWork(0, 200, 200)
+    assert step_work(Views(), (2, 5, 5)) == Work(0, 0, 0)
+    assert step_work(Copies(), (2, 5, 5)) == Work(0, 200, 200)
 
 
 def test_half_precision_moves_half_the_bytes() -> None:
@@ -144,12 +145,12 @@ def test_half_precision_moves_half_the_bytes() -> None:
 
 def test_an_embedding_reads_the_rows_asked_for() -> None:
     work = step_work(nn.Embedding(10_000, 8), (3, 4), training=False, dtype=torch.int64)
-    assert work == StepWork(0, 12 * 8 + 12 * 32, 12 * 32)
+    assert work == Work(0, 12 * 8 + 12 * 32, 12 * 32)
 
 
 def test_work_is_proportional_to_the_batch_but_for_the_weights() -> None:
     small, double, triple = (step_work(small_cnn(), (batch, 1, 8, 8)) for batch in (8, 16, 24))
-    for one, two, three in zip(small, double, triple, strict=True):
+    for one, two, three in zip(small[:3], double[:3], triple[:3], strict=True):
         assert three - two == two - one > 0
     assert 2 * small.flops - double.flops < 0.001 * small.flops
     assert 2 * small.write_bytes - double.write_bytes == 4 * sum(p.numel() for p in small_cnn().parameters())

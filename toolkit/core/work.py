@@ -1,8 +1,11 @@
-"""Work: what a computation asks of a machine, before anybody says how long it takes."""
+"""Work: what a computation asks of a machine, before anybody says how long it takes. Imports nothing, so that everybody may import it."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+FLOAT_BYTES = 4
+"""Bytes of a float32, the type of weights, gradients and messages."""
 
 
 class Work(NamedTuple):

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from toolkit.errors import UserError
@@ -31,6 +33,12 @@ class Replayed:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def expected_taken(capacity: int, offered: NDArray[np.float64], count: float) -> NDArray[np.float64]:
+    """Return how many of *count* samples a reservoir takes in, in expectation, after which so many have been *offered* in all."""
+    found: NDArray[np.float64] = count * np.minimum(1.0, capacity / np.maximum(offered, 1.0))
+    return found
 
 
 class ReservoirBuffer:
@@ -112,10 +120,8 @@ class ReservoirBuffer:
         if not len(slots):
             return
         if self._images is None:
-            self._images = torch.empty((self.capacity, *images.shape[1:]), dtype=images.dtype)
-            self._extras = {
-                name: torch.empty((self.capacity, *values.shape[1:]), dtype=values.dtype) for name, values in extras.items()
-            }
+            self._images = images.new_empty((self.capacity, *images.shape[1:]))
+            self._extras = {name: values.new_empty((self.capacity, *values.shape[1:])) for name, values in extras.items()}
         if extras.keys() != self._extras.keys():
             raise ReplayError(f"buffer: stores {sorted(self._extras) or 'no extras'} with each sample, got {sorted(extras) or 'none'}")
         self._images[slots] = images.detach()
@@ -163,6 +169,17 @@ class ReservoirBuffer:
     def clear(self) -> None:
         """Forget all samples and that any was offered."""
         self.seen = self._size = 0
+
+    def count_as_offered(self, count: int) -> None:
+        """Count samples as offered that were offered elsewhere or before it was cleared, or (negative) as not offered; later ones get
+        the odds that this makes.
+        """
+        self.seen += count
+
+    @property
+    def reserved_nbytes(self) -> int:
+        """Bytes that are set aside for stored samples, labels apart; 0 before the first."""
+        return 0 if self._images is None else self._images.nbytes + sum(values.nbytes for values in self._extras.values())
 
     def state_dict(self) -> dict[str, Any]:
         """Return copies of everything that decides what comes next, the generator's state included."""

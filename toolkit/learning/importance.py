@@ -7,7 +7,7 @@ Sources: Kirkpatrick et al., *Overcoming catastrophic forgetting in neural netwo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -45,10 +45,12 @@ def sample_gradients(model: nn.Module, inputs: Tensor, labels: Tensor) -> Iterat
 
 def fisher_sum(model: nn.Module, inputs: Tensor, labels: Tensor) -> Tensor:
     """Return the sum over samples of p(y|x) (d log p(y|x) / d theta)^2, flat (d,), y being the true label."""
-    total = torch.zeros(sum(weight.numel() for weight in model.parameters() if weight.requires_grad))
-    for gradients, values in sample_gradients(model, inputs, labels):
-        total += values.exp() @ gradients.square()
-    return total
+    return fisher_of(sample_gradients(model, inputs, labels))
+
+
+def fisher_of(samples: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the same from the gradients and values of *samples*, of which there is at least one."""
+    return sum((values.exp() @ gradients.square() for gradients, values in samples), start=torch.zeros(()))
 
 
 def path_importance(integral: Tensor, moved: Tensor, damping: float) -> Tensor:

@@ -26,26 +26,20 @@ import math
 import warnings
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from toolkit.core.work import Work
+
 
 class UncountedWork(UserWarning):
     """An operation took part whose FLOPs are unknown and were counted as none."""
-
-
-class StepWork(NamedTuple):
-    """What a step asks of a machine; the order is that of the ledger's `Work`."""
-
-    flops: int
-    read_bytes: int
-    write_bytes: int
 
 
 @dataclass
@@ -70,12 +64,17 @@ class Count:
     def flops(self) -> int:
         return self.matrix_flops + self.other_flops
 
+    @property
+    def work(self) -> Work:
+        """All of it as work, every kernel a launch."""
+        return Work(float(self.flops), float(self.read_bytes), float(self.write_bytes), float(self.kernels))
+
 
 def step_work(
     model: nn.Module, batch_shape: Sequence[int], *, training: bool = True, dtype: torch.dtype = torch.float32,
     loss: Callable[[Tensor], Tensor] | None = None,
-) -> StepWork:
-    """Return the work of one gradient (or, without *training*, of one inference) on a batch.
+) -> Work:
+    """Return the work of one gradient (or, without *training*, of one inference) on a batch, as a single launch.
 
     The update of the weights is not part of it, nor is the loss unless *loss* is given.
 
@@ -86,7 +85,7 @@ def step_work(
         loss: makes one number of the model's output, counted with its own backward pass.
     """
     counted = count(model, batch_shape, training=training, dtype=dtype, loss=loss)
-    return StepWork(counted.flops, counted.read_bytes, counted.write_bytes)
+    return counted.work._replace(launches=0.0)
 
 
 def peak_memory_bytes(
@@ -124,7 +123,7 @@ def count(
                 weight.register_post_accumulate_grad_hook(_drop_gradient)  # type: ignore[no-untyped-call]
     with meter, torch.set_grad_enabled(training):
         output = shadow(batch)
-        ends = [loss(output)] if loss is not None else list(_tensors(output))
+        ends = [loss(output)] if loss is not None else list(tensors_in(output))
         ends = [end for end in ends if end.requires_grad]
         del output
         if ends:
@@ -153,16 +152,42 @@ def _nbytes(tensors: Iterator[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _tensors(nested: object) -> Iterator[Tensor]:
+def tensors_in(nested: object) -> Iterator[Tensor]:
     """All tensors in *nested* lists, tuples and dicts."""
     if isinstance(nested, Tensor):
         yield nested
     elif isinstance(nested, dict):
         for value in nested.values():
-            yield from _tensors(value)
+            yield from tensors_in(value)
     elif isinstance(nested, (list, tuple)):
         for value in nested:
-            yield from _tensors(value)
+            yield from tensors_in(value)
+
+
+class LiveBytes:
+    """Keeps account of the memory behind tensors, which is freed with the last tensor that uses it; that of those *given* is left out."""
+
+    def __init__(self, given: Iterable[Tensor] = (), forget: Callable[[int], None] = lambda _: None) -> None:
+        self.now = 0
+        self.peak = 0
+        self._given = [tensor.untyped_storage() for tensor in given]
+        self._seen = {id(storage) for storage in self._given}
+        self._forget = forget
+
+    def watch(self, tensors: Iterable[Tensor]) -> None:
+        """Count what is new among *tensors*."""
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            if id(storage) not in self._seen:
+                self._seen.add(id(storage))
+                self.now += storage.nbytes()
+                weakref.finalize(storage, self._free, id(storage), storage.nbytes()).atexit = False
+        self.peak = max(self.peak, self.now)
+
+    def _free(self, identity: int, nbytes: int) -> None:
+        self._seen.discard(identity)
+        self._forget(identity)
+        self.now -= nbytes
 
 
 class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -172,15 +197,14 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.count = Count()
         self.unknown: set[str] = set()
-        self._alive = 0
-        self._given = [tensor.untyped_storage() for tensor in given]
-        self._seen = {id(storage) for storage in self._given}
-        self._weights = self._seen - {id(self._given[0])}
+        self._weights = {id(tensor.untyped_storage()) for tensor in given[1:]}
+        self._live = LiveBytes(given, self._weights.discard)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        outputs = list(_tensors(result))
-        self._watch(outputs)
+        outputs = list(tensors_in(result))
+        self._live.watch(outputs)
+        self.count.live_bytes = self._live.peak
         self._descend(args, kwargs or {}, outputs)
         name = func.overloadpacket.__name__
         if outputs and not _moves_nothing(func, name):
@@ -189,7 +213,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _descend(self, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: list[Tensor]) -> None:
         """What comes of weights alone counts as a weight."""
-        inputs = [*_tensors(args), *_tensors(kwargs)]
+        inputs = [*tensors_in(args), *tensors_in(kwargs)]
         if inputs and all(map(self._is_weight, inputs)):
             self._weights.update(id(tensor.untyped_storage()) for tensor in outputs)
 
@@ -198,7 +222,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _charge(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any, outputs: list[Tensor]) -> None:
         counted = self.count
-        inputs = list(_tensors(args)) + list(_tensors(kwargs))
+        inputs = list(tensors_in(args)) + list(tensors_in(kwargs))
         counted.kernels += 1
         counted.write_bytes += sum(_moved(tensor) for tensor in outputs)
         if name in GATHERS:  # only the rows asked for are read
@@ -214,21 +238,6 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             counted.weight_flops += matrix
         counted.other_flops += other
         counted.flops_of[name] += matrix + other
-
-    def _watch(self, outputs: list[Tensor]) -> None:
-        """Keep account of the memory behind results, which is freed with the last tensor that uses it."""
-        for tensor in outputs:
-            storage = tensor.untyped_storage()
-            if id(storage) not in self._seen:
-                self._seen.add(id(storage))
-                self._alive += storage.nbytes()
-                weakref.finalize(storage, self._free, id(storage), storage.nbytes()).atexit = False
-        self.count.live_bytes = max(self.count.live_bytes, self._alive)
-
-    def _free(self, identity: int, nbytes: int) -> None:
-        self._seen.discard(identity)
-        self._weights.discard(identity)
-        self._alive -= nbytes
 
 
 def _moves_nothing(func: Any, name: str) -> bool:
@@ -269,7 +278,7 @@ def _flops(
     if plain in PER_OUTPUT:
         return 0, PER_OUTPUT[plain] * outputs[0].numel()
     if plain in PER_INPUT:
-        return 0, PER_INPUT[plain] * next(_tensors(args)).numel()
+        return 0, PER_INPUT[plain] * next(tensors_in(args)).numel()
     if torch.Tag.pointwise in func.tags:
         return 0, outputs[0].numel()
     return None, 0

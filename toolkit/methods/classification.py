@@ -15,7 +15,7 @@ from toolkit.core.context import Context
 from toolkit.core.work import Work
 from toolkit.datasets import Dataset, partition
 from toolkit.learning.flat import Layout
-from toolkit.learning.work import count, peak_memory_bytes
+from toolkit.learning.work import peak_memory_bytes, step_work
 from toolkit.methods.model_spec import ModelSpec
 from toolkit.methods.objective import Objective
 
@@ -52,8 +52,7 @@ class Classification(Objective[Tensor]):
     def gradient_work(self, batch: int) -> Work:
         """Return the work of one gradient over *batch* samples."""
         if batch not in self._work:
-            counted = count(self._shapes, self.batch_shape(batch), training=True)
-            self._work[batch] = Work(counted.flops, counted.read_bytes, counted.write_bytes)
+            self._work[batch] = step_work(self._shapes, self.batch_shape(batch), training=True)
         return self._work[batch]
 
     def memory_bytes(self, batch: int) -> float:

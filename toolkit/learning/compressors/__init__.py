@@ -22,7 +22,6 @@ from torch import Generator, Tensor
 Payload = tuple[Tensor, ...]
 WorkTuple = tuple[float, float, float]
 """Floating-point operations, bytes read, bytes written."""
-FLOAT_BYTES = 4
 INDEX_BYTES = 4
 
 

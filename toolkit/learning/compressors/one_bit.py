@@ -8,7 +8,8 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 
-from toolkit.learning.compressors import FLOAT_BYTES, Compressor, Payload, WorkTuple, part_sums, per_part, spread
+from toolkit.core.work import FLOAT_BYTES
+from toolkit.learning.compressors import Compressor, Payload, WorkTuple, part_sums, per_part, spread
 from toolkit.learning.compressors.packing import pack, packed_bytes, unpack
 from toolkit.learning.compressors.sign import sign_bits
 

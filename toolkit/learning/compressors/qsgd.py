@@ -9,7 +9,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
-from toolkit.learning.compressors import FLOAT_BYTES, Compressor, Payload, WorkTuple
+from toolkit.core.work import FLOAT_BYTES
+from toolkit.learning.compressors import Compressor, Payload, WorkTuple
 from toolkit.learning.compressors.packing import pack, packed_bytes, unpack
 
 

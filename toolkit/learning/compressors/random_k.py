@@ -9,7 +9,8 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Generator, Tensor
 
-from toolkit.learning.compressors import FLOAT_BYTES, Compressor, Payload, WorkTuple
+from toolkit.core.work import FLOAT_BYTES
+from toolkit.learning.compressors import Compressor, Payload, WorkTuple
 
 
 @lru_cache(maxsize=4)

@@ -8,7 +8,8 @@ from typing import final
 import torch
 from torch import Generator, Tensor
 
-from toolkit.learning.compressors import FLOAT_BYTES, INDEX_BYTES, Compressor, Payload, WorkTuple
+from toolkit.core.work import FLOAT_BYTES
+from toolkit.learning.compressors import INDEX_BYTES, Compressor, Payload, WorkTuple
 from toolkit.learning.top_k import top_k
 
 

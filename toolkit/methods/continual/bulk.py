@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from toolkit.core.work import Work
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
 
@@ -35,9 +34,3 @@ def unit_features(learner: Learner, maps: Tensor) -> Tensor:
     with evaluating(learner.net):
         found = torch.cat([learner.net.features(part) for part in torch.split(maps, learner.batch)])
     return torch.nn.functional.normalize(found)
-
-
-def in_batches(price: Callable[[int], Work], count: int, batch: int) -> Work:
-    """The work of *count* samples in batches of *batch* and a rest, for plans."""
-    whole, rest = divmod(count, batch)
-    return price(batch).times(whole) + price(rest) if rest else price(batch).times(whole)

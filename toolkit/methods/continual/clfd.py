@@ -23,8 +23,6 @@ classifier without use; padding by a mask instead of by the value 0; samples are
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, Literal, Self, final
 
@@ -32,15 +30,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
-from toolkit.core.work import Work
-from toolkit.learning.wavelet import low_band
-from toolkit.methods.continual import Batch, Method, Plan
-from toolkit.methods.continual.feature_selection import ClassAwareSelection, frequency_keep, semantic_keep, similarities
+from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual.feature_selection import ClassAwareSelection, frequency_keep, hold_to_use, similarities, sum_low_bands
 from toolkit.methods.continual.frequency import MAP_CHANNELS, Bands, Encoder, Mixture, half, trunk_for_maps
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
-
-HOSTS = ("er", "der", "derpp", "er_ace", "cls_er", "e2net")
 
 
 @dataclass
@@ -85,11 +79,12 @@ class Clfd(Method):
 
     @model_validator(mode="after")
     def _host_fits(self) -> Self:
-        name = self.host.type_name()
-        if name not in HOSTS:
-            raise ValueError(f"clfd goes round {', '.join(HOSTS)}; '{name}' is not one of them")
-        if self.flip == "exact" and (name == "e2net" or self.parts == "selection"):
-            raise ValueError("flip: exact needs the encoder, and a host other than e2net, whose trunk would have to hold it")
+        if not self.host.takes_maps:
+            hosts = ", ".join(name for name, method in Method.members().items() if method.takes_maps)
+            raise ValueError(f"clfd goes round {hosts}; '{self.host.type_name()}' is not one of them")
+        if self.flip == "exact" and (self.host.reshapes or self.parts == "selection"):
+            kind = self.host.type_name()
+            raise ValueError(f"flip: exact needs the encoder, and a host that leaves the trunk, which holds it, as it is (got {kind})")
         return self
 
     @property
@@ -120,8 +115,7 @@ class Clfd(Method):
 
     def init(self, learner: Learner) -> Frequencies:
         classes, (channels, height, width) = learner.num_classes, half(learner.net.image_shape, learner.net.image_shape[0])
-        device = next(learner.net.parameters()).device
-        low = torch.zeros((classes if self.selects else 0, channels * height * width), device=device)
+        low = torch.zeros((classes if self.selects else 0, channels * height * width), device=learner.device)
         return Frequencies(self.host.init(learner), low, torch.zeros((classes, classes), dtype=torch.float64))
 
     # The schedule
@@ -153,15 +147,12 @@ class Clfd(Method):
         if not self.selects:
             return self.host.step(learner, state.host, batch)
         if self._sums_low_bands(learner):
-            low = low_band(learner.clean(batch.images)).flatten(1)
-            state.low.index_add_(0, batch.labels, low)
-            learner.did(_low_band_work(low.shape[1], len(batch)))
+            sum_low_bands(learner, state.low, batch.images, batch.labels)
         select, size = selection_of(learner), learner.net.feature_size
         shape = (size,) if self.dropout == "batch" else (len(batch), size)
         select.draw = torch.rand(shape, generator=learner.generator("dropout")).to(select.keep.device)
         loss = self.host.step(learner, state.host, batch)
         select.draw = None
-        learner.did(_selection_work(size, len(batch)))
         return loss
 
     def _sums_low_bands(self, learner: Learner) -> bool:
@@ -177,58 +168,18 @@ class Clfd(Method):
                 relative = select.relative_counts()[: old.stop]
                 select.set_keep(new, frequency_keep(relative, cosines.to(relative.device), self.mixing, self.similarity))
             if learner.epoch + 1 > self.switch * learner.epochs:
-                select.set_keep(range(learner.num_classes), semantic_keep(select.relative_counts(), learner.seen, self.beta))
-                learner.did(_table_work(learner.num_classes, learner.net.feature_size))
+                hold_to_use(learner, select, self.beta)
         self.host.end_epoch(learner, state.host)
 
     def end_task(self, learner: Learner, state: Frequencies) -> None:
         self.host.end_task(learner, state.host)
         if self.encodes and learner.task == 0:
             encoder_of(learner).requires_grad_(False)
-            learner.memory().seen += state.offered
+            learner.memory().count_as_offered(state.offered)
             state.offered = 0
 
     def predict(self, learner: Learner, state: Frequencies, images: Tensor) -> Tensor:
         return self.host.predict(learner, state.host, images)
-
-    # The plan
-
-    def step_work(self, plan: Plan) -> Work:
-        work = self.host.step_work(plan)
-        if self.encodes and plan.task == 0:
-            frozen = 1 / plan.epochs if self.freeze == "last_epoch" else 0.0
-            moving = self.host.step_work(dataclasses.replace(plan, front_trains=True))
-            work = work.times(frozen) + moving.times(1 - frozen)
-        if self.selects:
-            work += _selection_work(plan.prices.feature_size, plan.batch)
-        return work + self._encoding_what_is_taken(plan)
-
-    def _encoding_what_is_taken(self, plan: Plan) -> Work:
-        """The work of encoding what the memory takes in at a step, in expectation at the middle of the task."""
-        steps = plan.task_samples * plan.epochs / plan.batch
-        taken = self.offers(plan) * min(1.0, plan.capacity / (self.offers(plan) * steps * (plan.task + 0.5)))
-        chance = 1 - math.exp(-taken)
-        return plan.prices.encode(max(1, round(taken / chance))).times(chance)
-
-    def boundary_work(self, plan: Plan) -> Work:
-        work = self.host.boundary_work(plan)
-        if self.selects:
-            channels, height, width = half(plan.prices.image_shape, plan.prices.image_shape[0])
-            updates = sum(epoch > self.switch * plan.epochs for epoch in range(1, plan.epochs + 1))
-            work += _low_band_work(channels * height * width, plan.task_samples)
-            work += _table_work(plan.prices.num_classes, plan.prices.feature_size).times(updates)
-        return work
-
-    def extra_bytes(self, plan: Plan) -> float:
-        channels, height, width = half(plan.prices.image_shape, plan.prices.image_shape[0])
-        sums = 4 * plan.prices.num_classes * channels * height * width if self.selects else 0
-        return self.host.extra_bytes(plan) + sums
-
-    def offers(self, plan: Plan) -> float:
-        return self.host.offers(plan)
-
-    def draws(self, plan: Plan) -> float:
-        return self.host.draws(plan)
 
 
 def new_classes(learner: Learner) -> range:
@@ -249,18 +200,3 @@ def selection_of(learner: Learner) -> ClassAwareSelection:
     if not isinstance(select, ClassAwareSelection):
         raise TypeError("this network selects no features by class")
     return select
-
-
-def _low_band_work(sites: int, count: int) -> Work:
-    """Normalising (2 FLOPs a pixel), summing blocks (4 a site) and adding to the class's sum (1) for *count* images."""
-    return Work(13.0 * sites * count, 20.0 * sites * count, 8.0 * sites * count, 5.0)
-
-
-def _selection_work(size: int, count: int) -> Work:
-    """Comparing, dropping and counting the features of *count* labelled samples."""
-    return Work(3.0 * size * count, 21.0 * size * count, 13.0 * size * count, 5.0)
-
-
-def _table_work(classes: int, size: int) -> Work:
-    """One pass over F and P."""
-    return Work(5.0 * classes * size, 8.0 * classes * size, 4.0 * classes * size, 6.0)

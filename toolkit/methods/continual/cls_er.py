@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from toolkit.core.work import Work
-from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
 
@@ -39,6 +38,8 @@ class ClsEr(Method):
     Source: Arani et al., *Learning Fast, Learning Slow*, ICLR 2022, algorithm 1, and the mammoth library. As there the samples of the
     consistency term pass on their own, beside the pass of the cross-entropy; `consistency` ``shared`` saves that pass.
     """
+
+    takes_maps: ClassVar[bool] = True
 
     reg_weight: float = Field(0.15, ge=0, description="weight lambda of the consistency with the averaged networks")
     stable_rate: float = Field(0.05, ge=0, le=1, description="probability that the stable average moves after a step")
@@ -69,10 +70,10 @@ class ClsEr(Method):
 
     def _average(self, learner: Learner, state: Averages) -> None:
         state.steps += 1
-        chance = torch.rand(2, generator=learner.generator("method"))
-        if chance[0] < self.plastic_rate:
+        drawn = torch.rand(2, generator=learner.generator("method"))
+        for _ in learner.by_chance(self.plastic_rate, drawn[0]):
             follow(state.plastic, learner, min(1 - 1 / (state.steps + 1), self.plastic_decay))
-        if chance[1] < self.stable_rate:
+        for _ in learner.by_chance(self.stable_rate, drawn[1]):
             follow(state.stable, learner, min(1 - 1 / (state.steps + 1), self.stable_decay))
 
     def predict(self, learner: Learner, state: Averages, images: Tensor) -> Tensor:
@@ -81,17 +82,6 @@ class ClsEr(Method):
         scores: Tensor = state.stable(images)
         state.stable.train(training)
         return scores
-
-    def step_work(self, plan: Plan) -> Work:
-        prices = plan.prices
-        work = plan.passes(plan.batch, plan.replay) + prices.scores(plan.replay, training=False).times(2)
-        if self.consistency == "own":
-            work += prices.scores(plan.replay)
-        return work + prices.update() + prices.vectors(3, 2, 1).times(self.plastic_rate + self.stable_rate)
-
-    def extra_bytes(self, plan: Plan) -> float:
-        own = plan.prices.activations_bytes(plan.replay) if self.consistency == "own" else 0.0
-        return 2 * 4.0 * plan.prices.parameters + own
 
 
 @torch.no_grad()
@@ -109,4 +99,4 @@ def follow(average: ContinualNet, learner: Learner, keep: float) -> None:
     weights: list[Tensor] = list(average.parameters())
     torch._foreach_mul_(weights, keep)
     torch._foreach_add_(weights, list(learner.net.parameters()), alpha=1 - keep)
-    learner.did(learner.net.prices.vectors(3, 2, 1))
+    learner.over_weights(flops=3, reads=2, writes=1)

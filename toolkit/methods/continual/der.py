@@ -8,8 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from toolkit.core.work import Work
-from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.learner import Learner
 
 
@@ -24,6 +23,7 @@ class Der(Method):
     """
 
     stores_scores: ClassVar[bool] = True
+    takes_maps: ClassVar[bool] = True
 
     alpha: float = Field(0.3, ge=0, description="weight of the squared distance between replayed and stored scores")
 
@@ -39,6 +39,3 @@ class Der(Method):
         learner.descend(loss)
         learner.insert(batch, scores=now.detach())
         return loss.detach()
-
-    def step_work(self, plan: Plan) -> Work:
-        return plan.passes(plan.batch, plan.replay) + plan.prices.update()

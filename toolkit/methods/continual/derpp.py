@@ -8,8 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from toolkit.core.work import Work
-from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.learner import Learner
 
 
@@ -23,6 +22,7 @@ class Derpp(Method):
     """
 
     stores_scores: ClassVar[bool] = True
+    takes_maps: ClassVar[bool] = True
 
     alpha: float = Field(0.1, ge=0, description="weight of the squared distance between replayed and stored scores")
     beta: float = Field(0.5, ge=0, description="weight of the cross-entropy of replayed samples")
@@ -32,12 +32,6 @@ class Derpp(Method):
         learner.descend(loss)
         learner.insert(batch, scores=now.detach())
         return loss.detach()
-
-    def step_work(self, plan: Plan) -> Work:
-        return plan.passes(plan.batch, plan.replay, plan.replay) + plan.prices.update()
-
-    def draws(self, plan: Plan) -> float:
-        return 2.0 * plan.replay
 
 
 def dark_replay(learner: Learner, images: Tensor, labels: Tensor, alpha: float, beta: float) -> tuple[Tensor, Tensor]:

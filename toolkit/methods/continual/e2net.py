@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar, Literal, final
 
 import torch
@@ -12,43 +12,18 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
-from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.derpp import dark_replay
-from toolkit.methods.continual.e2net_search import best_subnet, expected, share_of, stages
+from toolkit.methods.continual.e2net_search import best_subnet, share_of, stages
+from toolkit.methods.continual.elastic_net import ElasticNet, elastic_net
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.models.elastic_resnet import TENTHS, TWENTIETHS, Configuration, ElasticResNet, Space
+from toolkit.models.elastic_resnet import TENTHS, TWENTIETHS, Configuration, ElasticResNet
 from toolkit.models.resnet import ResNet
 
 RATIOS = {"tenths": TENTHS, "twentieths": TWENTIETHS}
-
-
-class ElasticNet(ContinualNet):
-    """A continual network whose trunk is an `ElasticResNet`."""
-
-    @property
-    def elastic(self) -> ElasticResNet:
-        found: ElasticResNet = self.model
-        return found
-
-    def subnet_scores(self, maps: Tensor, config: Configuration) -> Tensor:
-        """Return the scores (n, K) of a subnet; a front end and a selection of features act as on samples without labels."""
-        training = torch.is_grad_enabled()
-        self.meter.add(self.prices.call("plain_subnet_scores", (len(maps), *self.map_shape), config, training=training))
-        return self.plain_subnet_scores(maps, config)
-
-    def teacher_scores(self, teacher: ResNet, maps: Tensor, config: Configuration) -> Tensor:
-        """Return the scores of *teacher*, a copy of the subnet *config*, without gradients."""
-        self.meter.add(self.prices.call("plain_subnet_scores", (len(maps), *self.map_shape), config, training=False))
-        with torch.no_grad():
-            scores: Tensor = teacher.classifier(self.select(teacher.features(maps)))
-        return scores
-
-    def plain_subnet_scores(self, maps: Tensor, config: Configuration) -> Tensor:
-        return self.elastic.classify(self.select(self.elastic.features(maps, config)))
 
 
 @dataclass
@@ -80,6 +55,8 @@ class E2net(Method):
     """
 
     stores_scores: ClassVar[bool] = True
+    takes_maps: ClassVar[bool] = True
+    reshapes: ClassVar[bool] = True
 
     alpha: float = Field(0.1, ge=0, description="weight of the squared distance between replayed and stored scores")
     beta: float = Field(0.5, ge=0, description="weight of the cross-entropy of replayed samples")
@@ -120,29 +97,26 @@ class E2net(Method):
         if learner.task == 0 or not self.searches:
             return
         net = elastic_net(learner)
-        elastic, space = net.elastic, net.elastic.space
-        elastic.sort_channels()
+        space = net.elastic.space
+        net.sort_channels()
         cap = stages(learner.stream.tasks, self.growth)[learner.task - 1]
         candidates = space.sample(self.candidates, cap, state.config, learner.generator("search"))
         with evaluating(net), torch.no_grad():
             maps = self._probe(learner)
-            whole = net.plain_scores(maps)
-            found = best_subnet(space, candidates, whole, lambda config: net.plain_subnet_scores(maps, config), self.limit)
-        learner.did(self._search_work(net.prices.scores(len(maps), training=False), space, net, candidates))
+            whole = net.scores(maps)
+            found = best_subnet(space, candidates, whole, lambda config: net.candidate_scores(maps, config), self.limit)
         if found is not None:
             state.config, state.share = found.config, found.share
         elif state.config is None:
             state.config = min(candidates, key=space.parameters)
             state.share = share_of(space, state.config)
         assert state.config is not None
-        state.teacher = elastic.export(state.config).eval().requires_grad_(False)
-        learner.did(_copy_work(space, state.config))
+        state.teacher = net.frozen_copy(state.config)
 
     def _probe(self, learner: Learner) -> Tensor:
         net, generator = learner.net, learner.generator("search")
         if self.probe == "noise":
-            device = next(net.parameters()).device
-            return net.plain_encode(torch.randn((self.probes, *net.image_shape), generator=generator).to(device))
+            return net.plain_encode(torch.randn((self.probes, *net.image_shape), generator=generator).to(learner.device))
         slots = torch.randperm(len(learner.memory()), generator=generator)[: self.probes]
         return learner.recall(slots, augmented=False)[0]
 
@@ -158,7 +132,7 @@ class E2net(Method):
             if distance is not None:
                 loss = loss + self.distil * distance
             learner.descend(loss)
-        if self._offers(learner, state):
+        for _ in self._offers(learner, state):
             learner.insert(batch, scores=now.detach())
         return loss.detach()
 
@@ -168,7 +142,7 @@ class E2net(Method):
             return None
         net = elastic_net(learner)
         maps = net.encode(images)
-        return mse_loss(net.subnet_scores(maps, state.config), net.teacher_scores(state.teacher, maps, state.config))
+        return mse_loss(net.subnet_scores(maps, state.config), net.copy_scores(state.teacher, maps, state.config))
 
     def _by_terms(self, learner: Learner, state: Representative, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take the step of `dark_replay` and `_distance` with as little memory as the passes allow; return loss and present scores."""
@@ -197,10 +171,11 @@ class E2net(Method):
         learner.apply_gradient()
         return total, now
 
-    def _offers(self, learner: Learner, state: Representative) -> bool:
+    def _offers(self, learner: Learner, state: Representative) -> Iterator[None]:
         """Decide whether the whole batch is offered to the memory; one that is not does not count as seen."""
         chance = math.exp(-self.slope * state.share)
-        return chance >= 1 or float(torch.rand((), generator=learner.generator("offers"))) < chance
+        drawn = 0.0 if chance >= 1 else float(torch.rand((), generator=learner.generator("offers")))
+        return learner.by_chance(chance, drawn)
 
     # Elastic inference
 
@@ -208,89 +183,3 @@ class E2net(Method):
         """Return scores of the whole network, or of the subnet *config* for a device short of time or energy."""
         net = elastic_net(learner)
         return net(images) if config is None else net.plain_subnet_scores(net.plain_encode(images), config)
-
-    # The plan
-
-    def _guess(self, plan: Plan) -> tuple[list[Configuration], Configuration] | None:
-        """Return candidates and choice of the search before this task, as far as they can be known beforehand."""
-        if plan.task == 0 or not self.searches:
-            return None
-        net = plan.prices.net
-        assert isinstance(net, ElasticNet)
-        caps = tuple(stages(plan.tasks, self.growth)[: plan.tasks - 1])
-        return _expected(net.elastic.space, caps, self.candidates, self.limit)[plan.task - 1]
-
-    def step_work(self, plan: Plan) -> Work:
-        work = plan.passes(plan.batch, plan.replay, plan.replay) + plan.prices.update()
-        guess = self._guess(plan)
-        if guess is not None and self.distil > 0:
-            shape = (plan.batch, *plan.prices.net.map_shape)
-            work += plan.prices.encode(plan.batch)
-            for training in (True, False):
-                work += plan.prices.call("plain_subnet_scores", shape, guess[1], training=training)
-        return work
-
-    def boundary_work(self, plan: Plan) -> Work:
-        guess = self._guess(plan)
-        if guess is None:
-            return Work()
-        net = plan.prices.net
-        assert isinstance(net, ElasticNet)
-        space = net.elastic.space
-        return self._search_work(plan.prices.scores(self.probes, training=False), space, net, guess[0]) + _copy_work(space, guess[1])
-
-    def _search_work(self, whole: Work, space: Space, net: ContinualNet, candidates: list[Configuration]) -> Work:
-        """The whole on the probe, the sorting (weights and their norms read, and moved), and every small enough candidate on the probe."""
-        _, height, width = net.map_shape
-        parameters = space.parameters(space.full)
-        work = whole + Work(2.0 * parameters, 8.0 * parameters, 4.0 * parameters, 8.0 * sum(space.blocks))
-        for config in candidates:
-            if share_of(space, config) < self.limit:
-                work += Work(*space.inference_work(config, self.probes, height, width))
-        return work
-
-    def extra_bytes(self, plan: Plan) -> float:
-        guess = self._guess(plan)
-        prices, kept = plan.prices, 0.0
-        if self.accumulate_terms and plan.bn == "separate":
-            largest = max(plan.batch, plan.replay)
-            kept = prices.activations_bytes(largest) - prices.activations_bytes(plan.batch + 2 * plan.replay)
-        if guess is None or self.distil == 0:
-            return kept
-        net = prices.net
-        assert isinstance(net, ElasticNet)
-        space, (_, height, width) = net.elastic.space, net.map_shape
-        if not self.accumulate_terms:  # results of the subnet are kept together with those of the whole
-            lines = [sum(layer.outputs * layer.sites for layer in space.layers(each, height, width)) for each in (guess[1], space.full)]
-            kept += prices.activations_bytes(plan.batch) * lines[0] / lines[1]
-        return kept + 4.0 * space.parameters(guess[1])
-
-    def offers(self, plan: Plan) -> float:
-        guess, net = self._guess(plan), plan.prices.net
-        if guess is None:
-            return float(plan.batch)
-        assert isinstance(net, ElasticNet)
-        return plan.batch * math.exp(-self.slope * share_of(net.elastic.space, guess[1]))
-
-    def draws(self, plan: Plan) -> float:
-        return 2.0 * plan.replay
-
-
-@lru_cache(maxsize=32)
-def _expected(space: Space, caps: tuple[int, ...], count: int, limit: float) -> list[tuple[list[Configuration], Configuration]]:
-    return expected(space, caps, count, limit)
-
-
-def elastic_net(learner: Learner) -> ElasticNet:
-    """Return the learner's network, which `E2net.network` made elastic."""
-    if not isinstance(learner.net, ElasticNet):
-        raise TypeError("this network is not elastic")
-    return learner.net
-
-
-def _copy_work(space: Space, config: Configuration) -> Work:
-    """Reading a subnet's weights and writing the teacher's."""
-    nbytes = 4.0 * space.parameters(config)
-    return Work(0.0, nbytes, nbytes, 6.0 * sum(space.blocks))
-
-

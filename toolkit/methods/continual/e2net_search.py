@@ -45,7 +45,8 @@ def best_subnet(
     """Return the candidate of the lowest score MSE(scores, whole) exp(-rho) among those with rho below *limit*; None if there is none.
 
     A close answer and many parameters both make a score low. The published code looks for a small enough one among the best 30 only, and
-    fails where there is none; where it finds one it is this one.
+    fails where there is none; where it finds one it is this one. In a plan, where no distance is known, all count as the same and it is the
+    largest below *limit*: closeness of answers grows with size.
     """
     best: Found | None = None
     for config in candidates:
@@ -55,18 +56,3 @@ def best_subnet(
             if best is None or score < best.score:
                 best = Found(config, share, score)
     return best
-
-
-def expected(space: Space, caps: Sequence[int], count: int, limit: float) -> list[tuple[list[Configuration], Configuration]]:
-    """Return for every search a sample of the candidates that it will see and the subnet that it will choose, as a plan has to guess them.
-
-    The choice is taken to be the largest candidate below *limit*, since closeness of answers grows with size; weights are not looked at.
-    """
-    generator = torch.Generator().manual_seed(0)
-    found, before = [], None
-    for cap in caps:
-        candidates = space.sample(count, cap, before, generator)
-        small = [config for config in candidates if share_of(space, config) < limit]
-        before = max(small, key=space.parameters) if small else (before or min(candidates, key=space.parameters))
-        found.append((candidates, before))
-    return found

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.core.work import Work
-from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.learner import Learner
 
 
@@ -20,6 +19,8 @@ class Er(Method):
     With `reduction` ``mean`` the loss is the mean over all samples of the step, replayed ones included; with ``sum`` it is the sum of
     the two means, which is twice the gradient at equal sizes: compare hosts only under the same form.
     """
+
+    takes_maps: ClassVar[bool] = True
 
     reduction: Literal["mean", "sum"] = Field("mean", description="how the losses of present and replayed samples are put together")
 
@@ -39,6 +40,3 @@ class Er(Method):
         learner.descend(loss)
         learner.insert(batch)
         return loss.detach()
-
-    def step_work(self, plan: Plan) -> Work:
-        return plan.passes(plan.batch, plan.replay) + plan.prices.update()

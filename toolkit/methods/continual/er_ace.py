@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.core.work import Work
-from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.learner import Learner
 
 
@@ -25,6 +24,8 @@ class ErAce(Method):
     as the mammoth library has them. Departure: the classifier is the plain linear one, not a cosine classifier.
     """
 
+    takes_maps: ClassVar[bool] = True
+
     def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
         images = learner.augmented(batch)
         if learner.task > 0 and learner.remembers:
@@ -37,15 +38,6 @@ class ErAce(Method):
         learner.descend(loss)
         learner.insert(batch)
         return loss.detach()
-
-    def step_work(self, plan: Plan) -> Work:
-        return plan.passes(plan.batch, self._replayed(plan)) + plan.prices.update()
-
-    def draws(self, plan: Plan) -> float:
-        return float(self._replayed(plan))
-
-    def _replayed(self, plan: Plan) -> int:
-        return plan.replay if plan.task > 0 else 0
 
 
 def asymmetric_cross_entropy(scores: Tensor, labels: Tensor, seen: int) -> Tensor:

@@ -10,9 +10,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.core.work import Work
-from toolkit.methods.continual import Batch, Method, Plan
-from toolkit.methods.continual.bulk import in_batches, scores_of
+from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual.bulk import scores_of
 from toolkit.methods.continual.learner import Learner
 
 
@@ -67,26 +66,3 @@ class Fdr(Method):
         slots = len(learner.memory()) + torch.arange(len(chosen))
         learner.place(slots, images, samples.labels[chosen], scores=scores_of(learner, images).softmax(1))
         state.counts = [*(len(slots) for slots in kept), len(chosen)]
-
-    def step_work(self, plan: Plan) -> Work:
-        return plan.passes(plan.batch, self._replayed(plan)) + plan.prices.update()
-
-    def boundary_work(self, plan: Plan) -> Work:
-        prices, stored = plan.prices, self._stored(plan)
-        scored = in_batches(lambda count: prices.encode(count) + prices.scores(count, training=False), stored, plan.batch)
-        return scored + prices.encode(stored)
-
-    def offers(self, plan: Plan) -> float:
-        return 0.0
-
-    def draws(self, plan: Plan) -> float:
-        return float(self._replayed(plan))
-
-    def boundary_traffic(self, plan: Plan) -> tuple[float, float]:
-        return 0.0, float(self._stored(plan))
-
-    def _stored(self, plan: Plan) -> int:
-        return min(plan.capacity // (plan.task + 1), plan.task_samples)
-
-    def _replayed(self, plan: Plan) -> int:
-        return plan.replay if plan.task > 0 else 0

@@ -13,6 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from toolkit.core.work import Work
+from toolkit.learning.wavelet import low_band
+from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import Selection
 
 TINY = 1e-16
@@ -48,6 +51,11 @@ class ClassAwareSelection(Selection):
         self.counts.index_add_(0, labels, kept.long())
         return features * kept
 
+    def labelled_work(self, count: int) -> Work:
+        """Comparing, dropping and counting the features of *count* labelled samples."""
+        numbers = self.keep.shape[1] * count
+        return Work(3.0 * numbers, 21.0 * numbers, 13.0 * numbers, 5.0)
+
     @torch.no_grad()
     def largest(self, features: Tensor) -> Tensor:
         """Return which features of each sample exceed its threshold in magnitude, bool (n, d)."""
@@ -68,6 +76,23 @@ class ClassAwareSelection(Selection):
         """Return F / max F of every class, float64 (K, d)."""
         counts = self.counts.double()
         return counts / counts.amax(dim=1, keepdim=True).clamp_min(TINY)
+
+
+def hold_to_use(learner: Learner, select: ClassAwareSelection, beta: float) -> None:
+    """Let every class keep what it uses, eq. (5): one pass over F and P, counted."""
+    select.set_keep(range(learner.num_classes), semantic_keep(select.relative_counts(), learner.seen, beta))
+    entries = learner.num_classes * learner.net.feature_size
+    learner.did(Work(5.0 * entries, 8.0 * entries, 4.0 * entries, 6.0))
+
+
+def sum_low_bands(learner: Learner, sums: Tensor, images: Tensor, labels: Tensor) -> None:
+    """Add the flat low bands of uint8 *images* to the *sums* (K, sites) of their classes, counted.
+
+    Per site: normalising 2 FLOPs for each of 4 pixels, 4 for summing them, 1 for adding the sum.
+    """
+    low = low_band(learner.clean(images)).flatten(1)
+    sums.index_add_(0, labels, low)
+    learner.did(Work(13.0 * low.numel(), 20.0 * low.numel(), 8.0 * low.numel(), 5.0))
 
 
 def similarities(sums: Tensor, new: range, old: range) -> Tensor:

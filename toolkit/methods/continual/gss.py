@@ -5,18 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from toolkit.core.work import Work
-from toolkit.learning.importance import chunk_size, sample_gradients
-from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.bulk import evaluating
-from toolkit.methods.continual.costs import Call, Prices
 from toolkit.methods.continual.learner import Learner
 
 FIRST_SCORE = 0.1
@@ -71,11 +66,12 @@ class Gss(Method):
         values = torch.cat([state.values, scores[:free]])
         for sample in range(free, len(batch)):
             score = scores[sample]
-            if score < 1:
-                slot = int(torch.multinomial(values, 1, generator=generator))
-                if torch.rand(1, generator=generator) < values[slot] / (values[slot] + score):
-                    chosen[slot] = sample
-                    values[slot] = score
+            if score >= 1:
+                continue
+            slot = int(torch.multinomial(values, 1, generator=generator))
+            if torch.rand(1, generator=generator) < values[slot] / (values[slot] + score):
+                chosen[slot] = sample
+                values[slot] = score
         state.values = values
         if chosen:
             slots, taken = torch.tensor(list(chosen)), torch.tensor(list(chosen.values()))
@@ -85,33 +81,12 @@ class Gss(Method):
         """Return 1 + the largest cosine between the gradient of each sample of *batch* and those of a random subset of the memory."""
         if not learner.remembers:
             return torch.full((len(batch),), FIRST_SCORE)
-        model, prices = Call(learner.net, "plain_scores"), learner.net.prices
         subset = torch.randperm(len(learner.memory()), generator=learner.generator("method"))[: self.subset]
         maps, stored = learner.recall(subset, augmented=False)
         with evaluating(learner.net), torch.no_grad():
-            known = torch.cat([normalize(each) for each, _ in sample_gradients(model, maps, stored.labels)])
-            own = sample_gradients(model, learner.net.encode(learner.clean(batch.images)), batch.labels)
+            known = torch.cat([normalize(each) for each, _ in learner.net.sample_gradients(maps, stored.labels)])
+            own = learner.net.sample_gradients(learner.net.encode(learner.clean(batch.images)), batch.labels)
             found = torch.cat([(normalize(each) @ known.T).amax(1) for each, _ in own])
-        learner.did(_comparison(prices, len(batch), len(stored)))
+        count, pairs = len(batch) + len(stored), len(batch) * len(stored)  # lengths, and all products between the two groups
+        learner.over_weights(flops=3 * count + 2 * pairs, reads=2 * count, writes=count)
         return (1 + found).clamp_min(LEAST_SCORE)
-
-    def step_work(self, plan: Plan) -> Work:
-        compared = min(self.subset, plan.capacity)
-        work = plan.passes(plan.batch, plan.replay) + plan.prices.update()
-        return work + plan.prices.encode(plan.batch) + _comparison(plan.prices, plan.batch, compared)
-
-    def draws(self, plan: Plan) -> float:
-        return float(plan.replay + min(self.subset, plan.capacity))
-
-    def writes(self, plan: Plan, offered: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Until the memory is full; what gets in later depends on the gradients, and is little."""
-        return np.clip(plan.capacity - (offered - plan.batch), 0.0, plan.batch)
-
-    def extra_bytes(self, plan: Plan) -> float:
-        compared = min(self.subset, plan.capacity)
-        return 4.0 * (plan.capacity + plan.prices.parameters * (compared + chunk_size(plan.prices.parameters)))
-
-
-def _comparison(prices: Prices, new: int, known: int) -> Work:
-    """A gradient of every sample, scaled to length 1, and all products between the two groups."""
-    return prices.scores(1).times(new + known) + prices.vectors(3 * (new + known) + 2 * new * known, 2 * (new + known), new + known)

@@ -6,18 +6,16 @@ import copy
 from dataclasses import dataclass
 from typing import final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.core.work import Work
+from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
 from toolkit.learning.buffer import ReservoirBuffer
-from toolkit.methods.continual import Batch, Method, Plan
-from toolkit.methods.continual.bulk import evaluating, in_batches
+from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
 
@@ -50,18 +48,17 @@ class Hal(Method):
     gamma: float = Field(0.1, ge=0, description="weight of the distance to the mean feature when an anchor is learned")
     anchor_steps: int = Field(100, ge=1, description="gradient steps for an anchor")
 
-    def check(self, plan: Plan) -> None:
-        if plan.capacity <= plan.classes * plan.tasks:
-            count = plan.classes * plan.tasks
-            raise ScenarioError(f"program.buffer.images: {count} anchors of hal leave no place for samples (got {plan.capacity})")
+    def check(self, stream: Stream, capacity: int) -> None:
+        count = anchors_of(stream)
+        if capacity <= count:
+            raise ScenarioError(f"program.buffer.images: {count} anchors of hal leave no place for samples (got {capacity})")
 
     def init(self, learner: Learner) -> Anchors:
-        count = sum(len(learner.stream.heads(task)) for task in range(learner.stream.tasks))
-        learner.buffer = ReservoirBuffer(learner.memory().capacity - count, learner.generator("buffer"))
-        return Anchors(torch.empty((0, *learner.net.map_shape)), torch.zeros(learner.net.feature_size))
+        learner.buffer = ReservoirBuffer(learner.memory().capacity - anchors_of(learner.stream), learner.generator("buffer"))
+        return Anchors(torch.empty((0, *learner.net.map_shape), device=learner.device), no_features(learner))
 
     def begin_task(self, learner: Learner, state: Anchors) -> None:
-        state.mean = torch.zeros(learner.net.feature_size)
+        state.mean = no_features(learner)
 
     def step(self, learner: Learner, state: Anchors, batch: Batch) -> Tensor:
         images = learner.augmented(batch)
@@ -85,23 +82,24 @@ class Hal(Method):
 
     def _hold(self, learner: Learner, anchors: Tensor, before: list[Tensor]) -> Tensor:
         """Go back to the weights *before* the step, and from there against its gradient and that of the anchors' change together."""
-        learner.traffic(read_bytes=len(anchors) * learner.memory().sample_nbytes)
+        learner.meter.traffic(read_bytes=len(anchors) * learner.memory().sample_nbytes)
         with evaluating(learner.net):
             with torch.no_grad():
                 ahead = learner.net.scores(anchors)
                 torch._foreach_copy_(list(learner.parameters), before)
             change = self.reg_weight * (learner.net.scores(anchors) - ahead).square().mean()
         change.backward()  # type: ignore[no-untyped-call]
-        learner.did(learner.net.prices.vectors(0, 2, 2))
+        learner.over_weights(flops=0, reads=2, writes=2)  # weights put back, and their copy
         learner.apply_gradient()
         return change.detach()
 
     def end_task(self, learner: Learner, state: Anchors) -> None:
-        labels = torch.tensor(list(learner.heads))
+        labels = torch.tensor(list(learner.heads), device=learner.device)
         forgetful = self._after_the_memory(learner)
-        maps = torch.rand((len(labels), *learner.net.map_shape), generator=learner.generator("method")).requires_grad_()
+        drawn = torch.rand((len(labels), *learner.net.map_shape), generator=learner.generator("method"))
+        maps = drawn.to(learner.device).requires_grad_()
         with evaluating(learner.net), evaluating(forgetful):
-            for _ in range(self.anchor_steps):
+            for _ in learner.repeated(self.anchor_steps):
                 features = learner.net.features(maps)
                 kept = cross_entropy(learner.net.classify(learner.net.select(features)), labels, reduction="sum")
                 lost = cross_entropy(forgetful.scores(maps), labels, reduction="sum")
@@ -109,47 +107,27 @@ class Hal(Method):
                 (gradient,) = torch.autograd.grad(loss, maps)
                 maps = (maps - learner.lr * gradient).detach().requires_grad_()
         state.maps = torch.cat([state.maps, maps.detach()])
-        learner.traffic(written_bytes=len(maps) * learner.memory().sample_nbytes)
+        learner.meter.traffic(written_bytes=len(maps) * learner.memory().sample_nbytes)
 
     def _after_the_memory(self, learner: Learner) -> ContinualNet:
         """Return a copy of the network after one more pass over the memory, f_M."""
         net = copy.deepcopy(learner.net)
         weights: list[Tensor] = [weight for weight in net.parameters() if weight.requires_grad]
         order = torch.randperm(len(learner.memory()), generator=learner.generator("method"))
-        for slots in torch.split(order, learner.replay_size):
+        for slots in learner.parts(order, learner.replay_size):
             maps, stored = learner.recall(slots)
             gradients = torch.autograd.grad(cross_entropy(net.scores(maps), stored.labels), weights, materialize_grads=True)
             with torch.no_grad():
                 torch._foreach_add_(weights, list(gradients), alpha=-learner.lr)
-            learner.did(net.prices.update())
+            learner.over_weights(flops=2, reads=2, writes=1)
         return net
 
-    def step_work(self, plan: Plan) -> Work:
-        prices, anchors = plan.prices, plan.classes * plan.task
-        work = plan.passes(plan.batch, min(plan.replay, self._remembered(plan))) + prices.update()
-        work += prices.encode(plan.batch) + prices.features(plan.batch, training=False)
-        if anchors:
-            work += prices.scores(anchors, training=False) + prices.scores(anchors) + prices.vectors(0, 2, 2) + prices.update()
-        return work
 
-    def boundary_work(self, plan: Plan) -> Work:
-        prices, new = plan.prices, plan.classes
-        pass_over = in_batches(lambda count: prices.scores(count) + prices.update(), self._remembered(plan), plan.replay)
-        return pass_over + (prices.features(new) + prices.classify(new) + prices.scores(new)).times(self.anchor_steps)
+def anchors_of(stream: Stream) -> int:
+    """Return how many anchors there will be: one for each class of each task."""
+    return sum(len(stream.heads(task)) for task in range(stream.tasks))
 
-    def draws(self, plan: Plan) -> float:
-        return float(min(plan.replay, self._remembered(plan)) + plan.classes * plan.task)
 
-    def writes(self, plan: Plan, offered: NDArray[np.float64]) -> NDArray[np.float64]:
-        found: NDArray[np.float64] = self.offers(plan) * np.minimum(1.0, self._remembered(plan) / np.maximum(offered, 1.0))
-        return found
-
-    def boundary_traffic(self, plan: Plan) -> tuple[float, float]:
-        return float(self._remembered(plan)), float(plan.classes)
-
-    def _remembered(self, plan: Plan) -> int:
-        """Places that anchors leave."""
-        return plan.capacity - plan.classes * plan.tasks
-
-    def extra_bytes(self, plan: Plan) -> float:
-        return 4.0 * (2 * plan.prices.parameters + plan.prices.feature_size)
+def no_features(learner: Learner) -> Tensor:
+    """Return the mean feature before there is any, (d,)."""
+    return torch.zeros(learner.net.feature_size, device=learner.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -13,10 +13,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize, one_hot
 
-from toolkit.core.work import Work
+from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
-from toolkit.methods.continual import Batch, Method, Plan
-from toolkit.methods.continual.bulk import in_batches, unit_features
+from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual.bulk import unit_features
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
 
@@ -53,11 +53,12 @@ class Icarl(Method):
 
     mirrored: bool = Field(True, description="let the mean of a class count every exemplar and its mirror image")
 
-    def check(self, plan: Plan) -> None:
-        if plan.tasks > 1 and plan.classes == plan.seen:
+    def check(self, stream: Stream, capacity: int) -> None:
+        last, seen = stream.tasks - 1, stream.seen(stream.tasks - 1)
+        if last and len(stream.heads(last)) == seen:
             raise ScenarioError("program.stream.kind: icarl chooses exemplars of new classes, and no task but the first has any; use class")
-        if plan.capacity < plan.seen:
-            raise ScenarioError(f"program.buffer.images: icarl keeps a sample of each of {plan.seen} classes (got {plan.capacity})")
+        if capacity < seen:
+            raise ScenarioError(f"program.buffer.images: icarl keeps a sample of each of {seen} classes (got {capacity})")
 
     def init(self, learner: Learner) -> Exemplars:
         return Exemplars()
@@ -71,7 +72,13 @@ class Icarl(Method):
         state.met = 0
 
     def step(self, learner: Learner, state: Exemplars, batch: Batch) -> Tensor:
-        slots = self._share(state, len(batch))
+        loss = torch.zeros(())
+        for slots in self._share(learner, state, len(batch)):
+            loss = self._descend(learner, state, batch, slots)
+        return loss
+
+    def _descend(self, learner: Learner, state: Exemplars, batch: Batch, slots: Tensor) -> Tensor:
+        """Take a step on *batch* and the exemplars in *slots* of the memory."""
         images, labels = learner.augmented(batch), batch.labels
         groups = [learner.net.encode(images)] if state.old is not None else []
         if len(slots):
@@ -90,12 +97,11 @@ class Icarl(Method):
         learner.descend(loss)
         return loss.detach()
 
-    def _share(self, state: Exemplars, count: int) -> Tensor:
-        """Return the slots of the exemplars that go with the next *count* samples of the epoch."""
-        if state.order is None:
-            return torch.empty(0, dtype=torch.int64)
+    def _share(self, learner: Learner, state: Exemplars, count: int) -> Iterator[Tensor]:
+        """Yield the slots of the exemplars that go with the next *count* samples of the epoch."""
+        order = torch.empty(0, dtype=torch.int64) if state.order is None else state.order
         begin, state.met = state.met, state.met + count
-        return state.order[begin * len(state.order) // state.samples : state.met * len(state.order) // state.samples]
+        yield from learner.shares(order, range(begin, state.met), state.samples)
 
     def end_task(self, learner: Learner, state: Exemplars) -> None:
         memory, samples = learner.memory(), learner.stream.train(learner.task)
@@ -118,7 +124,7 @@ class Icarl(Method):
     def _means(self, learner: Learner, maps: Tensor, labels: Tensor, features: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the mean features (K, d) of every class, of length 1 or, for a class without exemplars, 0."""
         found = features(maps) + features(maps.flip(3)) if self.mirrored else features(maps)
-        return normalize(torch.zeros((learner.num_classes, found.shape[1])).index_add_(0, labels, found))
+        return normalize(found.new_zeros((learner.num_classes, found.shape[1])).index_add_(0, labels, found))
 
     def predict(self, learner: Learner, state: Exemplars, images: Tensor) -> Tensor:
         if not state.known:
@@ -130,42 +136,9 @@ class Icarl(Method):
         means = state.means
         if means is None:  # examined under way
             stored = learner.memory().at(torch.arange(len(learner.memory())))
-            means = self._means(learner, learner.storage.load(learner, stored), stored.labels, features)
+            means = self._means(learner, learner.storage.load(stored, learner.clean), stored.labels, features)
         distance = torch.cdist(features(learner.net.plain_encode(images)), means)
         return -distance.masked_fill((means == 0).all(1), math.inf)
-
-    def step_work(self, plan: Plan) -> Work:
-        more = self.draws(plan)
-        few = int(more)
-        share = more - few
-        return self._work(plan, few).times(1 - share) + self._work(plan, few + 1).times(share) + plan.prices.update()
-
-    def _work(self, plan: Plan, exemplars: int) -> Work:
-        work = plan.passes(plan.batch, exemplars)
-        if not plan.task:
-            return work
-        return work + plan.prices.encode(plan.batch) + plan.prices.scores(plan.batch + exemplars, training=False)
-
-    def boundary_work(self, plan: Plan) -> Work:
-        prices, stored = plan.prices, plan.seen * (plan.capacity // plan.seen)
-        each = in_batches(lambda count: prices.features(count, training=False), plan.task_samples, plan.batch)
-        means = in_batches(lambda count: prices.features(count, training=False), stored, plan.batch)
-        return each + prices.encode(plan.task_samples) + means.times(2 if self.mirrored else 1)
-
-    def draws(self, plan: Plan) -> float:
-        """Exemplars per step, on average."""
-        before = plan.seen - plan.classes
-        return plan.batch * before * (plan.capacity // before) / plan.task_samples if before else 0.0
-
-    def offers(self, plan: Plan) -> float:
-        return 0.0
-
-    def boundary_traffic(self, plan: Plan) -> tuple[float, float]:
-        share = plan.capacity // plan.seen
-        return float(share * plan.seen), float(share * plan.classes)
-
-    def extra_bytes(self, plan: Plan) -> float:
-        return 4.0 * (plan.prices.parameters + plan.prices.num_classes * plan.prices.feature_size)
 
 
 def herd(features: Tensor, count: int) -> Tensor:

@@ -6,8 +6,7 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from toolkit.core.work import Work
-from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.sgd import plain_step
 
@@ -24,6 +23,3 @@ class Joint(Method):
 
     def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
         return plain_step(learner, batch)
-
-    def step_work(self, plan: Plan) -> Work:
-        return plan.passes(plan.batch) + plan.prices.update()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,22 +13,19 @@ from toolkit.core.work import Work
 from toolkit.datasets.streams import Stream
 from toolkit.learning.augment import random_crop, random_flip
 from toolkit.learning.buffer import Replayed, ReservoirBuffer
+from toolkit.learning.meter import Meter, update_work
 from toolkit.learning.random import torch_generator
-from toolkit.methods.continual import Batch
+from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.network import ContinualNet
+from toolkit.methods.continual.settings import Augment
+from toolkit.methods.continual.storage import Storage
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from toolkit.methods.continual.settings import Augment
-    from toolkit.methods.continual.storage import Storage
-
-Draw = Callable[..., "np.random.Generator"]
+Draw = Callable[..., np.random.Generator]
 
 
 class Learner:
-    """A network that learns a stream with a replay memory. Everything a method calls here is counted: network calls by the meter of
-    `net`, updates by `descend`, the memory's traffic by `insert` and `replay`.
+    """A network that learns a stream with a replay memory. Everything a method calls here is counted by the meter of `net`: calls of the
+    network, updates by `descend`, the memory's traffic by `insert` and `replay`.
     """
 
     def __init__(
@@ -51,8 +49,14 @@ class Learner:
         """The last epoch that is whole: a budget may cut one off behind it."""
         self.steps = 0
         """Steps taken in all tasks."""
-        self._read_bytes = 0.0
-        self._written_bytes = 0.0
+
+    @property
+    def meter(self) -> Meter:
+        return self.net.meter
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.net.parameters()).device
 
     # The stream
 
@@ -117,11 +121,34 @@ class Learner:
         """Move every weight against the gradient it holds."""
         moved = [(weight.data, weight.grad) for weight in self.parameters if weight.grad is not None and weight.requires_grad]
         torch._foreach_add_([weight for weight, _ in moved], [gradient for _, gradient in moved], alpha=-self.lr)
-        self.net.meter.add(self.net.prices.update(sum(weight.numel() for weight, _ in moved)))
+        self.did(update_work(sum(weight.numel() for weight, _ in moved))._replace(launches=0.0))
 
     def did(self, work: Work) -> None:
-        """Count work outside the network: vectors of gradients, averages of weights."""
-        self.net.meter.add(work)
+        """Count work outside the network."""
+        self.meter.add(work)
+
+    def over_weights(self, *, flops: float, reads: float, writes: float) -> None:
+        """Count a pass over vectors of all weights (gradients, averages) that computes, reads and writes so many numbers for each."""
+        self.net.over_weights(flops=flops, reads=reads, writes=writes)
+
+    # Loops over data and chance: a plan goes through them once and counts the rest (`toolkit.methods.continual.standin`)
+
+    def repeated(self, count: int) -> Iterator[int]:
+        """Count from 0 to *count* - 1, for repetitions that all take the same."""
+        yield from range(count)
+
+    def parts(self, items: Tensor, size: int) -> Iterator[Tensor]:
+        """Yield *items* in parts of *size* and a rest, each whole part taking the same."""
+        yield from torch.split(items, size)
+
+    def shares(self, items: Tensor, met: range, samples: int) -> Iterator[Tensor]:
+        """Yield the one part of *items* that goes with the places *met* of so many *samples*, where both are gone through evenly."""
+        yield items[met.start * len(items) // samples : met.stop * len(items) // samples]
+
+    def by_chance(self, chance: float, drawn: float | Tensor) -> Iterator[None]:
+        """Yield once where *drawn*, uniform in [0, 1), is below *chance*."""
+        if drawn < chance:
+            yield
 
     # The replay memory
 
@@ -145,9 +172,11 @@ class Learner:
         return self._read(self.memory().at(slots), augmented=augmented)
 
     def _read(self, drawn: Replayed, *, augmented: bool) -> tuple[Tensor, Replayed]:
-        self.traffic(read_bytes=len(drawn) * self.memory().sample_nbytes)
-        maps = self.storage.load(self, drawn)
-        return self._varied(maps, self.net.mirror, *self.storage.cropping(self)) if augmented else maps, drawn
+        self.meter.traffic(read_bytes=len(drawn) * self.memory().sample_nbytes)
+        maps = self.storage.load(drawn, self.clean)
+        if not augmented:
+            return maps, drawn
+        return self._varied(maps, self.net.mirror, *self.storage.cropping(self.net, self.augment.crop, self.clean)), drawn
 
     def insert(self, batch: Batch, **extras: Tensor) -> None:
         """Offer *batch*, un-augmented, to the memory; only what is taken is encoded and written."""
@@ -158,20 +187,13 @@ class Learner:
     def place(self, slots: Tensor, images: Tensor, labels: Tensor, **extras: Tensor) -> None:
         """Encode uint8 *images* and write them to *slots* of the memory, for methods that choose what they keep."""
         memory = self.memory()
-        stored, more = self.storage.save(self, images)
+        stored, more = self.storage.save(images, self.net, self.clean)
         memory.place(slots, stored, labels, **more, **extras)
-        self.traffic(written_bytes=len(slots) * memory.sample_nbytes)
-
-    def traffic(self, read_bytes: float = 0.0, written_bytes: float = 0.0) -> None:
-        """Count bytes read from and written to a memory that a method keeps in its own state."""
-        self._read_bytes += read_bytes
-        self._written_bytes += written_bytes
+        self.meter.traffic(written_bytes=len(slots) * memory.sample_nbytes)
 
     def take_traffic(self) -> tuple[float, float]:
         """Return the bytes read from and written to the memory since this was last asked."""
-        found = self._read_bytes, self._written_bytes
-        self._read_bytes = self._written_bytes = 0.0
-        return found
+        return self.meter.take_traffic()
 
     # Stopping and going on
 

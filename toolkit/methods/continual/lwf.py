@@ -10,9 +10,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
-from toolkit.core.work import Work
-from toolkit.methods.continual import Batch, Method, Plan
-from toolkit.methods.continual.bulk import evaluating, in_batches, scores_of
+from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual.bulk import evaluating, scores_of
 from toolkit.methods.continual.learner import Learner
 
 
@@ -53,8 +52,8 @@ class Lwf(Method):
         """Train the classifier's rows of the new classes, everything before them frozen and in eval mode."""
         samples, heads = learner.stream.train(learner.task), learner.heads
         with evaluating(learner.net):
-            for _ in range(self._warm_epochs(learner.epochs)):
-                for chosen in torch.split(torch.randperm(len(samples), generator=learner.generator("method")), learner.batch):
+            for _ in learner.repeated(learner.epochs if self.warm_up_epochs is None else self.warm_up_epochs):
+                for chosen in learner.parts(torch.randperm(len(samples), generator=learner.generator("method")), learner.batch):
                     batch = Batch(samples.images[chosen], samples.labels[chosen], chosen)
                     with torch.no_grad():
                         features = learner.net.features(learner.net.encode(learner.augmented(batch)))
@@ -69,27 +68,6 @@ class Lwf(Method):
             loss = loss + self.alpha * distillation(state.scores[batch.index, :old], scores[:, :old], self.temperature)
         learner.descend(loss)
         return loss.detach()
-
-    def step_work(self, plan: Plan) -> Work:
-        return plan.passes(plan.batch) + plan.prices.update()
-
-    def boundary_work(self, plan: Plan) -> Work:
-        if not plan.task:
-            return Work()
-        prices, count = plan.prices, plan.task_samples
-        head = (prices.feature_size + 1) * prices.num_classes
-
-        def warm(batch: int) -> Work:
-            return prices.encode(batch) + prices.features(batch, training=False) + prices.classify(batch) + prices.update(head)
-
-        recorded = in_batches(lambda batch: prices.encode(batch) + prices.scores(batch, training=False), count, plan.batch)
-        return in_batches(warm, count, plan.batch).times(self._warm_epochs(plan.epochs)) + recorded
-
-    def extra_bytes(self, plan: Plan) -> float:
-        return 4.0 * plan.task_samples * plan.prices.num_classes if plan.task else 0.0
-
-    def _warm_epochs(self, epochs: int) -> int:
-        return epochs if self.warm_up_epochs is None else self.warm_up_epochs
 
 
 def distillation(old: Tensor, new: Tensor, temperature: float) -> Tensor:

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
-from toolkit.methods.continual.costs import Meter, Prices
+from toolkit.learning.importance import sample_gradients
+from toolkit.learning.meter import Call, CallCosts, Meter, elementwise_work
 
 
 class Selection(nn.Module):
@@ -26,6 +29,10 @@ class Selection(nn.Module):
     def forward(self, features: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return *features* (n, d); *labels* are given for samples of the present task that are trained on, and for nothing else."""
         return features
+
+    def labelled_work(self, count: int) -> Work:
+        """The work that *count* labelled samples cause beyond what unlabelled ones do."""
+        return Work()
 
 
 class ContinualNet(nn.Module):
@@ -46,7 +53,8 @@ class ContinualNet(nn.Module):
         self.map_shape = image_shape if map_shape is None else map_shape
         self.feature_size: int = model.classifier.in_features  # type: ignore[union-attr, assignment]
         self.num_classes: int = model.classifier.out_features  # type: ignore[union-attr, assignment]
-        self._meter: Meter | None = None
+        self._meter: Meter | None = Meter()
+        self._costs: CallCosts | None = None
 
     def put_behind(self, front: nn.Module, image_shape: tuple[int, int, int]) -> None:
         """Let images of *image_shape* pass through *front* first; what the network took so far are its maps. *front* can `mirror` maps."""
@@ -62,31 +70,59 @@ class ContinualNet(nn.Module):
         return self.front is not None
 
     @property
+    def size(self) -> int:
+        """Number of weights, frozen ones among them."""
+        return sum(weight.numel() for weight in self.parameters())
+
+    # Counting
+
+    @property
     def meter(self) -> Meter:
-        """Where calls are counted; made when first asked for, as counting needs the finished network."""
+        """Where calls are counted."""
         if self._meter is None:
-            self._meter = Meter(Prices(self))
+            raise TypeError("this network was pickled, and nobody said where its calls are counted")
         return self._meter
 
     @property
-    def prices(self) -> Prices:
-        return self.meter.prices
+    def costs(self) -> CallCosts:
+        """What calls take, as counted on the network that this one is a copy of."""
+        if self._costs is None:
+            self._costs = self.meter.costs(self)
+        return self._costs
+
+    def counted_like(self, other: ContinualNet) -> None:
+        """Let calls of this copy of *other* count as calls of *other*."""
+        self._meter, self._costs = other.meter, other.costs
 
     def __getstate__(self) -> dict[str, Any]:
-        """A pickled network is not counted until `counted_by` says where."""
-        return {**self.__dict__, "_meter": None}
+        """A pickled network is not counted until `counted_like` says where."""
+        return {**self.__dict__, "_meter": None, "_costs": None}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ContinualNet:
         """Copies share the meter: what a teacher or an averaged copy computes is the learner's work too."""
         new = type(self).__new__(type(self))
         memo[id(self)] = new
         for key, value in self.__dict__.items():
-            new.__dict__[key] = self.meter if key == "_meter" else copy.deepcopy(value, memo)
+            new.__dict__[key] = None if key in {"_meter", "_costs"} else copy.deepcopy(value, memo)
+        if self._meter is not None:
+            new.counted_like(self)
         return new
 
-    def counted_by(self, meter: Meter) -> None:
-        """Let the calls of this network be counted by *meter*."""
-        self._meter = meter
+    def _count(self, method: str, tensor: Tensor, *arguments: Any) -> None:
+        self.meter.add(self.costs.work(method, tuple(tensor.shape), *arguments, training=torch.is_grad_enabled()))
+
+    def encoding_work(self, count: int, *, training: bool = False) -> Work:
+        """Return the work of the front end on *count* images; none where there is no front end.
+
+        Where it is *training* this is what it adds to a step: the way back through the trunk to the maps is part of it.
+        """
+        if self.front is None:
+            return Work()
+        if not training:
+            return self.costs.work("plain_encode", (count, *self.image_shape), training=False)
+        whole = self.costs.work("forward", (count, *self.image_shape), training=True)
+        trunk = self.costs.work("plain_scores", (count, *self.map_shape), training=True)
+        return Work(*(all_of_it - rest for all_of_it, rest in zip(whole, trunk, strict=True)))
 
     # What methods call
 
@@ -94,23 +130,35 @@ class ContinualNet(nn.Module):
         """Return the maps (n, *map_shape) of normalised images (n, *image_shape)."""
         if self.front is not None:
             trains = torch.is_grad_enabled() and any(weight.requires_grad for weight in self.front.parameters())
-            self.meter.add(self.prices.encode(len(images), training=trains))
+            self.meter.add(self.encoding_work(len(images), training=trains))
         return self.plain_encode(images)
 
     def features(self, maps: Tensor) -> Tensor:
         """Return pooled features (n, d) of maps, before any selection."""
-        self.meter.add(self.prices.features(len(maps), training=torch.is_grad_enabled()))
+        self._count("plain_features", maps)
         return self.plain_features(maps)
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the scores (n, K) of features."""
-        self.meter.add(self.prices.classify(len(features), training=torch.is_grad_enabled()))
+        self._count("plain_classify", features)
         return self.plain_classify(features)
 
     def scores(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the scores (n, K) of maps; *labels* as in `Selection`, for the first ``len(labels)`` of them."""
-        self.meter.add(self.prices.scores(len(maps), training=torch.is_grad_enabled()))
+        self._count("plain_scores", maps)
+        if labels is not None:
+            self.meter.add(self.select.labelled_work(len(labels)))
         return self.plain_scores(maps, labels)
+
+    def sample_gradients(self, maps: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield, for some samples at a time, the gradients of log p(y|x), flat (n, d), and log p(y|x), (n,); see `learning.importance`."""
+        one = self.costs.work("plain_scores", (1, *maps.shape[1:]), training=True)
+        self.meter.add(one.times(len(maps)))
+        yield from self.plain_sample_gradients(maps, labels)
+
+    def over_weights(self, *, flops: float, reads: float, writes: float) -> None:
+        """Count a pass over vectors of all weights that computes, reads and writes so many numbers for each weight."""
+        self.meter.add(elementwise_work(self.size, flops=flops, reads=reads, writes=writes))
 
     # The same without the meter
 
@@ -132,21 +180,24 @@ class ContinualNet(nn.Module):
         known = len(labels)
         return self.plain_classify(torch.cat([self.select(features[:known], labels), self.select(features[known:])]))
 
+    def plain_sample_gradients(self, maps: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from sample_gradients(Call(self, "plain_scores"), maps, labels)
+
     def forward(self, images: Tensor) -> Tensor:
         """Return the scores of normalised images, uncounted: what is evaluated, exported and shown."""
         return self.plain_scores(self.plain_encode(images))
 
 
-def recount(state: Any, meter: Meter) -> None:
-    """Let *meter* count every network found in a method's *state* (dataclasses, dicts, lists), as before it was pickled."""
+def recount(state: Any, net: ContinualNet) -> None:
+    """Let every network found in a method's *state* (dataclasses, dicts, lists) count like *net*, as before it was pickled."""
     if isinstance(state, ContinualNet):
-        state.counted_by(meter)
+        state.counted_like(net)
     elif isinstance(state, dict):
         for value in state.values():
-            recount(value, meter)
+            recount(value, net)
     elif isinstance(state, list | tuple):
         for value in state:
-            recount(value, meter)
+            recount(value, net)
     elif dataclasses.is_dataclass(state):
         for each in dataclasses.fields(state):
-            recount(getattr(state, each.name), meter)
+            recount(getattr(state, each.name), net)

@@ -10,12 +10,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.core.work import Work
 from toolkit.learning.flat import assign_gradient, gradient_of, weights
-from toolkit.learning.importance import chunk_size, fisher_sum
-from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.learning.importance import fisher_of
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.bulk import evaluating
-from toolkit.methods.continual.costs import Call, Prices
 from toolkit.methods.continual.learner import Learner
 
 
@@ -55,39 +53,19 @@ class Oewc(Method):
         moved = weights(learner.parameters) - state.anchor
         pull = self.strength * state.fisher * moved
         assign_gradient(learner.parameters, gradient_of(loss, learner.parameters) + 2 * pull)
-        learner.did(_penalty(learner.net.prices))
+        learner.over_weights(flops=5, reads=4, writes=1)  # weight, anchor, importance and gradient
         learner.apply_gradient()
         return loss.detach() + pull @ moved
 
     def end_task(self, learner: Learner, state: Springs) -> None:
         samples = learner.stream.train(learner.task)
-        prices = learner.net.prices
         with evaluating(learner.net), torch.no_grad():
-            total = torch.zeros(prices.parameters)
-            for images, labels in zip(torch.split(samples.images, learner.batch), torch.split(samples.labels, learner.batch), strict=True):
-                total += fisher_sum(Call(learner.net, "plain_scores"), learner.net.encode(learner.clean(images)), labels)
+            total = torch.zeros(learner.net.size, device=learner.device)
+            for part in learner.parts(torch.arange(len(samples)), learner.batch):
+                maps = learner.net.encode(learner.clean(samples.images[part]))
+                total += fisher_of(learner.net.sample_gradients(maps, samples.labels[part]))
+                learner.over_weights(flops=3 * len(part), reads=2 * len(part), writes=len(part))  # squared, weighted, added up
         fisher = total / len(samples)
-        learner.did(_single(prices).times(len(samples)) + prices.vectors(2, 2, 1))
+        learner.over_weights(flops=2, reads=2, writes=1)
         state.fisher = fisher if state.fisher is None else self.gamma * state.fisher + fisher
         state.anchor = weights(learner.parameters)
-
-    def step_work(self, plan: Plan) -> Work:
-        work = plan.passes(plan.batch) + plan.prices.update()
-        return work + _penalty(plan.prices) if plan.task > 0 else work
-
-    def boundary_work(self, plan: Plan) -> Work:
-        encoded = plan.prices.encode(plan.task_samples)
-        return _single(plan.prices).times(plan.task_samples) + plan.prices.vectors(2, 2, 1) + encoded
-
-    def extra_bytes(self, plan: Plan) -> float:
-        return 4.0 * plan.prices.parameters * (2 + chunk_size(plan.prices.parameters))
-
-
-def _penalty(prices: Prices) -> Work:
-    """Difference, twice a product, and a sum: for each weight five operations on weight, anchor, importance and gradient."""
-    return prices.vectors(5, 4, 1)
-
-
-def _single(prices: Prices) -> Work:
-    """One sample's gradient, squared, weighted and added up."""
-    return prices.scores(1) + prices.vectors(3, 2, 1)

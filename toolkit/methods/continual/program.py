@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
-from pydantic import Field
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.fabric import Fabric
@@ -15,14 +13,14 @@ from toolkit.core.program import Estimate, Process, Program
 from toolkit.datasets.streams import Samples
 from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
-from toolkit.methods.continual import Batch, Method, Plan
-from toolkit.methods.continual.blueprint import Blueprint, Length
+from toolkit.methods.continual.batch import Batch
+from toolkit.methods.continual.blueprint import Blueprint, unweighted
 from toolkit.methods.continual.evaluation import examine, recalibrate
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import recount
-from toolkit.methods.continual.settings import Augment, Budget, BufferSpec, StreamSpec
+from toolkit.methods.continual.plan import Length, TaskPlan, task_samples
+from toolkit.methods.continual.spec import ContinualSettings
 from toolkit.methods.continual.storage import Storage
-from toolkit.methods.task import TaskSpec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,8 +43,6 @@ class Course:
     """Steps of this task that are done."""
     began_s: float = 0.0
     """When this task began."""
-    offered: float = 0.0
-    """Samples offered to the memory so far, by the plan of a run that only prices."""
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -56,36 +52,17 @@ class Course:
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.learner.load_state_dict(saved["learner"])
         self.state, self.task, self.step, self.began_s = saved["state"], saved["task"], saved["step"], saved["began_s"]
-        recount(self.state, self.learner.net.meter)
+        recount(self.state, self.learner.net)
 
 
 @final
-class Continual(Program):
+class Continual(ContinualSettings, Program):
     """One machine learns the tasks of a stream one after the other and is examined on all of them after each.
 
     Samples of a task arrive `frames_per_s` (or are all there at once), are learnt within `budget` and are gone with the task; only what
     the method put into the replay memory stays. Computing is charged by what the network's calls ask, one charge per step; reading and
     writing the memory by its bytes; examinations cost nothing.
     """
-
-    task: TaskSpec = TaskSpec()
-    stream: StreamSpec = StreamSpec()
-    method: Method
-    buffer: BufferSpec = BufferSpec()
-    budget: Budget = Budget()
-    batch: int = Field(32, ge=1, description="samples of the present task per step")
-    drop_last: bool = Field(False, description="leave out the last, smaller batch of an epoch, for BatchNorm's sake")
-    replay: int = Field(32, ge=1, description="samples drawn from the memory at a time")
-    lr: float = Field(0.05, gt=0, description="learning rate of plain SGD")
-    bn: Literal["concat", "separate"] = Field("concat", description="one pass for present and replayed samples, or one each")
-    recalibrate_bn: bool = Field(False, description="after each task, take BatchNorm's running statistics anew from the memory")
-    augment: Augment = Augment()
-    frames_per_s: float | None = Field(None, gt=0, description="rate at which samples of a task's first epoch arrive; none: at once")
-    eval_heads: Literal["seen", "all"] = Field("seen", description="classes that an answer may name in class-incremental examinations")
-    examine: Literal["task", "epoch"] = Field("task", description="when examinations are held")
-    learn: bool = Field(True, description="false: nothing is learnt, and each step costs what the method's plan says")
-    save_every: int = Field(0, ge=0, description="steps between two checkpoints; 0: at the end of each task only")
-    threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")
 
     def check(self, fabric: Fabric) -> None:
         from toolkit.cluster.fabric import Cluster
@@ -99,23 +76,19 @@ class Continual(Program):
             raise ScenarioError("program.budget: flops and time_s are both given; give one")
         if self.task.blank is not None and self.learn:
             raise ScenarioError("program.task.blank: there is nothing to learn from images without content; set program.learn: false")
-        blueprint = _unweighted(self.model_dump_json())
+        blueprint = unweighted(self)
         if self.buffer.dtype == "uint8" and blueprint.net.has_front:
             raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps maps; use float32, float16 or int8")
         device = fabric.device_of(fabric.wiring().nodes[0])
-        last = blueprint.tasks - 1
-        plan = blueprint.plan(last, blueprint.length(last, device).epochs)
-        self.method.check(plan)
+        self.method.check(blueprint.stream, blueprint.capacity)
+        plan = blueprint.plan(blueprint.tasks - 1, device)
         device.check_fits(blueprint.memory_bytes(plan), f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
         if self.buffer.place == "storage" and blueprint.capacity:
             device.check_fits(blueprint.buffer_bytes, f"a replay memory of {blueprint.capacity} samples", "storage")
 
     def blueprint(self, weights: torch.Generator, rng: np.random.Generator) -> Blueprint:
         """Return the run's plan with a new network; *weights* draws them, *rng* the stream's order."""
-        task = self.task.load()
-        channels, height, width = task.data.train_images.shape[1:]
-        net = self.method.network(task.build(weights), (channels, height, width), weights)
-        return Blueprint(self, net, self.stream.open(task.data, rng))
+        return Blueprint.draw(self, weights, rng)
 
     def estimate(self, fabric: Fabric) -> Estimate | None:
         """The closed form of a run with `learn` false, on the first machine of the cluster; frames are not waited for."""
@@ -123,8 +96,7 @@ class Continual(Program):
 
         if not isinstance(fabric, Cluster):
             return None
-        blueprint = _unweighted(self.model_dump_json())
-        return blueprint.estimate(fabric.device_of(fabric.wiring().nodes[0]))
+        return unweighted(self).estimate(fabric.device_of(fabric.wiring().nodes[0]))
 
     def feedback(self) -> str:
         return "the time that steps take decides how many there are (budget.time_s)" if self.budget.time_s is not None else ""
@@ -135,7 +107,7 @@ class Continual(Program):
         blueprint = course.blueprint
         for task in range(course.task, blueprint.tasks):
             length = blueprint.length(task, course.device)
-            plan = blueprint.plan(task, length.epochs)
+            plan = blueprint.plan(task, course.device)
             if not course.step:
                 ctx.metric("memory_nbytes", blueprint.memory_bytes(plan), step=task)
                 course.began_s = ctx.now
@@ -165,7 +137,7 @@ class Continual(Program):
             return course
         ctx.metric("buffer_capacity", blueprint.capacity)
         ctx.metric("buffer_nbytes", blueprint.buffer_bytes)
-        ctx.metric("parameters", blueprint.net.prices.parameters)
+        ctx.metric("parameters", blueprint.net.size)
         if self.learn:
             self._examine(ctx, course, "untrained", -1)
         return course
@@ -175,7 +147,7 @@ class Continual(Program):
     def _learn(self, ctx: Context, course: Course, length: Length) -> Asking:
         """Learn one task and be examined."""
         learner, method, state, task = course.learner, self.method, course.state, course.task
-        samples = self._samples(course)
+        samples = task_samples(learner.stream, task, everything=method.sees_all)
         if course.step == 0:
             method.begin_task(learner, state)
             yield from self._pay(ctx, learner, "begin task")
@@ -207,13 +179,6 @@ class Continual(Program):
         self._examine(ctx, course, "examined", learner.task)
         if learner.buffer is not None:
             ctx.metric("buffer_samples", len(learner.buffer), step=task)
-
-    def _samples(self, course: Course) -> Samples:
-        stream = course.blueprint.stream
-        if not self.method.sees_all:
-            return stream.train(course.task)
-        parts = [stream.train(task) for task in range(stream.tasks)]
-        return Samples(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
 
     def _batch(self, ctx: Context, samples: Samples, task: int, epoch: int, place: int) -> Batch:
         """Return the samples of a step: a new order in every epoch, the same for all arms of a seed."""
@@ -250,24 +215,19 @@ class Continual(Program):
 
     # Pricing without learning
 
-    def _pretend(self, ctx: Context, course: Course, plan: Plan, length: Length) -> Asking:
+    def _pretend(self, ctx: Context, course: Course, plan: TaskPlan, length: Length) -> Asking:
         """Charge what a task would take; what the memory takes in is its expectation."""
-        method, blueprint = self.method, course.blueprint
-        boundary = method.boundary_work(plan)
-        if any(boundary):
-            yield ctx.compute(boundary, "begin task")
-        if self.buffer.place == "storage" and any(method.boundary_traffic(plan)):
-            read, written = method.boundary_traffic(plan)
-            yield ctx.store(read * blueprint.sample_nbytes, written * blueprint.sample_nbytes, "replay memory")
-        whole, last = blueprint.step_works(course.task, length)
-        writes = blueprint.written_nbytes(plan, length, course.offered)
-        reads = method.draws(plan) * blueprint.sample_nbytes
-        for step in range(length.steps):
-            yield ctx.compute(last if step % length.per_epoch == length.per_epoch - 1 else whole, "step")
-            if self.buffer.place == "storage" and blueprint.capacity:
-                yield ctx.store(reads, float(writes[step]), "replay memory")
-            ctx.progress((course.task + step / length.steps) / blueprint.tasks)
-        course.offered += length.steps * method.offers(plan)
+        done = 0
+        for charges in plan.charges:
+            work, read, written = charges.each
+            for inserted in charges.inserted_bytes.tolist():
+                if any(work):
+                    yield ctx.compute(work, charges.phase)
+                if self.buffer.place == "storage" and (read or written or inserted):
+                    yield ctx.store(read, written + inserted, "replay memory")
+                if charges.phase == "step":
+                    done += 1
+                    ctx.progress((course.task + done / length.steps) / course.blueprint.tasks)
 
     # The report
 
@@ -283,13 +243,3 @@ class Continual(Program):
         from toolkit.methods.continual.answers import continual_answers
 
         return continual_answers(result)
-
-
-@lru_cache(maxsize=64)
-def _unweighted(program: str) -> Blueprint:
-    """Return the blueprint of a program (as JSON) with a network that has shapes and no memory: all that counting needs."""
-    import numpy as np
-
-    blueprint = Continual.model_validate_json(program).blueprint(torch.Generator().manual_seed(0), np.random.default_rng(0))
-    blueprint.net.to("meta")
-    return blueprint

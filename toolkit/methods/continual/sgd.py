@@ -7,8 +7,7 @@ from typing import Any, ClassVar, final
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.core.work import Work
-from toolkit.methods.continual import Batch, Method, Plan
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.learner import Learner
 
 
@@ -20,9 +19,6 @@ class Sgd(Method):
 
     def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
         return plain_step(learner, batch)
-
-    def step_work(self, plan: Plan) -> Work:
-        return plan.passes(plan.batch) + plan.prices.update()
 
 
 def plain_step(learner: Learner, batch: Batch) -> Tensor:

@@ -10,11 +10,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.core.work import Work
 from toolkit.learning.flat import assign_gradient, gradient_of, weights
 from toolkit.learning.importance import path_importance
-from toolkit.methods.continual import Batch, Method, Plan
-from toolkit.methods.continual.costs import Prices
+from toolkit.methods.continual import Batch, Method
 from toolkit.methods.continual.learner import Learner
 
 LARGEST_GRADIENT = 1.0
@@ -62,7 +60,7 @@ class Si(Method):
         assign_gradient(learner.parameters, (gradient + 2 * pull).clamp_(-LARGEST_GRADIENT, LARGEST_GRADIENT))
         learner.apply_gradient()
         state.path += gradient * (before - weights(learner.parameters))
-        learner.did(_synapses(learner.net.prices))
+        learner.over_weights(flops=10, reads=8, writes=3)  # penalty (5), clipping (2), path (3)
         return loss.detach() + pull @ moved
 
     def end_task(self, learner: Learner, state: Synapses) -> None:
@@ -70,18 +68,4 @@ class Si(Method):
         state.importance += path_importance(state.path, now - state.anchor, self.damping)
         state.path.zero_()
         state.anchor = now
-        learner.did(learner.net.prices.vectors(5, 4, 3))
-
-    def step_work(self, plan: Plan) -> Work:
-        return plan.passes(plan.batch) + plan.prices.update() + _synapses(plan.prices)
-
-    def boundary_work(self, plan: Plan) -> Work:
-        return plan.prices.vectors(5, 4, 3)
-
-    def extra_bytes(self, plan: Plan) -> float:
-        return 4 * 4.0 * plan.prices.parameters
-
-
-def _synapses(prices: Prices) -> Work:
-    """Penalty (5 operations on weight, anchor, importance, gradient), clipping (2), and the path (3 on both weights, gradient, omega)."""
-    return prices.vectors(10, 8, 3)
+        learner.over_weights(flops=5, reads=4, writes=3)

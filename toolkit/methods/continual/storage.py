@@ -10,19 +10,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from toolkit.learning.buffer import Replayed
-    from toolkit.methods.continual.learner import Learner
-    from toolkit.methods.continual.network import ContinualNet
+from toolkit.core.work import FLOAT_BYTES
+from toolkit.learning.buffer import Replayed
+from toolkit.methods.continual.network import ContinualNet
 
+Clean = Callable[[Tensor], Tensor]
+"""Normalises uint8 images (`Learner.clean`)."""
 Dtype = Literal["uint8", "float32", "float16", "int8"]
-ITEM_BYTES = {"uint8": 1, "float32": 4, "float16": 2, "int8": 1}
+ITEM_BYTES = {"uint8": 1, "float32": FLOAT_BYTES, "float16": 2, "int8": 1}
 LABEL_BYTES = 8
 LEVELS = 127
 
@@ -33,37 +35,36 @@ class Storage:
 
     dtype: Dtype
 
-    def save(self, learner: Learner, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def save(self, images: Tensor, net: ContinualNet, clean: Clean) -> tuple[Tensor, dict[str, Tensor]]:
         """Return uint8 *images* in the form in which they are stored, and what else has to be stored to get them back."""
         if self.dtype == "uint8":
             return images, {}
         with torch.no_grad():
-            maps = learner.net.encode(learner.clean(images))
+            maps = net.encode(clean(images))
         if self.dtype == "int8":
             scale = maps.abs().amax(dim=(2, 3)).clamp_min(1e-12) / LEVELS
             return (maps / scale[:, :, None, None]).round_().to(torch.int8), {"scale": scale}
         return maps.to(torch.float16 if self.dtype == "float16" else torch.float32), {}
 
-    def load(self, learner: Learner, samples: Replayed) -> Tensor:
+    def load(self, samples: Replayed, clean: Clean) -> Tensor:
         """Return the maps of stored *samples* as float32."""
         if self.dtype == "uint8":
-            return learner.clean(samples.images)
+            return clean(samples.images)
         if self.dtype == "int8":
             return samples.images.float() * samples.extras["scale"][:, :, None, None]
         return samples.images.float()
 
-    def cropping(self, learner: Learner) -> tuple[int, Tensor | None]:
-        """Return the padding of a random crop of maps, and the map of a black image to pad with, (channels, 1, 1)."""
-        net, augment = learner.net, learner.augment
-        if not augment.crop:
+    def cropping(self, net: ContinualNet, padding: int, clean: Clean) -> tuple[int, Tensor | None]:
+        """Return the padding of a random crop of maps, where that of images is *padding*, and the map of black, (channels, 1, 1)."""
+        if not padding:
             return 0, None
         black = torch.zeros((1, net.image_shape[0], 2, 2), dtype=torch.uint8)
         shrinks = -(-net.image_shape[1] // net.map_shape[1])  # an odd size is rounded up by the front end
-        return augment.crop // shrinks, net.plain_encode(learner.clean(black))[0, :, :1, :1].detach()
+        return padding // shrinks, net.plain_encode(clean(black))[0, :, :1, :1].detach()
 
 
 def sample_nbytes(net: ContinualNet, dtype: Dtype, *, scores: bool) -> int:
     """Return what one stored sample takes: its map, its label (8 bytes), and the scores of all classes where they are kept."""
     channels, height, width = net.map_shape
-    scales = 4 * channels if dtype == "int8" else 0
-    return channels * height * width * ITEM_BYTES[dtype] + scales + LABEL_BYTES + (4 * net.num_classes if scores else 0)
+    scales = FLOAT_BYTES * channels if dtype == "int8" else 0
+    return channels * height * width * ITEM_BYTES[dtype] + scales + LABEL_BYTES + (FLOAT_BYTES * net.num_classes if scores else 0)

@@ -11,12 +11,12 @@ from pydantic import Field
 from torch import Tensor
 
 from toolkit.core.context import Asking, Context
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.flat import Layout
 from toolkit.learning.random import torch_generator
 from toolkit.learning.top_k import top_k
 from toolkit.methods.distributed import Method, Step
-from toolkit.methods.distributed.sparse import FLOAT_BYTES, Split, exchange_whole, moving
+from toolkit.methods.distributed.sparse import Split, exchange_whole, moving
 
 
 @dataclass

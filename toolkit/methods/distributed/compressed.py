@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from toolkit.core.context import Asking, Context
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.compressors import Compressor, bundle, unbundle
 from toolkit.learning.compressors.memory import Memory
 from toolkit.learning.flat import Layout
 from toolkit.learning.random import torch_generator
 from toolkit.methods.distributed import Step
-from toolkit.methods.distributed.sparse import FLOAT_BYTES, Split, exchange_whole, moving
+from toolkit.methods.distributed.sparse import Split, exchange_whole, moving
 
 
 @dataclass

@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from toolkit.core.context import Asking, Context
+from toolkit.core.work import FLOAT_BYTES
 from toolkit.learning.flat import Layout
 from toolkit.methods.distributed import Method, Step
 from toolkit.methods.distributed.compressed import descend
-from toolkit.methods.distributed.sparse import FLOAT_BYTES
 
 
 @dataclass

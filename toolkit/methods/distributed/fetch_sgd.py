@@ -12,7 +12,7 @@ from torch import Tensor
 from toolkit.collectives import post
 from toolkit.collectives.all_reduce.parameter_server import ParameterServer
 from toolkit.core.context import Asking, Context
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.flat import Layout
 from toolkit.learning.sketch import CountSketch
 from toolkit.learning.sketch_sizes import columns
@@ -20,7 +20,6 @@ from toolkit.methods.distributed import Step
 from toolkit.methods.distributed.gs_sgd import forget, forgetting
 from toolkit.methods.distributed.served_sketch import ServedSketch, gathered, told
 from toolkit.methods.distributed.sparse import (
-    FLOAT_BYTES,
     PAIR_BYTES,
     Split,
     exchange_whole,

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from toolkit.core.context import Asking, Context
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.flat import Layout
 from toolkit.learning.gs_sgd import choose, find_candidates, forget_sent
 from toolkit.learning.sketch import CountSketch
@@ -19,7 +19,6 @@ from toolkit.learning.sketch_sizes import check_table, columns
 from toolkit.learning.top_k import top_k
 from toolkit.methods.distributed import Method, Step
 from toolkit.methods.distributed.sparse import (
-    FLOAT_BYTES,
     Split,
     choosing,
     count,

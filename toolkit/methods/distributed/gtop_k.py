@@ -11,11 +11,11 @@ from pydantic import Field
 from torch import Tensor
 
 from toolkit.core.context import Asking, Context
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.flat import Layout
 from toolkit.learning.top_k import top_k
 from toolkit.methods.distributed import Method, Step
-from toolkit.methods.distributed.sparse import FLOAT_BYTES, PAIR_BYTES, Split, choosing, count, exchange_whole, moving, pack, unpack
+from toolkit.methods.distributed.sparse import PAIR_BYTES, Split, choosing, count, exchange_whole, moving, pack, unpack
 
 
 @dataclass

@@ -11,13 +11,13 @@ from pydantic import Field
 from torch import Tensor
 
 from toolkit.core.context import Asking, Context
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.compressors import powersgd
 from toolkit.learning.compressors.memory import Residual
 from toolkit.learning.flat import Layout
 from toolkit.learning.random import torch_generator
 from toolkit.methods.distributed import Method, Step
-from toolkit.methods.distributed.sparse import FLOAT_BYTES, Split, moving
+from toolkit.methods.distributed.sparse import Split, moving
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from toolkit.core.context import Asking, Context
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.errors import ScenarioError
 from toolkit.learning import runs
 from toolkit.learning.sketch import CountSketch
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from toolkit.learning.flat import Layout
     from toolkit.methods.distributed import Step
 
-FLOAT_BYTES = 4
 PAIR_BYTES = 8
 """A float32 value and its int32 index."""
 

@@ -15,7 +15,6 @@ from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
 from toolkit.core.part import Spec
 from toolkit.core.program import Process, Program
-from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
 from toolkit.learning.genetic.fitness import PRESETS, Fitness
 from toolkit.learning.pruning.finetune import Recipe, train, wrong
@@ -230,9 +229,9 @@ class Pruning(Program):
             teacher = outcome.whole.model if self.distil else None
             order = ctx.fresh_rng("fine tune", index)
             train(outcome.model, *samples.train, recipe, order, teacher=teacher, alive=outcome.alive_weights)
-            flops, read_bytes, write_bytes = step_work(outcome.model, (recipe.batch, *samples.shape), training=True)
+            work = step_work(outcome.model, (recipe.batch, *samples.shape), training=True)
             steps = self.fine_tune_epochs * -(-len(samples.train[1]) // recipe.batch)
-            yield ctx.compute(Work(flops, read_bytes, write_bytes).times(steps), "fine_tune")
+            yield ctx.compute(work.times(steps), "fine_tune")
         ctx.metric("validation_error", wrong(outcome.model, *samples.validation) / len(samples.validation[1]), step=index)
         outcome.rounds = index + 1
 

@@ -12,9 +12,9 @@ from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
 from toolkit.core.part import Spec
 from toolkit.core.program import Process, Program
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.errors import ScenarioError
-from toolkit.methods.rehearsal.exchanges import FLOAT_BYTES, Exchange
+from toolkit.methods.rehearsal.exchanges import Exchange
 from toolkit.methods.rehearsal.measured import ALONE, Measured
 
 if TYPE_CHECKING:

@@ -9,14 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from toolkit.core.work import Work
+from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.complexity import parameters
+from toolkit.learning.meter import update_work as sgd_work
 from toolkit.learning.work import Count, count
 from toolkit.methods.task import TaskSpec
 from toolkit.methods.training.recipe import Recipe
 from toolkit.models.evolving import Evolving
-
-FLOAT_BYTES = 4
 
 
 def work_of_step(task: TaskSpec, recipe: Recipe) -> Work:
@@ -66,16 +65,10 @@ def _fresh(task: str) -> tuple[nn.Module, tuple[int, ...]]:
 
 
 def update_work(size: int, recipe: Recipe) -> Work:
-    """Return the work of `updated` on *size* weights held as one vector: (FLOPs, reads, writes) per weight of each of its calls."""
-    calls = [(0, 0, 1), (2, 2, 1)]  # gradients set to zero, weights changed
-    if recipe.weight_decay:
-        calls.append((2, 2, 1))
-    if recipe.momentum:
-        calls += [(1, 1, 1), (1, 2, 1)]
-    if recipe.momentum and recipe.nesterov:
-        calls.append((2, 2, 1))
-    flops, reads, writes = (size * sum(column) for column in zip(*calls, strict=True))
-    return Work(flops, FLOAT_BYTES * reads, FLOAT_BYTES * writes, len(calls))
+    """Return the work of `updated` on *size* weights held as one vector, and of setting the gradients to zero before."""
+    return sgd_work(
+        size, momentum=recipe.momentum > 0, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay > 0, zeroed=True
+    )
 
 
 def updated(weights: Tensor, gradient: Tensor, momentum: Tensor, lr: float, recipe: Recipe) -> None:

@@ -14,10 +14,9 @@ from pydantic import Field, model_validator
 from toolkit.core.context import Asking, Context
 from toolkit.core.part import Part
 from toolkit.core.phantom import Phantom
+from toolkit.core.work import FLOAT_BYTES
 from toolkit.learning.sketch_hash import LINE
 from toolkit.learning.sketch_sizes import candidates, check_table, columns, picks
-
-FLOAT_BYTES = 4
 
 
 class Exchange(Part):

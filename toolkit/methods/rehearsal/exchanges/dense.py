@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import final
 
 from toolkit.core.context import Asking, Context
-from toolkit.methods.rehearsal.exchanges import FLOAT_BYTES, Exchange, floats
+from toolkit.core.work import FLOAT_BYTES
+from toolkit.methods.rehearsal.exchanges import Exchange, floats
 
 
 @final

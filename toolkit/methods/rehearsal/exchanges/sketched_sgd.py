@@ -7,7 +7,8 @@ from typing import ClassVar, final
 from toolkit.collectives import arrived, post
 from toolkit.core.context import Asking, Context
 from toolkit.core.phantom import Phantom
-from toolkit.methods.rehearsal.exchanges import FLOAT_BYTES, SketchExchange, floats, pairs
+from toolkit.core.work import FLOAT_BYTES
+from toolkit.methods.rehearsal.exchanges import SketchExchange, floats, pairs
 
 
 @final

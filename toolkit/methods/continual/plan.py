@@ -1,0 +1,210 @@
+"""What a run of a method will take, found by taking its own steps with stand-ins: a few that stand for all.
+
+In every task the hooks of each epoch are called, and a step with a whole and with the last, smaller batch is taken in the first, the second
+and the last epoch; epochs between are like the second. Steps are those with a filled memory. Two things cannot be had that way and are
+expectations: what a reservoir takes in (`expected_taken`), with the work of encoding it, and the subnet that E2Net's search will choose
+(`e2net_search.best_subnet`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from toolkit.core.work import Work
+from toolkit.datasets.streams import Samples, Stream
+from toolkit.learning.buffer import expected_taken
+from toolkit.learning.standin import StandIn
+from toolkit.methods.continual.batch import Batch
+from toolkit.methods.continual.network import ContinualNet
+from toolkit.methods.continual.spec import ContinualSettings
+from toolkit.methods.continual.standin import StandInLearner, StandInStream, fresh_rng, shaped
+from toolkit.methods.continual.storage import Storage
+
+
+class Length(NamedTuple):
+    """How long a task is learnt."""
+
+    steps: int
+    per_epoch: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun; the last may be cut short by a budget."""
+        return math.ceil(self.steps / self.per_epoch)
+
+    def of_epoch(self, epoch: int) -> int:
+        """Return the steps of an epoch."""
+        return min(self.per_epoch, self.steps - epoch * self.per_epoch)
+
+
+class Charge(NamedTuple):
+    """What is paid at once: work, and bytes read from and written to the replay memory."""
+
+    work: Work
+    read_bytes: float
+    written_bytes: float
+
+    def __bool__(self) -> bool:
+        return any(self.work) or self.read_bytes > 0 or self.written_bytes > 0
+
+
+class Charges(NamedTuple):
+    """The same charge several times, but for what the memory takes in."""
+
+    phase: str
+    each: Charge
+    times: int
+    inserted_bytes: NDArray[np.float64]
+    """Bytes of samples that a reservoir takes in, each time, in expectation (times,)."""
+
+
+@dataclass
+class TaskPlan:
+    """What a task will take."""
+
+    charges: list[Charges] = field(default_factory=list)
+    """In the order in which they come."""
+    working_bytes: float = 0.0
+    """Largest sum of results, gradients and the method's own state at one time, the task's samples among them; weights and replay memory
+    apart.
+    """
+    assumed: dict[str, int] = field(default_factory=dict)
+    """Branches on values that were taken one way (`toolkit.learning.standin`)."""
+
+    def of(self, *phases: str) -> Iterator[Charges]:
+        """Yield the charges of some phases."""
+        yield from (each for each in self.charges if each.phase in phases)
+
+    def work(self, *phases: str) -> Work:
+        """Return the work of some phases together."""
+        return sum((each.each.work.times(each.times) for each in self.of(*phases)), Work())
+
+    def read_bytes(self, *phases: str) -> float:
+        return sum(each.each.read_bytes * each.times for each in self.of(*phases))
+
+    def written_bytes(self, *phases: str) -> float:
+        return sum(each.each.written_bytes * each.times + float(each.inserted_bytes.sum()) for each in self.of(*phases))
+
+
+BETWEEN = ("begin task", "begin epoch", "end epoch", "end task")
+"""Phases beside ``step``."""
+NOTHING = np.zeros(1)
+
+
+def task_samples(stream: Stream, task: int, *, everything: bool) -> Samples:
+    """Return the training samples of a task, or of all tasks for a method that sees *everything*."""
+    if not everything:
+        return stream.train(task)
+    parts = [stream.train(each) for each in range(stream.tasks)]
+    return Samples(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
+
+def plan_tasks(
+    settings: ContinualSettings, net: ContinualNet, stream: Stream, *, capacity: int, sample_nbytes: int, lengths: tuple[Length, ...]
+) -> tuple[TaskPlan, ...]:
+    """Return the plan of every task; *net* has shapes and no memory, and stays as it is."""
+    learner = StandInLearner(
+        StandInStream.like(stream), shaped(net), fresh_rng=fresh_rng, batch=settings.batch, replay=settings.replay, lr=settings.lr,
+        bn=settings.bn, augment=settings.augment, storage=Storage(settings.buffer.dtype), capacity=capacity,
+    )
+    learner.net.train()
+    with StandIn() as standin:
+        planner = _Planner(settings, learner, settings.method.init(learner), standin, sample_nbytes)
+        return tuple(planner.task(task, length) for task, length in enumerate(lengths))
+
+
+@dataclass
+class _Planner:
+    """Goes through the tasks one after the other."""
+
+    settings: ContinualSettings
+    learner: StandInLearner
+    state: Any
+    standin: StandIn
+    sample_nbytes: int
+    plan: TaskPlan = field(default_factory=TaskPlan)
+
+    def task(self, task: int, length: Length) -> TaskPlan:
+        method, learner, state = self.settings.method, self.learner, self.state
+        self.plan = TaskPlan()
+        learner.task = learner.stream.tasks - 1 if method.sees_all else task
+        learner.epochs, learner.last_epoch = length.epochs, max(0, length.steps // length.per_epoch - 1)
+        samples = task_samples(learner.stream, task, everything=method.sees_all)
+        method.begin_task(learner, state)
+        self._pay("begin task")
+        steps: dict[int, tuple[tuple[Charge, float], ...]] = {}
+        for epoch in range(length.epochs):
+            learner.epoch = epoch
+            method.begin_epoch(learner, state)
+            self._pay("begin epoch")
+            stands_for = epoch if epoch == 0 or epoch >= learner.last_epoch else 1
+            if stands_for not in steps:
+                self._settle()
+                learner.fill(method, state, samples, learner.epochs)
+                self.standin.live.peak = self.standin.live.now
+                whole, rest = self._sizes(len(samples), length)
+                first = self._step(samples, whole)
+                steps[stands_for] = first, first if rest == whole else self._step(samples, rest)
+            self._add_steps(steps[stands_for], length, length.of_epoch(epoch))
+            method.end_epoch(learner, state)
+            self._pay("end epoch")
+        method.end_task(learner, state)
+        self._pay("end task")
+        self._settle()
+        self.plan.assumed = dict(self.standin.assumed)
+        return self.plan
+
+    def _sizes(self, samples: int, length: Length) -> tuple[int, ...]:
+        """Samples of a whole batch, and of the last one of an epoch."""
+        batch = min(self.settings.batch, samples)
+        return batch, min(batch, samples - (length.per_epoch - 1) * batch)
+
+    def _step(self, samples: Samples, size: int) -> tuple[Charge, float]:
+        """Take one step; return what it takes, and how many samples it offers to the memory."""
+        chosen = torch.arange(size)
+        batch = Batch(samples.images[chosen], samples.labels[chosen], chosen)
+        self.learner.offered = 0.0
+        self.settings.method.step(self.learner, self.state, batch)
+        return self._taken(), self.learner.offered
+
+    def _add_steps(self, kinds: tuple[tuple[Charge, float], ...], length: Length, steps: int) -> None:
+        """Add the steps of an epoch, the last of them with the smaller batch where the epoch is whole."""
+        last = 1 if steps == length.per_epoch else 0
+        for (charge, offers), count in zip(kinds, (steps - last, last), strict=True):
+            if count:
+                inserted, encoding = self._insertions(offers, count)
+                self.plan.charges.append(Charges("step", charge._replace(work=charge.work + encoding), count, inserted))
+
+    def _insertions(self, offers: float, count: int) -> tuple[NDArray[np.float64], Work]:
+        """Return the bytes that *count* steps write, each offering so many samples, and the work of encoding what one of them writes."""
+        memory = self.learner.buffer
+        if memory is None or not offers:
+            return np.zeros(count), Work()
+        offered: NDArray[np.float64] = memory.seen + offers * np.arange(1.0, count + 1)
+        memory.count_as_offered(round(offers * count))
+        taken = expected_taken(memory.capacity, offered, offers)
+        mean = float(taken.mean())
+        chance = -math.expm1(-mean)  # that a step writes anything
+        return taken * self.sample_nbytes, self.learner.net.encoding_work(max(1, round(mean / chance))).times(chance)
+
+    def _taken(self) -> Charge:
+        return Charge(self.learner.meter.take(), *self.learner.meter.take_traffic())
+
+    def _pay(self, phase: str) -> None:
+        charge = self._taken()
+        if charge:
+            self.plan.charges.append(Charges(phase, charge, 1, NOTHING))
+
+    def _settle(self) -> None:
+        """Note the largest memory since the last time, and begin anew."""
+        live, memory = self.standin.live, self.learner.buffer
+        reserved = 0 if memory is None else memory.reserved_nbytes
+        self.plan.working_bytes = max(self.plan.working_bytes, float(live.peak - reserved))
+        live.peak = live.now

@@ -1,0 +1,35 @@
+"""All settings of a continual-learning run: what is learnt, by which method, with what memory and budget."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from toolkit.core.part import Spec
+from toolkit.methods.continual import Method
+from toolkit.methods.continual.settings import Augment, Budget, BufferSpec, StreamSpec
+from toolkit.methods.task import TaskSpec
+
+
+class ContinualSettings(Spec):
+    """The settings of `toolkit.methods.continual.program`."""
+
+    task: TaskSpec = TaskSpec()
+    stream: StreamSpec = StreamSpec()
+    method: Method
+    buffer: BufferSpec = BufferSpec()
+    budget: Budget = Budget()
+    batch: int = Field(32, ge=1, description="samples of the present task per step")
+    drop_last: bool = Field(False, description="leave out the last, smaller batch of an epoch, for BatchNorm's sake")
+    replay: int = Field(32, ge=1, description="samples drawn from the memory at a time")
+    lr: float = Field(0.05, gt=0, description="learning rate of plain SGD")
+    bn: Literal["concat", "separate"] = Field("concat", description="one pass for present and replayed samples, or one each")
+    recalibrate_bn: bool = Field(False, description="after each task, take BatchNorm's running statistics anew from the memory")
+    augment: Augment = Augment()
+    frames_per_s: float | None = Field(None, gt=0, description="rate at which samples of a task's first epoch arrive; none: at once")
+    eval_heads: Literal["seen", "all"] = Field("seen", description="classes that an answer may name in class-incremental examinations")
+    examine: Literal["task", "epoch"] = Field("task", description="when examinations are held")
+    learn: bool = Field(True, description="false: nothing is learnt, and each step costs what the method's plan says")
+    save_every: int = Field(0, ge=0, description="steps between two checkpoints; 0: at the end of each task only")
+    threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")
