@@ -41,6 +41,10 @@ class TrainState(Generic[Optimiser]):
             parameter.grad = view
         return cls(model, weights, gradient, optimiser)
 
+    @property
+    def total_steps(self) -> int:
+        return self.step
+
     def backward(self, loss: Tensor, *, rate: float) -> None:
         """Replace the gradient by that of *loss*.
 

@@ -16,10 +16,15 @@ class Trainee(Protocol):
     step: int
     """Steps that are done."""
 
+    @property
+    def total_steps(self) -> int:
+        """Those of earlier loops included, where training has several."""
+        ...
+
     def state_dict(self) -> dict[str, Any]: ...
 
 
-class Course(Protocol):
+class Trainer(Protocol):
     """What a program makes of the loop."""
 
     who: str
@@ -54,14 +59,14 @@ def divergence_told(rate_key: str, who: str) -> Iterator[None]:
 
 
 def training_loop(
-    ctx: Context, trainee: Trainee, course: Course, *, steps: int, evaluate_every: int | None, save_every: int | None
+    ctx: Context, trainee: Trainee, trainer: Trainer, *, steps: int, evaluate_every: int | None, save_every: int | None
 ) -> Asking:
     """Train from `trainee.step` to *steps*: evaluate, step, record, save, again and again.
 
     Args:
         ctx: the machine.
         trainee: what is trained, resumed already where it was stopped.
-        course: the steps.
+        trainer: takes the steps.
         steps: steps in all.
         evaluate_every: steps between two evaluations, the first before the first step; None: never.
         save_every: steps between two checkpoints; the last step is followed by one too. None: never.
@@ -72,13 +77,13 @@ def training_loop(
     while trainee.step < steps:
         try:
             if evaluate_every is not None and trainee.step % evaluate_every == 0:
-                course.evaluate()
-            with divergence_told(course.rate_key, course.who):
-                yield from course.take_step()
+                trainer.evaluate()
+            with divergence_told(trainer.rate_key, trainer.who):
+                yield from trainer.take_step()
         except PeerLost as lost:
-            yield from course.peer_lost(lost)
+            yield from trainer.peer_lost(lost)
             continue
         trainee.step += 1
-        course.step_done()
+        trainer.step_done()
         if save_every is not None and (trainee.step % save_every == 0 or trainee.step == steps):
-            ctx.save(trainee.step, trainee.state_dict())
+            ctx.save(trainee.total_steps, trainee.state_dict())

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, final
 
 import torch
 
-from toolkit.core.context import Asking, Context
+from toolkit.core.context import Asking, Context, PeerLost
 from toolkit.core.fabric import Fabric
+from toolkit.core.machines import Needs
 from toolkit.core.program import Estimate, Process, Program
-from toolkit.datasets.streams import Samples
 from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
+from toolkit.learning.train_state import check_finite
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.blueprint import Blueprint, unweighted
 from toolkit.methods.continual.evaluation import examine, recalibrate
@@ -21,6 +22,7 @@ from toolkit.methods.continual.network import recount
 from toolkit.methods.continual.plan import Length, TaskPlan, task_samples
 from toolkit.methods.continual.spec import ContinualSettings
 from toolkit.methods.continual.storage import Storage
+from toolkit.methods.loop import training_loop
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Course:
+class ContinualState:
     """A run under way: the learner, the method's state, and where they are."""
 
     blueprint: Blueprint
@@ -43,6 +45,10 @@ class Course:
     """Steps of this task that are done."""
     began_s: float = 0.0
     """When this task began."""
+
+    @property
+    def total_steps(self) -> int:
+        return self.learner.steps
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -64,14 +70,10 @@ class Continual(ContinualSettings, Program):
     writing the memory by its bytes; examinations cost nothing.
     """
 
-    def check(self, fabric: Fabric) -> None:
-        from toolkit.cluster.fabric import Cluster
+    def needs(self) -> Needs:
+        return Needs("continual learning", workers=(1, 1))
 
-        if not isinstance(fabric, Cluster):
-            raise ScenarioError(f"program: continual learning needs fabric: cluster, and this is '{fabric.type_name()}'")
-        if fabric.workers != 1 or fabric.servers:
-            got = f"{fabric.workers} and {fabric.servers} servers"
-            raise ScenarioError(f"fabric.workers: continual learning runs on 1 machine (got {got})")
+    def check(self, fabric: Fabric) -> None:
         if self.budget.flops is not None and self.budget.time_s is not None:
             raise ScenarioError("program.budget: flops and time_s are both given; give one")
         if self.task.blank is not None and self.learn:
@@ -79,7 +81,7 @@ class Continual(ContinualSettings, Program):
         blueprint = unweighted(self)
         if self.buffer.dtype == "uint8" and blueprint.net.has_front:
             raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps maps; use float32, float16 or int8")
-        device = fabric.device_of(fabric.wiring().nodes[0])
+        device = fabric.machines().first
         self.method.check(blueprint.stream, blueprint.capacity)
         plan = blueprint.plan(blueprint.tasks - 1, device)
         device.check_fits(blueprint.memory_bytes(plan), f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
@@ -92,11 +94,7 @@ class Continual(ContinualSettings, Program):
 
     def estimate(self, fabric: Fabric) -> Estimate | None:
         """The closed form of a run with `learn` false, on the first machine of the cluster; frames are not waited for."""
-        from toolkit.cluster.fabric import Cluster
-
-        if not isinstance(fabric, Cluster):
-            return None
-        return unweighted(self).estimate(fabric.device_of(fabric.wiring().nodes[0]))
+        return unweighted(self).estimate(fabric.machines().first)
 
     def feedback(self) -> str:
         return "the time that steps take decides how many there are (budget.time_s)" if self.budget.time_s is not None else ""
@@ -120,7 +118,7 @@ class Continual(ContinualSettings, Program):
             if self.learn:
                 ctx.save(learner.steps, course.state_dict())
 
-    def _begin(self, ctx: Context) -> Course:
+    def _begin(self, ctx: Context) -> ContinualState:
         """Build the learner, or take up a stopped one."""
         blueprint = self.blueprint(torch_generator(ctx.fresh_rng("model")), ctx.fresh_rng("stream"))
         learner = Learner(
@@ -128,7 +126,7 @@ class Continual(ContinualSettings, Program):
             augment=self.augment, storage=Storage(self.buffer.dtype), capacity=blueprint.capacity,
         )
         learner.net.train()
-        course = Course(blueprint, learner, None, getattr(ctx, "device", None))
+        course = ContinualState(blueprint, learner, None, getattr(ctx, "device", None))
         saved = ctx.saved()
         if self.learn:
             course.state = self.method.init(learner)
@@ -139,61 +137,29 @@ class Continual(ContinualSettings, Program):
         ctx.metric("buffer_nbytes", blueprint.buffer_bytes)
         ctx.metric("parameters", blueprint.net.size)
         if self.learn:
-            self._examine(ctx, course, "untrained", -1)
+            self.examine_all(ctx, course, "untrained", -1)
         return course
 
     # Learning
 
-    def _learn(self, ctx: Context, course: Course, length: Length) -> Asking:
+    def _learn(self, ctx: Context, course: ContinualState, length: Length) -> Asking:
         """Learn one task and be examined."""
         learner, method, state, task = course.learner, self.method, course.state, course.task
-        samples = task_samples(learner.stream, task, everything=method.sees_all)
+        trainer = TaskTrainer(self, ctx, course, length)
         if course.step == 0:
             method.begin_task(learner, state)
-            yield from self._pay(ctx, learner, "begin task")
-        for step in range(course.step, length.steps):
-            learner.epoch, place = divmod(step, length.per_epoch)
-            if place == 0:
-                method.begin_epoch(learner, state)
-                yield from self._pay(ctx, learner, "begin epoch")
-            batch = self._batch(ctx, samples, task, learner.epoch, place)
-            yield from self._await_frames(ctx, step, length, course.began_s, len(samples))
-            loss = method.step(learner, state, batch)
-            learner.steps += 1
-            yield from self._pay(ctx, learner, "step")
-            if place == length.per_epoch - 1 or step == length.steps - 1:
-                ctx.metric("train_loss", float(loss), step=learner.steps)
-                method.end_epoch(learner, state)
-                yield from self._pay(ctx, learner, "end epoch")
-                if self.examine == "epoch" and step < length.steps - 1:
-                    self._examine(ctx, course, "under_way", learner.steps)
-            course.step = step + 1
-            ctx.progress((task + course.step / length.steps) / course.blueprint.tasks)
-            if self.save_every and learner.steps % self.save_every == 0 and step < length.steps - 1:
-                ctx.save(learner.steps, course.state_dict())
+            yield from self.pay(ctx, learner, "begin task")
+        yield from training_loop(ctx, course, trainer, steps=length.steps, evaluate_every=None, save_every=self.save_every or None)
         method.end_task(learner, state)
-        yield from self._pay(ctx, learner, "end task")
+        yield from self.pay(ctx, learner, "end task")
         if self.recalibrate_bn and learner.remembers:
             recalibrate(learner)
-            yield from self._pay(ctx, learner, "recalibrate")
-        self._examine(ctx, course, "examined", learner.task)
+            yield from self.pay(ctx, learner, "recalibrate")
+        self.examine_all(ctx, course, "examined", learner.task)
         if learner.buffer is not None:
             ctx.metric("buffer_samples", len(learner.buffer), step=task)
 
-    def _batch(self, ctx: Context, samples: Samples, task: int, epoch: int, place: int) -> Batch:
-        """Return the samples of a step: a new order in every epoch, the same for all arms of a seed."""
-        order = ctx.fresh_rng("order", task, epoch).permutation(len(samples))
-        chosen = torch.from_numpy(order[place * self.batch : (place + 1) * self.batch])
-        return Batch(samples.images[chosen], samples.labels[chosen], chosen)
-
-    def _await_frames(self, ctx: Context, step: int, length: Length, began_s: float, samples: int) -> Asking:
-        """Wait until the samples of a step of the first epoch have arrived."""
-        if self.frames_per_s is not None and step < length.per_epoch:
-            there_s = began_s + min((step + 1) * self.batch, samples) / self.frames_per_s
-            if there_s > ctx.now:
-                yield ctx.sleep(there_s - ctx.now)
-
-    def _pay(self, ctx: Context, learner: Learner, phase: str) -> Asking:
+    def pay(self, ctx: Context, learner: Learner, phase: str) -> Asking:
         """Charge what the learner did since it last paid."""
         work = learner.net.meter.take()
         if any(work):
@@ -202,7 +168,7 @@ class Continual(ContinualSettings, Program):
         if self.buffer.place == "storage" and (read or written):
             yield ctx.store(read, written, "replay memory")
 
-    def _examine(self, ctx: Context, course: Course, kind: str, step: int) -> None:
+    def examine_all(self, ctx: Context, course: ContinualState, kind: str, step: int) -> None:
         """Record accuracies by task (``class_il``, ``task_il``) and by class, as *kind* ``examined``, ``untrained`` or ``under_way``."""
         learner = course.learner
         named = learner.num_classes if self.eval_heads == "all" or kind == "untrained" else learner.seen
@@ -215,7 +181,7 @@ class Continual(ContinualSettings, Program):
 
     # Pricing without learning
 
-    def _pretend(self, ctx: Context, course: Course, plan: TaskPlan, length: Length) -> Asking:
+    def _pretend(self, ctx: Context, course: ContinualState, plan: TaskPlan, length: Length) -> Asking:
         """Charge what a task would take; what the memory takes in is its expectation."""
         done = 0
         for charges in plan.charges:
@@ -243,3 +209,61 @@ class Continual(ContinualSettings, Program):
         from toolkit.methods.continual.answers import continual_answers
 
         return continual_answers(result)
+
+
+class TaskTrainer:
+    """The steps of one task, epochs' beginnings and ends among them."""
+
+    rate_key = "program.lr"
+
+    def __init__(self, program: Continual, ctx: Context, course: ContinualState, length: Length) -> None:
+        self.program, self.ctx, self.course, self.length = program, ctx, course, length
+        self.who = f"{program.task.model.name} with {program.method.type_name()}"
+        self._samples = task_samples(course.learner.stream, course.task, everything=program.method.sees_all)
+
+    def take_step(self) -> Asking:
+        program, ctx, course, length = self.program, self.ctx, self.course, self.length
+        learner, method, state = course.learner, program.method, course.state
+        learner.epoch, place = divmod(course.step, length.per_epoch)
+        if place == 0:
+            method.begin_epoch(learner, state)
+            yield from program.pay(ctx, learner, "begin epoch")
+        batch = self._batch(place)
+        yield from self._await_frames()
+        loss = method.step(learner, state, batch)
+        gradients = [weight.grad for weight in learner.parameters if weight.grad is not None]
+        check_finite(loss, *gradients, step=learner.steps, rate=learner.lr)
+        learner.steps += 1
+        yield from program.pay(ctx, learner, "step")
+        last = course.step == length.steps - 1
+        if place == length.per_epoch - 1 or last:
+            ctx.metric("train_loss", float(loss), step=learner.steps)
+            method.end_epoch(learner, state)
+            yield from program.pay(ctx, learner, "end epoch")
+            if program.examine == "epoch" and not last:
+                program.examine_all(ctx, course, "under_way", learner.steps)
+
+    def step_done(self) -> None:
+        course = self.course
+        self.ctx.progress((course.task + course.step / self.length.steps) / course.blueprint.tasks)
+
+    def evaluate(self) -> None:
+        """Examinations belong to tasks and epochs, not to steps."""
+
+    def peer_lost(self, lost: PeerLost) -> Asking:
+        raise lost  # one machine has no peers
+
+    def _batch(self, place: int) -> Batch:
+        """Return the samples of a step: a new order in every epoch, the same for all arms of a seed."""
+        samples, size = self._samples, self.program.batch
+        order = self.ctx.fresh_rng("order", self.course.task, self.course.learner.epoch).permutation(len(samples))
+        chosen = torch.from_numpy(order[place * size : (place + 1) * size])
+        return Batch(samples.images[chosen], samples.labels[chosen], chosen)
+
+    def _await_frames(self) -> Asking:
+        """Wait until the samples of a step of the first epoch have arrived."""
+        program, course, ctx = self.program, self.course, self.ctx
+        if program.frames_per_s is not None and course.step < self.length.per_epoch:
+            there_s = course.began_s + min((course.step + 1) * program.batch, len(self._samples)) / program.frames_per_s
+            if there_s > ctx.now:
+                yield ctx.sleep(there_s - ctx.now)

@@ -74,7 +74,7 @@ class DistributedSgd(Program):
             yield from self._serve(ctx, task.layout)
             return
         state = self._begin(ctx, task)
-        worker = Worker(self, ctx, task, state)
+        worker = WorkerTrainer(self, ctx, task, state)
         if ctx.rank == 0 and not state.step:
             for target in self.targets:
                 ctx.metric("target", target)
@@ -113,7 +113,7 @@ class DistributedSgd(Program):
         return self.lr * (0.5 * (1 + math.cos(math.pi * done)) if self.decay == "cosine" else 1 - done)
 
 
-class Worker:
+class WorkerTrainer:
     """One worker's part in every step: the gradient of its own batch, then what the method makes of everybody's."""
 
     rate_key = "program.lr"

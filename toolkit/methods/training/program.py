@@ -66,7 +66,7 @@ class Training(Program):
         task = self.task.load()
         per_epoch = max(1, len(task.data.train_labels) // self.recipe.batch)
         state = self._begin(ctx, task)
-        trainer = Trainer(self, ctx, task, state, per_epoch)
+        trainer = RecipeTrainer(self, ctx, task, state, per_epoch)
         yield from training_loop(
             ctx, state, trainer, steps=self.recipe.epochs * per_epoch, evaluate_every=self.evaluate_every * per_epoch,
             save_every=self.save_every * per_epoch,
@@ -108,7 +108,7 @@ class Training(Program):
         return training_answers(result)
 
 
-class Trainer:
+class RecipeTrainer:
     """The steps of a recipe."""
 
     rate_key = "program.recipe.lr"
