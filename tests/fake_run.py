@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from toolkit.analysis.statistics import REPORT_COLUMNS
 from toolkit.core.ledger import Ledger
-from toolkit.report import REPORT_COLUMNS, Result
+from toolkit.render.result import Result
 
 ARMS = ("knn", "ewma <fast>", "flooding")
 SEEDS = (1, 2, 3)
-VIEW = "toolkit.acoustic.figures:SEA_VIEW"
+REPORT = "toolkit.acoustic.report"
 NODES = 8
 ENERGY_J = ((0.5, -0.4, 0.1), (-0.3, 0.6, 0.0), (0.2, 0.3, -0.6))
 
@@ -84,5 +85,5 @@ def build(directory: Path) -> Result:
     (directory / "scratch.parquet").unlink()
     pd.concat(frames, ignore_index=True).to_parquet(directory / "metrics.parquet")
     report_frame().to_csv(directory / "report.csv", index=False)
-    (directory / "versions.json").write_text(json.dumps({"toolkit": "0.1.0", "numpy": "2", "view": VIEW}), encoding="utf-8")
+    (directory / "versions.json").write_text(json.dumps({"toolkit": "0.1.0", "numpy": "2", "report": REPORT}), encoding="utf-8")
     return Result.load(directory)

@@ -16,7 +16,7 @@ import pytest
 from tests import fake_cluster_run
 from toolkit.cluster.timeline import lanes_of, trace_events
 from toolkit.core.ledger import Ledger
-from toolkit.report import Result
+from toolkit.render.result import Result
 from toolkit.timeline import main, write
 
 

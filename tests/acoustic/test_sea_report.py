@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 
 from tests import fake_run
-from toolkit.acoustic.answers import sea_answers
-from toolkit.acoustic.figures import SEA_VIEW, delay_curve
-from toolkit.acoustic.report import SEA_METRICS, summarise_run
+from toolkit.acoustic.figures import delay_curve
+from toolkit.acoustic.findings import sea_findings
+from toolkit.acoustic.report import REPORT, SEA_METRICS, summarise_run
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.metric import describe
+from toolkit.analysis.statistics import REPORT_COLUMNS
 from toolkit.core.ledger import Ledger
 from toolkit.errors import CausalityError, ToolkitError
-from toolkit.report import REPORT_COLUMNS, Result, describe
 
 DURATION_S, DRAIN_S = 1000.0, 100.0
 
@@ -190,7 +192,7 @@ def test_the_curve_of_delays_ends_at_the_delivery_ratio() -> None:
 
 
 def answers(report: pd.DataFrame, tmp_path: Path) -> list[str]:
-    return sea_answers(Result(tmp_path, report, SEA_VIEW))
+    return sea_findings(Comparison(tmp_path, report, REPORT.infos))
 
 
 def test_answers_say_what_the_intervals_carry(tmp_path: Path) -> None:

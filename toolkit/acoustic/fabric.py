@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 from pydantic import Field
@@ -34,11 +34,6 @@ from toolkit.core.program import Process, Program
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
 from toolkit.errors import ToolkitError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from toolkit.report import Result
 
 
 @final
@@ -87,19 +82,6 @@ class Acoustic(Fabric):
         if self.channel_record is not None:
             for start in self.sea.starts():
                 self.channel_record.check(Span(start, -self.history_s, duration_s), self.layout.node_count + self.layout.sink_count)
-
-    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float) -> list[tuple[str, str, float]]:
-        from toolkit.acoustic.report import summarise_run
-
-        return summarise_run(ledger, metrics, duration_s, self.drain_s, self.battery_j)
-
-    def view(self) -> str:
-        return "toolkit.acoustic.figures:SEA_VIEW"
-
-    def answers(self, result: Result) -> list[str]:
-        from toolkit.acoustic.answers import sea_answers
-
-        return sea_answers(result)
 
     def extras(self) -> dict[str, str]:
         return {

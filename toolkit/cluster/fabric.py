@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -16,11 +16,6 @@ from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
 from toolkit.core.part import Spec
 from toolkit.core.world import World
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from toolkit.report import Result
 
 
 @final
@@ -83,19 +78,6 @@ class Cluster(Fabric):
         if self.failures.crashes:
             return "a worker crashed at a set time, and what the others had done by then depends on the machines and links"
         return ""
-
-    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float) -> list[tuple[str, str, float]]:
-        from toolkit.cluster.report import summarise_run
-
-        return summarise_run(ledger, metrics, self.workers)
-
-    def view(self) -> str:
-        return "toolkit.cluster.figures:CLUSTER_VIEW"
-
-    def answers(self, result: Result) -> list[str]:
-        from toolkit.cluster.answers import cluster_answers
-
-        return cluster_answers(result)
 
     def extras(self) -> dict[str, str]:
         device = self.device

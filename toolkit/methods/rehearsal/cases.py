@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from toolkit.report import Result
+from toolkit.analysis.comparison import Comparison
 
 if TYPE_CHECKING:
     from toolkit.cluster.topology import Topology
@@ -17,7 +17,7 @@ COLUMNS = ["arm", "case", "exchange", "schedule", "network", "workers", "paramet
            "measured_step_s"]
 
 
-def cases_table(result: Result) -> pd.DataFrame:
+def cases_table(result: Comparison) -> pd.DataFrame:
     """Return one row per arm and case (means over seeds): what was exchanged how, over which network, and how long a step took.
 
     `step_s` is the time from one step to the next, `measured_step_s` NaN where nothing was measured. `network` is the arm's own name

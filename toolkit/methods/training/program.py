@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import torch
 from pydantic import Field
@@ -21,11 +21,6 @@ from toolkit.methods.task import Task, TaskSpec
 from toolkit.methods.training.costs import finished, sizes_in_use, updated, work_in_use, work_of_step
 from toolkit.methods.training.recipe import Recipe
 from toolkit.models.condensenet import CondenseNet
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from toolkit.report import Result
 
 
 @dataclass
@@ -169,18 +164,6 @@ class Training(Program):
             for _ in range(max(1, len(task.data.test_labels) // batch)):
                 yield ctx.compute(work, f"inference_{batch}")
 
-    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[tuple[str, str, float]]:
-        from toolkit.methods.training.report import summarise_training
-
-        return summarise_training(ledger, metrics)
-
-    def view(self) -> str:
-        return "toolkit.methods.training.figures:TRAINING_VIEW"
-
-    def answers(self, result: Result) -> list[str]:
-        from toolkit.methods.training.report import training_answers
-
-        return training_answers(result)
 
 
 def _channels_last(images: Tensor) -> Tensor:

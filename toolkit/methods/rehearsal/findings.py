@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.analysis.comparison import Comparison
 from toolkit.methods.rehearsal.cases import cases_table, validation_table
-from toolkit.report import Result
 
 
-def rehearsal_answers(result: Result) -> list[str]:
+def rehearsal_findings(result: Comparison) -> list[str]:
     """Return the findings; misses are told as plainly as hits."""
     table = cases_table(result)
     program: Any = result.scenario.program

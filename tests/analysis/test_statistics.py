@@ -15,22 +15,11 @@ from rich.console import Console
 from scipy import stats
 
 from tests import fake_run
+from toolkit.analysis.metric import MetricInfo, describe, ordered_metrics
+from toolkit.analysis.statistics import REPORT_COLUMNS, complete, differences, holm, mean_interval, multiplicity_note, summarise
 from toolkit.errors import RunDirectoryError
-from toolkit.report import (
-    REPORT_COLUMNS,
-    MetricInfo,
-    Result,
-    View,
-    complete,
-    describe,
-    differences,
-    holm,
-    mean_interval,
-    multiplicity_note,
-    ordered_metrics,
-    summarise,
-    terminal_tables,
-)
+from toolkit.render.result import Result
+from toolkit.render.terminal import terminal_tables
 
 GAIN = MetricInfo("gain", "dB", "gain", "higher", 2, headline=True)
 COST = MetricInfo("cost", "J", "cost", "lower", 1)
@@ -189,7 +178,7 @@ def test_written_tables_read_back_the_same(result: Result) -> None:
 
 def test_an_arm_called_none_stays_an_arm(tmp_path: Path) -> None:
     frame(none={"gain": [1, np.nan]}, NA={"gain": [2, 3]}).to_csv(tmp_path / "report.csv", index=False)
-    result = Result.load(tmp_path, View((GAIN,)))
+    result = Result.load(tmp_path, (GAIN,))
     assert result.arms == ["none", "NA"]
     assert result.summary["n"].tolist() == [1, 2]
 
@@ -216,7 +205,7 @@ def test_terminal_tables_fit_120_columns(result: Result) -> None:
 
 def test_pyplot_is_never_imported() -> None:
     code = (
-        "import toolkit.report, sys; assert not {'matplotlib', 'scipy.stats', 'rich'} & set(sys.modules)\n"
-        "import toolkit.acoustic.figures, toolkit.html; assert 'matplotlib.pyplot' not in sys.modules"
+        "import toolkit.render.result, sys; assert not {'matplotlib', 'scipy.stats', 'rich'} & set(sys.modules)\n"
+        "import toolkit.acoustic.figures, toolkit.render.html; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
