@@ -29,8 +29,8 @@ from toolkit.acoustic.sea import Sea, SeaState
 from toolkit.acoustic.trace import NodeBook, Trace
 from toolkit.core.context import Context
 from toolkit.core.device import Device
-from toolkit.core.fabric import Fabric
-from toolkit.core.program import Process, Program
+from toolkit.core.fabric import Behaviour, Fabric
+from toolkit.core.program import Process
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
 from toolkit.errors import ToolkitError
@@ -131,7 +131,7 @@ class SeaNetwork:
         """The sensor nodes; sinks only listen."""
         return [node.ctx for node in self.nodes if not node.is_sink]
 
-    def launch(self, program: Program) -> Event:
+    def launch(self, program: Behaviour) -> Event:
         """Start the traffic of every sensor node."""
         return self.world.env.all_of([self.world.env.process(program.run(ctx)) for ctx in self.contexts])
 

@@ -10,10 +10,17 @@ from toolkit.core.part import Part
 if TYPE_CHECKING:
     from simpy.events import Event
 
-    from toolkit.core.context import Context
-    from toolkit.core.program import Program
+    from toolkit.core.context import Asking, Context
     from toolkit.core.world import World
     from toolkit.errors import ToolkitError
+
+
+class Behaviour(Protocol):
+    """What every node does; a `toolkit.core.program.Program` is one."""
+
+    def run(self, ctx: Context) -> Asking:
+        """Act as the node that *ctx* belongs to."""
+        ...
 
 
 class Network(Protocol):
@@ -24,7 +31,7 @@ class Network(Protocol):
         """One context per node, in the order of their ranks."""
         ...
 
-    def launch(self, program: Program) -> Event:
+    def launch(self, program: Behaviour) -> Event:
         """Start *program* on every node; the event fires when all have come to their end."""
         ...
 
