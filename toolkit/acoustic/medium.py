@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,10 @@ from toolkit.acoustic.channel import Channel, Floats
 from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Frame, PacketBook
+from toolkit.acoustic.trace import Trace
 from toolkit.core.alarm import Alarm
 from toolkit.core.world import World
 from toolkit.errors import CausalityError
-
-if TYPE_CHECKING:
-    from toolkit.acoustic.trace import Trace
 
 Listener = Callable[[Frame, float], None]
 Interference = Literal["piecewise", "mean"]

@@ -8,6 +8,7 @@ from typing import Any, final
 
 import pandas as pd
 
+from toolkit.collectives import AllReduce
 from toolkit.core.context import Context
 from toolkit.core.phantom import Phantom
 from toolkit.core.program import Process, Program
@@ -54,8 +55,6 @@ def _together(ctx: Context, row: Request) -> Process:
     payload = Phantom(row.elements, row.itemsize)
     kind, _, name = row.op.partition(":")
     if kind == "all_reduce":
-        from toolkit.collectives import AllReduce
-
         yield from ctx.all_reduce(payload, row.phase, AllReduce.find(name)() if name else None)
     elif kind == "all_gather":
         yield from ctx.all_gather(payload, row.phase)

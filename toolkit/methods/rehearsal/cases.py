@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pandas as pd
 
 from toolkit.analysis.comparison import Comparison
-
-if TYPE_CHECKING:
-    from toolkit.cluster.topology import Topology
-    from toolkit.methods.rehearsal.measured import Measured
+from toolkit.cluster.settings import ClusterSettings
+from toolkit.cluster.topology import Topology
+from toolkit.methods.rehearsal.measured import Measured
+from toolkit.methods.rehearsal.program import Rehearsal
+from toolkit.scenario import Scenario
 
 COLUMNS = ["arm", "case", "exchange", "schedule", "network", "workers", "parameters", "assumed", "gradient_s", "step_s", "exchange_s",
            "measured_step_s"]
@@ -26,8 +25,8 @@ def cases_table(result: Comparison) -> pd.DataFrame:
     means = result.report.groupby(["arm", "metric"])["value"].mean()
     rows = []
     for arm, scenario in result.scenario.arms().items():
-        program: Any = scenario.program
-        fabric: Any = scenario.fabric
+        program, fabric = rehearsal_of(scenario), scenario.fabric
+        assert isinstance(fabric, ClusterSettings)  # as the program has checked
         for name, case in program.cases.items():
             step_s, exchange_s, measured_s = (
                 float(means.get((arm, f"{metric}@{name}"), np.nan)) for metric in ("step_s", "exchange_s", "measured_step_s")
@@ -38,6 +37,12 @@ def cases_table(result: Comparison) -> pd.DataFrame:
     if table.duplicated(["case", "exchange", "schedule", "network", "workers"]).any():
         table["network"] = table["arm"]
     return table
+
+
+def rehearsal_of(scenario: Scenario) -> Rehearsal:
+    """Return the program of a scenario whose results are read as a rehearsal's."""
+    assert isinstance(scenario.program, Rehearsal)
+    return scenario.program
 
 
 def network_name(topology: Topology) -> str:

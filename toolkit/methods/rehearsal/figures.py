@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from toolkit.analysis.comparison import Comparison
-from toolkit.methods.rehearsal.cases import cases_table, validation_table
+from toolkit.methods.rehearsal.cases import cases_table, rehearsal_of, validation_table
 from toolkit.render.figures import COLOURS, INK, MARKERS, Figures, bars_with_intervals, label_above, new_figure, styled
 
 LEAST_SPAN = 4.0
@@ -23,7 +21,7 @@ GROUP = ["case", "exchange", "schedule", "workers"]
 
 def rehearsal_figures(result: Comparison) -> dict[str, Figure]:
     """Return the figures of this run by name."""
-    program: Any = result.scenario.program
+    program = rehearsal_of(result.scenario)
     table = cases_table(result)
     if program.measured is not None:
         held = validation_table(table, program.measured)
