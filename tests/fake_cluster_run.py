@@ -63,18 +63,18 @@ def simulate(place: int, seed: int, steps: int = 30, workers: int = WORKERS) -> 
         for node in range(workers):
             t_s = now_s
             for phase, dur_s in (("gradient", GRADIENT_S), ("compress", COMPRESS_S)):
-                ledger.charge(t_s, dur_s, node, node, "compute", phase, 1e9, energy_j=10 * dur_s, outcome="done")
+                ledger.charge(t_s, dur_s, node, node, "compute", phase=phase, flops=1e9, energy_j=10 * dur_s, outcome="done")
                 t_s += dur_s
-            ledger.charge(t_s, wire_s, node, (node + 1) % workers, "tx", "values", nbytes=nbytes, energy_j=1e-6 * nbytes,
+            ledger.charge(t_s, wire_s, node, (node + 1) % workers, "tx", phase="values", nbytes=nbytes, energy_j=1e-6 * nbytes,
                           outcome="delivered")
-            ledger.charge(t_s + wire_s, MERGE_S, node, node, "compute", "values", 1e6, energy_j=10 * MERGE_S, outcome="done")
+            ledger.charge(t_s + wire_s, MERGE_S, node, node, "compute", phase="values", flops=1e6, energy_j=10 * MERGE_S, outcome="done")
         busy_s += GRADIENT_S + COMPRESS_S + MERGE_S
         now_s += GRADIENT_S + COMPRESS_S + wire_s + MERGE_S + wait_s
         ledger.metric(now_s, "train_loss", 2.3 * np.exp(-step / 10), step=step + 1)
     for node in range(workers):
-        ledger.charge(0.0, now_s - busy_s, node, node, "idle", "host", energy_j=3 * (now_s - busy_s), outcome="done")
+        ledger.charge(0.0, now_s - busy_s, node, node, "idle", phase="host", energy_j=3 * (now_s - busy_s), outcome="done")
         for link, share in ((f"worker{node}>switch", 0.8 * node / workers), (f"switch>worker{node}", 0.6)):
-            ledger.charge(0.0, now_s, -1, -1, "idle", f"link {link}", energy_j=0.5 * now_s, outcome="done")
+            ledger.charge(0.0, now_s, -1, -1, "idle", phase=f"link {link}", energy_j=0.5 * now_s, outcome="done")
             if share:
                 ledger.metric(now_s, "link_utilisation", share / (1 + 0.1 * place), link)
     ledger.metric(now_s, "end_s", now_s)

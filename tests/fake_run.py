@@ -64,10 +64,10 @@ def charge(ledger: Ledger, rng: np.random.Generator) -> None:
     """Data over random links, of which every eighth packet is lost, and one beacon."""
     for packet in range(40):
         node, peer = rng.choice(NODES, 2, replace=False).tolist()
-        ledger.charge(60.0 * packet, 0.5, node, peer, "tx", "data", nbytes=64, energy_j=1.0, outcome="sent", packet=packet)
-        ledger.charge(60.0 * packet, 0.5, peer, node, "rx", "data", nbytes=64, energy_j=0.1, outcome="delivered", packet=packet)
+        ledger.charge(60.0 * packet, 0.5, node, peer, "tx", phase="data", nbytes=64, energy_j=1.0, outcome="sent", packet=packet)
+        ledger.charge(60.0 * packet, 0.5, peer, node, "rx", phase="data", nbytes=64, energy_j=0.1, outcome="delivered", packet=packet)
         ledger.charge(60.0 * packet, 0.5 + packet, node, peer, "send", outcome="lost" if packet % 8 == 7 else "delivered", packet=packet)
-    ledger.charge(5.0, 0.1, 0, -1, "tx", "beacon", nbytes=12, energy_j=0.2, outcome="sent")
+    ledger.charge(5.0, 0.1, 0, -1, "tx", phase="beacon", nbytes=12, energy_j=0.2, outcome="sent")
 
 
 def build(directory: Path) -> Result:

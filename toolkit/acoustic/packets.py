@@ -176,6 +176,6 @@ class PacketBook:
         if self.trace is not None:
             self.trace.ended(t1_s, packet, peer, outcome, reason)
         self._world.ledger.charge(
-            packet.created_s, t1_s - packet.created_s, packet.src, peer, "send", reason,
+            packet.created_s, t1_s - packet.created_s, packet.src, peer, "send", phase=reason,
             nbytes=packet.nbytes, outcome=outcome, packet=packet.id,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -37,7 +37,7 @@ class MetricInfo:
         head, star, tail = self.name.partition("*")
         middle = name[len(head) : len(name) - len(tail)] if star else ""
         label = self.label.replace("{}", middle.replace("_", " "))
-        return MetricInfo(name, self.unit, label, self.better, self.digits, self.headline, self.absent)
+        return replace(self, name=name, label=label)
 
     @property
     def title(self) -> str:

@@ -37,7 +37,7 @@ class Flow(Event):
     """The event that was foreseen last; any other is void."""
 
     def __init__(
-        self, env: simpy.Environment, uses: tuple[Use, ...], nbytes: float, latency_s: float, cargo: Cargo, order: int, now: float
+        self, env: simpy.Environment, uses: tuple[Use, ...], nbytes: float, latency_s: float, cargo: Cargo, *, order: int, now: float
     ) -> None:
         self.env = env
         self.uses = uses
@@ -77,7 +77,7 @@ class Links:
         env = self.env
         now = env.now
         self._started += 1
-        flow = Flow(env, uses, nbytes, latency_s, cargo, self._started, now)
+        flow = Flow(env, uses, nbytes, latency_s, cargo, order=self._started, now=now)
         alone = True
         rate = float("inf")
         for link, weight in uses:

@@ -99,7 +99,9 @@ class Meeting:
     def _charge(self, node: int, nbytes: float, phase: str, dur_s: float) -> None:
         """Write down one worker's part of a collective."""
         energy_j = nbytes * self._mail.path(0, 1).energy_j_per_byte if self._nodes > 1 else 0.0
-        self._mail.ledger.charge(self._mail.env.now, dur_s, node, -1, "tx", phase, 0.0, round(nbytes), energy_j, "delivered")
+        self._mail.ledger.charge(
+            self._mail.env.now, dur_s, node, -1, "tx", phase=phase, nbytes=round(nbytes), energy_j=energy_j, outcome="delivered",
+        )
 
 
 def add_s_per_byte(device: Device) -> float:

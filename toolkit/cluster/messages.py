@@ -41,8 +41,8 @@ class Letter(Event):
         path, begun_s = self.path, self.begun_s
         mail = self.mail
         mail.ledger.charge(
-            begun_s, left_s - begun_s, path.src, path.dst, "tx", self.phase, 0.0, self.nbytes,
-            self.nbytes * path.energy_j_per_byte, "delivered",
+            begun_s, left_s - begun_s, path.src, path.dst, "tx", phase=self.phase, nbytes=self.nbytes,
+            energy_j=self.nbytes * path.energy_j_per_byte, outcome="delivered",
         )
         if mail.may_lose_peers:
             mail.under_way.discard(self)

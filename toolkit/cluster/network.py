@@ -93,13 +93,13 @@ class ClusterNetwork:
         wiring = self.wiring
         for ctx in self.workers:
             idle_s = max(0.0, end_s - ctx.busy_s)
-            ledger.charge(0.0, idle_s, ctx.node, ctx.node, "idle", "host", energy_j=idle_s * ctx.device.idle_w, outcome="done")
+            ledger.charge(0.0, idle_s, ctx.node, ctx.node, "idle", phase="host", energy_j=idle_s * ctx.device.idle_w, outcome="done")
             for rows in ctx.script.rows:
                 ledger.request(rows)
         for link, name in enumerate(wiring.links):
             draw_j = end_s * float(wiring.idle_w[link]) if len(self.workers) > 1 else 0.0  # a machine alone is on no network
             if draw_j:
-                ledger.charge(0.0, end_s, -1, -1, "idle", f"link {name}", energy_j=draw_j, outcome="done")
+                ledger.charge(0.0, end_s, -1, -1, "idle", phase=f"link {name}", energy_j=draw_j, outcome="done")
             capacity = self.mail.links.bytes_per_s[link] * end_s
             if self.mail.links.carried_bytes[link] and capacity:
                 ledger.metric(end_s, "link_utilisation", self.mail.links.carried_bytes[link] / capacity, name)

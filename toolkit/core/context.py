@@ -231,8 +231,8 @@ class SimulatedContext(Context):
         self._busy_until_s = start_s + dur_s
         self.busy_s += dur_s
         world.ledger.charge(
-            start_s, dur_s, self.node, self.node, "compute", phase, work.flops,
-            int(work.read_bytes + work.write_bytes), dur_s * device.busy_w, "done",
+            start_s, dur_s, self.node, self.node, "compute", phase=phase, flops=work.flops,
+            nbytes=int(work.read_bytes + work.write_bytes), energy_j=dur_s * device.busy_w, outcome="done",
         )
         return Timeout(world.env, self._busy_until_s - now)
 
@@ -245,7 +245,8 @@ class SimulatedContext(Context):
         for nbytes, dur_s, way in ((read_bytes, read_s, "read"), (write_bytes, write_s, "written")):
             if nbytes:
                 world.ledger.charge(
-                    start_s, dur_s, self.node, self.node, "store", phase, 0.0, int(nbytes), dur_s * device.storage_w, way
+                    start_s, dur_s, self.node, self.node, "store", phase=phase, nbytes=int(nbytes), energy_j=dur_s * device.storage_w,
+                    outcome=way,
                 )
                 start_s += dur_s
         self._stored_until_s = start_s

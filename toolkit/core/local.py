@@ -72,7 +72,7 @@ class Group:
 class LocalContext(Context):
     """One worker among others in this process."""
 
-    def __init__(self, group: Group, rank: int, size: int, servers: int, seed: int, collectives: Schedules | None = None) -> None:
+    def __init__(self, group: Group, rank: int, size: int, seed: int, *, servers: int = 0, collectives: Schedules | None = None) -> None:
         self.rank = self.node = rank
         self.size = size
         self.servers = servers
@@ -139,7 +139,7 @@ def run_local(
 ) -> list[LocalContext]:
     """Run *program* on *size* workers and *servers* servers to its end; return their contexts with what they recorded and sent."""
     group = Group()
-    contexts = [LocalContext(group, rank, size, servers, seed, collectives) for rank in range(size + servers)]
+    contexts = [LocalContext(group, rank, size, seed, servers=servers, collectives=collectives) for rank in range(size + servers)]
     group.ready.extend(_programs(program, contexts))
     group.run()
     return contexts

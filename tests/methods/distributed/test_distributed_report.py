@@ -34,13 +34,13 @@ def small() -> Ledger:
         (0, 0.0, 2.0, "gradient", 20.0), (1, 0.0, 3.0, "gradient", 30.0), (0, 2.0, 0.5, "compress", 5.0), (1, 3.0, 0.5, "compress", 5.0),
         (2, 4.0, 1.0, "values", 10.0), (0, 5.0, 0.5, "values", 5.0),
     ):
-        ledger.charge(t0_s, dur_s, node, node, "compute", phase, 1e6, energy_j=energy_j, outcome="done")
+        ledger.charge(t0_s, dur_s, node, node, "compute", phase=phase, flops=1e6, energy_j=energy_j, outcome="done")
     for node, peer, t0_s, dur_s, nbytes in ((0, 2, 2.5, 1.5, 100), (1, 2, 3.5, 0.5, 300), (2, 0, 5.0, 1.0, 400), (2, 1, 5.0, 1.0, 400)):
-        ledger.charge(t0_s, dur_s, node, peer, "tx", "values", nbytes=nbytes, energy_j=nbytes / 100, outcome="delivered")
+        ledger.charge(t0_s, dur_s, node, peer, "tx", phase="values", nbytes=nbytes, energy_j=nbytes / 100, outcome="delivered")
     for node, idle_s in ((0, 7.0), (1, 6.5), (2, 9.0)):
-        ledger.charge(0.0, idle_s, node, node, "idle", "host", energy_j=2 * idle_s, outcome="done")
+        ledger.charge(0.0, idle_s, node, node, "idle", phase="host", energy_j=2 * idle_s, outcome="done")
     for link in ("worker0>switch", "switch>worker0"):
-        ledger.charge(0.0, 10.0, -1, -1, "idle", f"link {link}", energy_j=5.0, outcome="done")
+        ledger.charge(0.0, 10.0, -1, -1, "idle", phase=f"link {link}", energy_j=5.0, outcome="done")
         ledger.metric(10.0, "link_utilisation", 0.25 if link.startswith("worker") else 0.5, link)
     for target in (0.75, 0.99):
         ledger.metric(0.0, "target", target)
@@ -178,23 +178,23 @@ def test_half_a_message_counts_half() -> None:
 
 def test_a_busy_processor_draws_no_idle_power() -> None:
     ledger = Ledger()
-    ledger.charge(0.0, 4.0, 0, 0, "compute", "gradient", energy_j=40.0)
-    ledger.charge(0.0, 6.0, 0, 0, "idle", "host", energy_j=6.0)
+    ledger.charge(0.0, 4.0, 0, 0, "compute", phase="gradient", energy_j=40.0)
+    ledger.charge(0.0, 6.0, 0, 0, "idle", phase="host", energy_j=6.0)
     _, energy_j = spent_until(ledger.charges(), np.array([2.0, 4.0, 7.0, 10.0]))
     assert energy_j == pytest.approx([20.0, 40.0, 43.0, 46.0])
 
 
 def test_a_machine_that_never_rests_has_no_idle_power() -> None:
     ledger = Ledger()
-    ledger.charge(0.0, 4.0, 0, 0, "compute", "gradient", energy_j=40.0)
-    ledger.charge(0.0, 0.0, 0, 0, "idle", "host", energy_j=0.0)
+    ledger.charge(0.0, 4.0, 0, 0, "compute", phase="gradient", energy_j=40.0)
+    ledger.charge(0.0, 0.0, 0, 0, "idle", phase="host", energy_j=0.0)
     assert spent_until(ledger.charges(), np.array([1.0, 4.0]))[1] == pytest.approx([10.0, 40.0])
 
 
 def test_a_crashed_worker_counts_until_its_crash() -> None:
     ledger = Ledger()
     for node in (0, 1):
-        ledger.charge(0.0, 4.0, node, node, "compute", "gradient", outcome="done")
+        ledger.charge(0.0, 4.0, node, node, "compute", phase="gradient", outcome="done")
     ledger.metric(2.0, "crash", 1.0, "worker1")
     ledger.metric(5.0, "recovered", 1.0, "1")
     ledger.metric(8.0, "end_s", 8.0)
