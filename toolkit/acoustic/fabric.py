@@ -30,6 +30,7 @@ from toolkit.acoustic.trace import NodeBook, Trace
 from toolkit.core.context import Context
 from toolkit.core.device import Device
 from toolkit.core.fabric import Behaviour, Fabric
+from toolkit.core.part import default_part
 from toolkit.core.program import Process
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
@@ -43,12 +44,12 @@ class Acoustic(Fabric):
     layout: Layout = Layout()
     modem: Modem = Modem()
     sea: Sea
-    mobility: Mobility = Field(default="static")  # type: ignore[assignment]
+    mobility: Mobility = default_part("static")
     shadowing: Shadowing = Shadowing()
     channel_record: ChannelRecord | None = Field(None, description="links' SNR from a measured log instead of the model")
     fading: FastFading = FastFading()
     interference: Interference = Field("piecewise", description="SINR per constant piece of a frame, or at the mean")
-    mac: Mac = Field(default="csma")  # type: ignore[assignment]
+    mac: Mac = default_part("csma")
     routing: Routing
     device: Device = Device()
     battery_j: float = Field(50_000.0, gt=0, description="battery that residual energy is reckoned from")

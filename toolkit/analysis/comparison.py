@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -109,7 +109,7 @@ class Comparison:
         return Scenario.load(self.directory / "scenario.yaml")
 
     @cached_property
-    def versions(self) -> dict[str, Any]:
+    def versions(self) -> dict[str, object]:
         """What `versions.json` says about the software that made the run."""
         return read_versions(self.directory)
 
@@ -138,7 +138,7 @@ def read_report(directory: Path) -> pd.DataFrame:
     return report[REPORT_COLUMNS]
 
 
-def read_versions(directory: Path) -> dict[str, Any]:
+def read_versions(directory: Path) -> dict[str, object]:
     """Return what ``versions.json`` of a run directory says; nothing where there is none."""
     path = directory / "versions.json"
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from simpy.events import Event
 
@@ -75,7 +75,7 @@ class Meeting:
         vectors = [present.x for present in here]
         cost = self.link_cost()
         nbytes = vectors[0].nbytes
-        results: list[Any]
+        results: list[object]
         if kind.startswith("all_reduce"):
             schedule = self._schedule(kind)
             total = vectors[0]

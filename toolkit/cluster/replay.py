@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import pandas as pd
 
@@ -27,7 +27,7 @@ class Replay(Program):
 
     def run(self, ctx: Context) -> Process:
         rows = _scripts(self.script).get(ctx.node, [])
-        asked: dict[int, Any] = {}
+        asked: dict[int, object] = {}
         for index, row in enumerate(rows):
             if row.op == "wait":
                 yield asked.pop(row.elements)
@@ -40,7 +40,7 @@ class Replay(Program):
             ctx.progress(index / len(rows))
 
 
-def _ask(ctx: Context, row: Request) -> Any:
+def _ask(ctx: Context, row: Request) -> object:
     if row.op == "compute":
         return ctx.compute(Work(row.flops, row.read_bytes, row.write_bytes, row.launches), row.phase)
     if row.op == "store":

@@ -13,7 +13,7 @@ from toolkit.cluster.topology import Topology, Wiring
 from toolkit.collectives import Collectives
 from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
-from toolkit.core.part import Spec
+from toolkit.core.part import Spec, default_part
 from toolkit.errors import ScenarioError
 
 
@@ -37,13 +37,13 @@ class ClusterSettings(Fabric):
 
     workers: int = Field(8, ge=1, le=100_000, description="number of workers (P)")
     servers: int = Field(0, ge=0, le=1000, description="number of parameter servers, for methods that have them")
-    device: Device = Field(default="raspberry_pi_5", description="machine of every worker and server")  # type: ignore[assignment]
+    device: Device = default_part("raspberry_pi_5", "machine of every worker and server")
     node_devices: dict[str, Device] = Field(default_factory=dict, description="machines of single nodes, e.g. {worker3: jetson_nano}")
-    topology: Topology = Field(default="star")  # type: ignore[assignment]
+    topology: Topology = default_part("star")
     network: Network = Network()
     collectives: Collectives = Collectives()
     pricing: Literal["messages", "ideal"] = Field("messages", description="every message simulated, or collectives at their closed form")
-    stragglers: Stragglers = Field(default="none")  # type: ignore[assignment]
+    stragglers: Stragglers = default_part("none")
     failures: Failures = Failures()
 
     def wiring(self) -> Wiring:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from toolkit.core import yaml12
 from toolkit.errors import RunDirectoryError
@@ -32,7 +31,7 @@ class RunDirectory:
 
     path: Path
 
-    def open(self, scenario: dict[str, Any], facts: Mapping[str, str] | None = None, *, resume: bool) -> None:
+    def open(self, scenario: Mapping[str, object], facts: Mapping[str, str] | None = None, *, resume: bool) -> None:
         """Make the folder ready for *scenario*; ``versions.json`` also says *facts*.
 
         Raises:
