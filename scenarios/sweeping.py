@@ -17,10 +17,12 @@ import numpy as np
 import pandas as pd
 
 import toolkit
+from toolkit.analysis.metric import MetricInfo, describe
+from toolkit.analysis.statistics import REPORT_COLUMNS, differences, mean_interval
 from toolkit.core import yaml12
 from toolkit.errors import RunDirectoryError, ScenarioError, UserError
-from toolkit.figures import arm_colours, arm_markers, new_figure, save, style
-from toolkit.report import REPORT_COLUMNS, MetricInfo, Result, describe, differences, mean_interval
+from toolkit.render.figures import arm_colours, arm_markers, new_figure, save, style
+from toolkit.render.result import Result
 from toolkit.scenario import Scenario
 
 HERE = Path(__file__).parent

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from toolkit.analysis.statistics import REPORT_COLUMNS
 from toolkit.core.ledger import Ledger
-from toolkit.report import REPORT_COLUMNS, Result
+from toolkit.render.result import Result
 
 ARMS = ("knn", "ewma <fast>", "flooding")
 SEEDS = (1, 2, 3)
-VIEW = "toolkit.acoustic.figures:SEA_VIEW"
+REPORT = "toolkit.acoustic.report"
 NODES = 8
 ENERGY_J = ((0.5, -0.4, 0.1), (-0.3, 0.6, 0.0), (0.2, 0.3, -0.6))
 
@@ -63,10 +64,10 @@ def charge(ledger: Ledger, rng: np.random.Generator) -> None:
     """Data over random links, of which every eighth packet is lost, and one beacon."""
     for packet in range(40):
         node, peer = rng.choice(NODES, 2, replace=False).tolist()
-        ledger.charge(60.0 * packet, 0.5, node, peer, "tx", "data", nbytes=64, energy_j=1.0, outcome="sent", packet=packet)
-        ledger.charge(60.0 * packet, 0.5, peer, node, "rx", "data", nbytes=64, energy_j=0.1, outcome="delivered", packet=packet)
+        ledger.charge(60.0 * packet, 0.5, node, peer, "tx", phase="data", nbytes=64, energy_j=1.0, outcome="sent", packet=packet)
+        ledger.charge(60.0 * packet, 0.5, peer, node, "rx", phase="data", nbytes=64, energy_j=0.1, outcome="delivered", packet=packet)
         ledger.charge(60.0 * packet, 0.5 + packet, node, peer, "send", outcome="lost" if packet % 8 == 7 else "delivered", packet=packet)
-    ledger.charge(5.0, 0.1, 0, -1, "tx", "beacon", nbytes=12, energy_j=0.2, outcome="sent")
+    ledger.charge(5.0, 0.1, 0, -1, "tx", phase="beacon", nbytes=12, energy_j=0.2, outcome="sent")
 
 
 def build(directory: Path) -> Result:
@@ -84,5 +85,5 @@ def build(directory: Path) -> Result:
     (directory / "scratch.parquet").unlink()
     pd.concat(frames, ignore_index=True).to_parquet(directory / "metrics.parquet")
     report_frame().to_csv(directory / "report.csv", index=False)
-    (directory / "versions.json").write_text(json.dumps({"toolkit": "0.1.0", "numpy": "2", "view": VIEW}), encoding="utf-8")
+    (directory / "versions.json").write_text(json.dumps({"toolkit": "0.1.0", "numpy": "2", "report": REPORT}), encoding="utf-8")
     return Result.load(directory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "toolkit"
+KNOWN_RINGS = {
+    frozenset({"methods.continual.costs", "methods.continual.network"}),
+    frozenset({"methods.continual.blueprint", "methods.continual.program"}),
+    frozenset({"methods.continual", "methods.continual.learner", "methods.continual.settings", "methods.continual.storage"}),
+}
+"""Rings that are being taken out."""
 
 
 def imports(path: Path) -> set[str]:
@@ -60,3 +67,97 @@ def test_help_loads_nothing_heavy() -> None:
 
 def test_importing_toolkit_loads_nothing_heavy() -> None:
     assert not loaded_after("import toolkit") & {"torch", "pandas", "matplotlib", "numpy", "simpy", "pydantic"}
+
+
+# Rings of imports
+
+
+def module_name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """Which module of the package *root* imports which, wherever in it the import stands: inside functions and for typing too.
+
+    ``from a.b import c`` is an import of ``a.b.c`` where that is a module, and of ``a.b`` where c is something in it; the packages on
+    the way are not counted, though Python runs them first.
+    """
+    modules = {module_name(path, root): path for path in root.rglob("*.py")}
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        found = graph[name] = set()
+        package = name if path.stem == "__init__" else name.rpartition(".")[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+                source = ".".join([*above, *([node.module] if node.module else [])])
+                found |= {f"{source}.{alias.name}" if f"{source}.{alias.name}" in modules else source for alias in node.names}
+        graph[name] = (found & set(modules)) - {name}
+    return graph
+
+
+def rings(graph: dict[str, set[str]]) -> set[frozenset[str]]:
+    """Return the strongly connected components of more than one module: each reaches every other (Tarjan 1972)."""
+    place: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: set[frozenset[str]] = set()
+
+    def visit(name: str) -> None:
+        place[name] = lowest[name] = len(place)
+        stack.append(name)
+        for other in sorted(graph[name]):
+            if other not in place:
+                visit(other)
+                lowest[name] = min(lowest[name], lowest[other])
+            elif other in stack:
+                lowest[name] = min(lowest[name], place[other])
+        if lowest[name] == place[name]:
+            ring = stack[stack.index(name):]
+            del stack[stack.index(name):]
+            if len(ring) > 1:
+                found.add(frozenset(ring))
+
+    for name in graph:
+        if name not in place:
+            visit(name)
+    return found
+
+
+def test_no_modules_import_each_other_in_a_ring() -> None:
+    found = {frozenset(re.sub(r"^toolkit\.", "", name) for name in ring) for ring in rings(import_graph(ROOT))}
+    assert found == KNOWN_RINGS
+
+
+def test_rings_are_found_wherever_an_import_stands(tmp_path: Path) -> None:
+    files = {
+        "__init__": "", "a/__init__": "from pkg.a import one", "a/one": "def f():\n    from pkg.b import thing",
+        "b": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a.two import x\nthing = 1", "a/two": "import pkg.a.one",
+        "c": "import pkg.d", "d": "from pkg import e", "e": "import pkg.a.two",
+    }
+    for name, text in files.items():
+        (tmp_path / "pkg" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pkg" / f"{name}.py").write_text(text, encoding="utf-8")
+    graph = import_graph(tmp_path / "pkg")
+    assert graph["pkg.a.one"] == {"pkg.b"}
+    assert graph["pkg.d"] == {"pkg.e"}
+    assert rings(graph) == {frozenset({"pkg.a.one", "pkg.b", "pkg.a.two"})}
+
+
+def test_the_core_knows_nothing_of_reports() -> None:
+    for name, found in import_graph(ROOT).items():
+        if name.startswith("toolkit.core."):
+            assert not [other for other in found if other.startswith(("toolkit.analysis", "toolkit.render"))], name
+
+
+def test_no_worker_loads_matplotlib() -> None:
+    reports = sorted(module_name(path, ROOT) for path in ROOT.rglob("report.py"))
+    assert len(reports) > 5
+    assert not loaded_after(f"import toolkit.sweep, {', '.join(reports)}") & {"matplotlib", "rich"}
+
+
+def test_the_reports_of_sea_and_cluster_load_no_simulator() -> None:
+    assert not loaded_after("import toolkit.acoustic.report, toolkit.cluster.report") & {"simpy", "numba", "torch"}

@@ -14,7 +14,7 @@ import pytest
 from toolkit.errors import DataError
 from toolkit.methods.rehearsal.cases import cases_table, validation_table
 from toolkit.methods.rehearsal.measured import Measured
-from toolkit.report import Result
+from toolkit.render.result import Result
 from toolkit.scenario import Scenario
 from toolkit.sweep import run
 

@@ -41,7 +41,7 @@ def run(tmp_path_factory) -> Path:
     """A run directory with all that the page is made from."""
     out = RunDirectory(tmp_path_factory.mktemp("replay") / "run")
     scenario = Scenario.build(SETTINGS)
-    out.open(scenario.dump(), scenario.view(), resume=False)
+    out.open(scenario.dump(), resume=False)
     for arm, spec in scenario.arms().items():
         for seed in (1, 2):
             world = World(seed, 600.0, trace=out.trace_stem(f"{arm}-s{seed}"))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolkit.report import Result
+from toolkit.render.result import Result
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 QUICK = ["--quick", "--arms", "DBR", "flooding"]

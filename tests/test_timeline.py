@@ -16,7 +16,7 @@ import pytest
 from tests import fake_cluster_run
 from toolkit.cluster.timeline import lanes_of, trace_events
 from toolkit.core.ledger import Ledger
-from toolkit.report import Result
+from toolkit.render.result import Result
 from toolkit.timeline import main, write
 
 
@@ -31,10 +31,10 @@ def names(node: int) -> str:
 
 def test_a_charge_by_hand() -> None:
     ledger = Ledger()
-    ledger.charge(1.5, 0.25, 3, 3, "compute", "gradient", 2e9, energy_j=5.0, outcome="done")
-    ledger.charge(1.75, 0.5, 3, 1, "tx", "", nbytes=400, energy_j=0.5, outcome="delivered")
-    ledger.charge(0.0, 7.0, 3, 3, "idle", "host", energy_j=7.0)
-    ledger.charge(0.0, 7.0, -1, -1, "idle", "link a", energy_j=7.0)
+    ledger.charge(1.5, 0.25, 3, 3, "compute", phase="gradient", flops=2e9, energy_j=5.0, outcome="done")
+    ledger.charge(1.75, 0.5, 3, 1, "tx", phase="", nbytes=400, energy_j=0.5, outcome="delivered")
+    ledger.charge(0.0, 7.0, 3, 3, "idle", phase="host", energy_j=7.0)
+    ledger.charge(0.0, 7.0, -1, -1, "idle", phase="link a", energy_j=7.0)
     ledger.metric(2.0, "test_accuracy", 0.5)
     ledger.metric(2.5, "test_loss", float("nan"))
     ledger.metric(3.0, "crash", 1.0, "worker1")

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from toolkit.version import VERSION
+
 if TYPE_CHECKING:
-    from toolkit.report import Result
+    from toolkit.render.result import Result
     from toolkit.scenario import Scenario
     from toolkit.sweep import run
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["Result", "Scenario", "__version__", "run"]
 
-_HOMES = {"Result": "toolkit.report", "Scenario": "toolkit.scenario", "run": "toolkit.sweep"}
+_HOMES = {"Result": "toolkit.render.result", "Scenario": "toolkit.scenario", "run": "toolkit.sweep"}
 
 
 def __getattr__(name: str) -> Any:

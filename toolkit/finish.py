@@ -9,9 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from toolkit.analysis.convention import find_report, report_module
+from toolkit.analysis.statistics import REPORT_COLUMNS, complete
 from toolkit.core.rundir import RunDirectory
-from toolkit.html import Story, write_html
-from toolkit.report import REPORT_COLUMNS, Result, View, complete
+from toolkit.render.html import ReportHeader, write_html
+from toolkit.render.result import Result
 from toolkit.scenario import Scenario
 
 
@@ -31,20 +33,24 @@ def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str
         metrics.insert(1, "seed", seed)
         observed.append(metrics)
     path = directory.path
-    view = View.find(scenario.view())
-    complete(pd.DataFrame(rows, columns=REPORT_COLUMNS), view.metrics).to_csv(path / "report.csv", index=False)
+    module = report_module(scenario)
+    report = find_report(module)
+    complete(pd.DataFrame(rows, columns=REPORT_COLUMNS), report.infos).to_csv(path / "report.csv", index=False)
     pd.concat(observed, ignore_index=True).to_parquet(path / "metrics.parquet", compression="zstd", index=False)
-    result = Result.load(path, view)
+    result = Result.load(path, module=module)
     result.write_tables()
     shutil.rmtree(path / "figures", ignore_errors=True)
     result.write_figures()
-    answers = scenario.program.answers(result) or scenario.fabric.answers(result)
-    (path / "answers.txt").write_text("".join(f"{answer}\n" for answer in answers), encoding="utf-8")
+    findings = report.sentences(result)
+    (path / "answers.txt").write_text("".join(f"{finding}\n" for finding in findings), encoding="utf-8")
     length = "to the end of the programs" if scenario.duration_s is None else f"{scenario.duration_s / 3600:g} h measured per run"
     settings = {"simulated": length, **scenario.fabric.extras()}
     settings |= {f"arm {arm}": _in_line(overrides) for arm, overrides in scenario.compare.items() if overrides}
-    write_html(result, Story(scenario.name.replace("_", " "), scenario.question, answers, settings, scenario.caveats,
-                             "python -m toolkit.simulate scenario.yaml"))
+    header = ReportHeader(
+        scenario.name.replace("_", " "), scenario.question, findings, settings, scenario.caveats,
+        "python -m toolkit.simulate scenario.yaml",
+    )
+    write_html(result, header, result.captions)
     (path / "DONE").touch()
     return result
 

@@ -206,7 +206,7 @@ def _print_tables(args: argparse.Namespace, main_name: str, grid: Grid, found: C
     from rich.table import Table
 
     from toolkit.acoustic.prediction.evaluate import Z90
-    from toolkit.terminal import p_text
+    from toolkit.render.terminal import p_text
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     missing = int(np.isnan(grid.values).sum())
@@ -248,7 +248,7 @@ def _draw(path: Path, main_name: str, column: str, grid: Grid, found: Comparison
     """Left, errors by horizon; right, the end of the record with what was forecast of it at the longest horizon."""
     from toolkit.acoustic.prediction.evaluate import Z90
     from toolkit.errors import DataError
-    from toolkit.figures import INK, arm_colours, arm_markers, new_figure, save, style
+    from toolkit.render.figures import INK, arm_colours, arm_markers, new_figure, save, style
 
     names = list(dict.fromkeys(score.predictor for score in found.scores))
     colours, markers = arm_colours(names), arm_markers(names)

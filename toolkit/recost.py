@@ -42,7 +42,7 @@ def _recost(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from toolkit.report import terminal_tables
+    from toolkit.render.terminal import terminal_tables
     from toolkit.repricing import recost
     from toolkit.scenario import parse_setting
 

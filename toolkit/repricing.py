@@ -10,7 +10,7 @@ from toolkit.scenario import Scenario, replaced
 from toolkit.sweep import run
 
 if TYPE_CHECKING:
-    from toolkit.report import Result
+    from toolkit.render.result import Result
 
 FIXED = ("workers", "servers")
 """Settings of a cluster that change what programs ask, and so cannot be changed afterwards."""

@@ -55,10 +55,6 @@ class Scenario(Spec):
         """Simulated time at which a run ends at the latest; infinite where it ends with its programs."""
         return float("inf") if self.duration_s is None else self.duration_s
 
-    def view(self) -> str:
-        """Name the `View` of the results as ``module:NAME``."""
-        return self.program.view() or self.fabric.view()
-
     def check(self) -> None:
         """Check every arm with the files and devices it names.
 

@@ -56,7 +56,7 @@ def _simulate(args: argparse.Namespace) -> int:
 
     from toolkit.errors import ScenarioError
     from toolkit.scenario import Scenario, parse_setting
-    from toolkit.sweep import run
+    from toolkit.sweep import check, run
 
     for name in ("seeds", "jobs"):
         value = getattr(args, name)
@@ -68,12 +68,12 @@ def _simulate(args: argparse.Namespace) -> int:
     scenario = Scenario.load(args.scenario, overrides, quick=args.quick)
     console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)
     if args.check:
-        scenario.check()
+        check(scenario)
         length = "to the end of their programs" if scenario.duration_s is None else f"of {scenario.duration_s / 3600:g} h each"
         console.print(f"{args.scenario}: good; {len(scenario.arms())} arms x {scenario.seeds} seeds {length}")
         return 0
     from toolkit.progress import watch
-    from toolkit.report import terminal_tables
+    from toolkit.render.terminal import terminal_tables
 
     result = run(
         scenario, out=_directory(args, scenario), jobs=args.jobs or len(os.sched_getaffinity(0)), backend=args.backend,

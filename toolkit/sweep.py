@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from simpy.core import EmptySchedule
 from simpy.events import Event
 
+from toolkit.analysis.convention import find_report, report_module
+from toolkit.analysis.report import Run
 from toolkit.core.checkpoint import Checkpoint
 from toolkit.core.fabric import Network
 from toolkit.core.ledger import Ledger
@@ -28,7 +30,7 @@ from toolkit.errors import RunDirectoryError, ScenarioError
 from toolkit.scenario import Scenario
 
 if TYPE_CHECKING:
-    from toolkit.report import Result
+    from toolkit.render.result import Result
 
 BACKENDS = ("loky", "dask", "ray")
 SLICES = 50
@@ -81,11 +83,11 @@ def run(
         scenario = Scenario.build({**scenario.dump(), "seeds": seeds})
     if backend not in BACKENDS:
         raise ScenarioError(f"backend: '{backend}' is not one of {', '.join(BACKENDS)}")
-    scenario.check()
+    module = check(scenario)
     arms = scenario.arms()
     directory = RunDirectory(Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-")))
     with _disk_errors(directory.path):
-        directory.open(scenario.dump(), scenario.view(), resume=resume)
+        directory.open(scenario.dump(), {"report": module}, resume=resume)
         work = [
             Job(arm, seed, spec.dump(), directory.path, scripts / f"{arm}-s{seed}.parquet" if scripts is not None else None)
             for seed in range(scenario.seed, scenario.seed + scenario.seeds)
@@ -98,6 +100,18 @@ def run(
             for name, wall_s in _execute(todo, jobs, backend):
                 directory.log(f"finished {name} in {wall_s:.1f} s")
         return finish(scenario, directory, [(job.arm, job.seed) for job in work])
+
+
+def check(scenario: Scenario) -> str:
+    """Check every arm of *scenario* and find its report; return the name of the module that tells the comparison.
+
+    Raises:
+        UserError: an arm cannot be run, or a report is none; one clear sentence.
+    """
+    scenario.check()
+    for arm in scenario.arms().values():
+        find_report(report_module(arm))
+    return report_module(scenario)
 
 
 def run_job(job: Job) -> tuple[str, float]:
@@ -143,10 +157,8 @@ def _run(job: Job) -> None:
     else:
         _to_the_end(world, network, done, progress)
     network.finish()
-    charges, observed = ledger.charges(), ledger.metrics()
-    rows = scenario.program.summarise(charges, observed)
-    if rows is None:
-        rows = scenario.fabric.summarise(charges, observed, min(scenario.limit_s, world.now))
+    told = Run(ledger.charges(), ledger.metrics(), min(scenario.limit_s, world.now), scenario.fabric, scenario.program)
+    rows = find_report(report_module(scenario)).rows(told)
     ledger.close(directory.metrics(job.name), directory.requests(job.name))
     record = directory.record(job.name)
     partial = record.with_suffix(".partial")

@@ -47,12 +47,12 @@ def write(run: str | Path, arm: str | None = None, seed: int | None = None, out:
     """
     from pathlib import Path
 
+    from toolkit.analysis.comparison import Comparison
     from toolkit.cluster.timeline import trace_events, write_trace
     from toolkit.core.part import nearest
     from toolkit.errors import RunDirectoryError
-    from toolkit.report import Result, View
 
-    result = Result.load(run, View())
+    result = Comparison.load(run)
     chosen = result.arms[0] if arm is None else arm
     if chosen not in result.arms:
         raise RunDirectoryError(f"--arm {chosen}: {run} has no such arm{nearest(chosen, result.arms)} (has: {', '.join(result.arms)})")

@@ -147,7 +147,7 @@ def _one_arm(args: argparse.Namespace, name: str, arm: Scenario, seed: int, out:
         return dict(known[0])
     fabric: Any = arm.fabric
     checkpoints = Checkpoints(out / "checkpoints" / f"{name}-s{seed}", rank, processes, args.resume)
-    ctx = DistributedContext(fabric.workers, fabric.servers, seed, fabric.collectives, checkpoints, accelerator)
+    ctx = DistributedContext(fabric.workers, fabric.servers, seed, fabric.collectives, checkpoints, accelerator=accelerator)
     ctx.run(arm.program.run(ctx))
     sent: list[Any] = [0] * processes
     dist.all_gather_object(sent, ctx.sent_bytes)

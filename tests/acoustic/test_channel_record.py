@@ -163,7 +163,7 @@ def test_a_run_replayed_from_its_own_links_is_the_same_run(tmp_path: Path, name:
     told = []
     for place, one in enumerate((scenario, replay)):
         directory = RunDirectory(tmp_path / str(place))
-        directory.open(one.dump(), one.view(), resume=False)
+        directory.open(one.dump(), resume=False)
         run_job(Job("small", 1, one.dump(), directory.path))
         told.append(json.loads(directory.record("small-s1").read_text(encoding="utf-8")))
     assert {name: value for name, _, value in told[0]["rows"]}["delivery_ratio"] > 0
@@ -199,7 +199,7 @@ def test_the_shipped_scenario_runs_on_the_shipped_log(tmp_path: Path) -> None:
     scenario = Scenario.load(Path(__file__).parents[2] / "scenarios" / "channel_replay.yaml", quick=True)
     scenario.check()
     directory = RunDirectory(tmp_path / "out")
-    directory.open(scenario.dump(), scenario.view(), resume=False)
+    directory.open(scenario.dump(), resume=False)
     run_job(Job("DBR", 1, scenario.arms()["DBR"].dump(), directory.path))
     rows = json.loads(directory.record("DBR-s1").read_text(encoding="utf-8"))["rows"]
     assert {name: value for name, _, value in rows}["delivery_ratio"] > 0.9

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 
 from tests import fake_run
-from toolkit.acoustic.answers import sea_answers
-from toolkit.acoustic.figures import SEA_VIEW, delay_curve
-from toolkit.acoustic.report import SEA_METRICS, summarise_run
+from toolkit.acoustic.figures import delay_curve
+from toolkit.acoustic.findings import sea_findings
+from toolkit.acoustic.report import REPORT, SEA_METRICS, summarise_run
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.metric import describe
+from toolkit.analysis.statistics import REPORT_COLUMNS
 from toolkit.core.ledger import Ledger
 from toolkit.errors import CausalityError, ToolkitError
-from toolkit.report import REPORT_COLUMNS, Result, describe
 
 DURATION_S, DRAIN_S = 1000.0, 100.0
 
@@ -27,18 +29,18 @@ def small() -> Ledger:
         ledger.metric(0.0, "is_sink", sink, who)
     ledger.charge(0.0, 10.0, 0, 2, "send", nbytes=50, outcome="delivered", packet=1)
     ledger.charge(100.0, 30.0, 1, 2, "send", nbytes=50, outcome="delivered", packet=2)
-    ledger.charge(200.0, 60.0, 0, -1, "send", "no_route", nbytes=50, outcome="lost", packet=3)
+    ledger.charge(200.0, 60.0, 0, -1, "send", phase="no_route", nbytes=50, outcome="lost", packet=3)
     ledger.charge(800.0, 200.0, 1, -1, "send", nbytes=50, outcome="in_flight", packet=4)
     ledger.charge(950.0, 5.0, 1, 2, "send", nbytes=50, outcome="delivered", packet=5)
-    ledger.charge(1.0, 0.5, 0, 1, "tx", "data", nbytes=60, energy_j=4.0, outcome="sent", packet=1)
-    ledger.charge(5.0, 0.5, 1, 2, "tx", "data", nbytes=60, energy_j=4.0, outcome="sent", packet=1)
-    ledger.charge(110.0, 0.5, 1, 2, "tx", "data", nbytes=60, energy_j=4.0, outcome="sent", packet=2)
-    ledger.charge(130.0, 0.1, 2, 1, "tx", "ack", nbytes=12, energy_j=1.0, outcome="sent", packet=2)
-    ledger.charge(300.0, 0.1, 0, -1, "tx", "beacon", nbytes=24, energy_j=2.0, outcome="sent")
-    ledger.charge(1.5, 0.5, 1, 0, "rx", "data", nbytes=60, energy_j=0.5, outcome="delivered", packet=1)
-    ledger.charge(5.5, 0.5, 0, 1, "rx", "data", nbytes=60, energy_j=0.25, outcome="collision", packet=1)
-    ledger.charge(5.5, 0.5, 2, 1, "rx", "data", nbytes=60, energy_j=0.5, outcome="delivered", packet=1)
-    ledger.charge(2.0, 0.0, 1, 1, "compute", "prediction", flops=1e6, energy_j=0.25)
+    ledger.charge(1.0, 0.5, 0, 1, "tx", phase="data", nbytes=60, energy_j=4.0, outcome="sent", packet=1)
+    ledger.charge(5.0, 0.5, 1, 2, "tx", phase="data", nbytes=60, energy_j=4.0, outcome="sent", packet=1)
+    ledger.charge(110.0, 0.5, 1, 2, "tx", phase="data", nbytes=60, energy_j=4.0, outcome="sent", packet=2)
+    ledger.charge(130.0, 0.1, 2, 1, "tx", phase="ack", nbytes=12, energy_j=1.0, outcome="sent", packet=2)
+    ledger.charge(300.0, 0.1, 0, -1, "tx", phase="beacon", nbytes=24, energy_j=2.0, outcome="sent")
+    ledger.charge(1.5, 0.5, 1, 0, "rx", phase="data", nbytes=60, energy_j=0.5, outcome="delivered", packet=1)
+    ledger.charge(5.5, 0.5, 0, 1, "rx", phase="data", nbytes=60, energy_j=0.25, outcome="collision", packet=1)
+    ledger.charge(5.5, 0.5, 2, 1, "rx", phase="data", nbytes=60, energy_j=0.5, outcome="delivered", packet=1)
+    ledger.charge(2.0, 0.0, 1, 1, "compute", phase="prediction", flops=1e6, energy_j=0.25)
     for node, energy_j in ((0, 10.0), (1, 12.0), (2, 20.0)):
         ledger.charge(0.0, 990.0, node, node, "idle", energy_j=energy_j)
     for packet, hops in ((1, 2), (2, 1), (5, 1)):
@@ -127,8 +129,8 @@ def test_packets_and_their_shares_add_up() -> None:
 
 def test_nothing_delivered_is_not_a_number_rather_than_free() -> None:
     ledger = Ledger()
-    ledger.charge(0.0, 9.0, 0, -1, "send", "no_route", outcome="lost", packet=1)
-    ledger.charge(0.0, 0.5, 0, -1, "tx", "data", nbytes=60, energy_j=4.0, outcome="sent", packet=1)
+    ledger.charge(0.0, 9.0, 0, -1, "send", phase="no_route", outcome="lost", packet=1)
+    ledger.charge(0.0, 0.5, 0, -1, "tx", phase="data", nbytes=60, energy_j=4.0, outcome="sent", packet=1)
     found = summary(ledger)
     assert found["delivery_ratio"] == 0.0
     assert found["energy_per_node_j"] == 4.0
@@ -190,7 +192,7 @@ def test_the_curve_of_delays_ends_at_the_delivery_ratio() -> None:
 
 
 def answers(report: pd.DataFrame, tmp_path: Path) -> list[str]:
-    return sea_answers(Result(tmp_path, report, SEA_VIEW))
+    return sea_findings(Comparison(tmp_path, report, REPORT.infos))
 
 
 def test_answers_say_what_the_intervals_carry(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def fill(book: Ledger, count: int) -> list[tuple]:
     for number in range(count):
         t_s, node = float(number), int(rng.integers(5))
         if rng.random() < 0.3:
-            book.charge(t_s, 0.5, node, -1, "tx", "data", nbytes=number, energy_j=1.5, outcome="sent", packet=number)
+            book.charge(t_s, 0.5, node, -1, "tx", phase="data", nbytes=number, energy_j=1.5, outcome="sent", packet=number)
             expected.append((t_s, 0.5, node, -1, "tx", "data", 0.0, number, 1.5, "sent", number))
             continue
         if rows.tally[0] >= rows.tally[1]:

@@ -12,7 +12,7 @@ from toolkit.core.world import World
 
 def fill(ledger: Ledger, count: int) -> None:
     for i in range(count):
-        ledger.charge(float(i), 0.5, i % 3, -1, "tx", "data", nbytes=i, energy_j=0.25, outcome="sent", packet=i)
+        ledger.charge(float(i), 0.5, i % 3, -1, "tx", phase="data", nbytes=i, energy_j=0.25, outcome="sent", packet=i)
     ledger.metric(1.0, "hops", 2.0, "3", 7)
 
 

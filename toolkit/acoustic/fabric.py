@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
 from pydantic import Field
@@ -29,16 +29,12 @@ from toolkit.acoustic.sea import Sea, SeaState
 from toolkit.acoustic.trace import NodeBook, Trace
 from toolkit.core.context import Context
 from toolkit.core.device import Device
-from toolkit.core.fabric import Fabric
-from toolkit.core.program import Process, Program
+from toolkit.core.fabric import Behaviour, Fabric
+from toolkit.core.part import default_part
+from toolkit.core.program import Process
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
 from toolkit.errors import ToolkitError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from toolkit.report import Result
 
 
 @final
@@ -48,12 +44,12 @@ class Acoustic(Fabric):
     layout: Layout = Layout()
     modem: Modem = Modem()
     sea: Sea
-    mobility: Mobility = Field(default="static")  # type: ignore[assignment]
+    mobility: Mobility = default_part("static")
     shadowing: Shadowing = Shadowing()
     channel_record: ChannelRecord | None = Field(None, description="links' SNR from a measured log instead of the model")
     fading: FastFading = FastFading()
     interference: Interference = Field("piecewise", description="SINR per constant piece of a frame, or at the mean")
-    mac: Mac = Field(default="csma")  # type: ignore[assignment]
+    mac: Mac = default_part("csma")
     routing: Routing
     device: Device = Device()
     battery_j: float = Field(50_000.0, gt=0, description="battery that residual energy is reckoned from")
@@ -87,19 +83,6 @@ class Acoustic(Fabric):
         if self.channel_record is not None:
             for start in self.sea.starts():
                 self.channel_record.check(Span(start, -self.history_s, duration_s), self.layout.node_count + self.layout.sink_count)
-
-    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float) -> list[tuple[str, str, float]]:
-        from toolkit.acoustic.report import summarise_run
-
-        return summarise_run(ledger, metrics, duration_s, self.drain_s, self.battery_j)
-
-    def view(self) -> str:
-        return "toolkit.acoustic.figures:SEA_VIEW"
-
-    def answers(self, result: Result) -> list[str]:
-        from toolkit.acoustic.answers import sea_answers
-
-        return sea_answers(result)
 
     def extras(self) -> dict[str, str]:
         return {
@@ -149,7 +132,7 @@ class SeaNetwork:
         """The sensor nodes; sinks only listen."""
         return [node.ctx for node in self.nodes if not node.is_sink]
 
-    def launch(self, program: Program) -> Event:
+    def launch(self, program: Behaviour) -> Event:
         """Start the traffic of every sensor node."""
         return self.world.env.all_of([self.world.env.process(program.run(ctx)) for ctx in self.contexts])
 

@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
-from toolkit.acoustic.report import SEA_METRICS
-from toolkit.figures import (
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.metric import describe
+from toolkit.render.figures import (
     COLOURS,
     FAINT,
     INK,
+    Figures,
     arm_colours,
     arm_markers,
     bars_with_intervals,
@@ -23,7 +25,6 @@ from toolkit.figures import (
     new_figure,
     styled,
 )
-from toolkit.report import Result, View, describe
 
 Floats = NDArray[np.float64]
 DAY_S = 86_400.0
@@ -62,7 +63,7 @@ SEA_CAPTIONS: dict[str, str] = {
 }
 
 
-def sea_figures(result: Result) -> dict[str, Figure]:
+def sea_figures(result: Comparison) -> dict[str, Figure]:
     """Draw what this run holds, by name, in the order in which a reader wants it."""
     drawn = {
         "outcome": outcome(result),
@@ -76,15 +77,15 @@ def sea_figures(result: Result) -> dict[str, Figure]:
 
 
 @styled
-def outcome(result: Result) -> Figure | None:
+def outcome(result: Comparison) -> Figure | None:
     """Delivery ratio, delay and energy per delivered packet, per arm."""
     present = set(result.report["metric"])
     names = [name for name in ("delivery_ratio", "delay_mean_s", "energy_per_delivered_j") if name in present]
-    return bars_with_intervals(result, [describe(name, SEA_METRICS) for name in names]) if names else None
+    return bars_with_intervals(result, [describe(name, result.infos) for name in names]) if names else None
 
 
 @styled
-def delay(result: Result) -> Figure | None:
+def delay(result: Comparison) -> Figure | None:
     """Share of the packets generated before the drain period that were delivered within a time, per arm."""
     curves = {arm: delay_curve([result.ledger_of(arm, seed) for seed in result.seeds], _counted_until_s(result)) for arm in result.arms}
     curves = {arm: curve for arm, curve in curves.items() if len(curve[0])}
@@ -117,7 +118,7 @@ def delay_curve(ledgers: list[pd.DataFrame], counted_until_s: float) -> tuple[Fl
     return delays_s, np.arange(1, len(delays_s) + 1) / max(len(sends), 1)
 
 
-def _counted_until_s(result: Result) -> float:
+def _counted_until_s(result: Comparison) -> float:
     """The end of the time in which packets count, as in the tables; all of them where the scenario does not say."""
     if not (result.directory / "scenario.yaml").is_file():
         return float("inf")
@@ -126,7 +127,7 @@ def _counted_until_s(result: Result) -> float:
 
 
 @styled
-def rmse_vs_horizon(result: Result) -> Figure | None:
+def rmse_vs_horizon(result: Comparison) -> Figure | None:
     """Forecast error against horizon, for the arms that predict."""
     rows = result.summary[result.summary["metric"].str.startswith("rmse_db@")]
     rows = rows.assign(hours=[float(name.partition("@")[2].rstrip("h")) for name in rows["metric"]])
@@ -155,7 +156,7 @@ def rmse_vs_horizon(result: Result) -> Figure | None:
 
 
 @styled
-def link_forecast(result: Result) -> Figure | None:
+def link_forecast(result: Comparison) -> Figure | None:
     """Truth and forecasts of one link at one horizon, after as much of its past as there are forecasts, and a day at least."""
     metrics = result.metrics
     all_means = metrics[metrics["name"] == "link_forecast_db"]
@@ -195,7 +196,7 @@ def _threshold(panel: Axes, run: pd.DataFrame) -> None:
 
 
 @styled
-def network_map(result: Result) -> Figure | None:
+def network_map(result: Comparison) -> Figure | None:
     """Plan and side view of the nodes with the links that carried data."""
     metrics = result.metrics
     arm, seed = result.arms[0], result.seeds[0]
@@ -242,7 +243,7 @@ def network_map(result: Result) -> Figure | None:
     return figure
 
 
-def _links(result: Result, arm: str, seed: int) -> pd.DataFrame:
+def _links(result: Comparison, arm: str, seed: int) -> pd.DataFrame:
     """Data frames per pair of nodes, both directions together, the least used first."""
     ledger = result.ledger_of(arm, seed)
     sent = ledger[(ledger["kind"] == "tx") & (ledger["phase"] == "data") & (ledger["peer"] >= 0)]
@@ -259,7 +260,7 @@ def _depth_axis(panel: Axes) -> None:
 
 
 @styled
-def environment(result: Result) -> Figure | None:
+def environment(result: Comparison) -> Figure | None:
     """Wind, tide and noise against time, in the first run that recorded them."""
     metrics = result.metrics
     kinds = {"wind_m_s": "wind (m/s)", "tide_m": "tide (m)", "noise_psd_db": "noise density\n(dB re 1 µPa²/Hz)"}
@@ -310,4 +311,4 @@ def _time_axis(panel: Axes) -> None:
     panel.set_xlabel(f"time since the start ({name})")
 
 
-SEA_VIEW = View(metrics=tuple(SEA_METRICS), figures=sea_figures, captions=SEA_CAPTIONS)
+FIGURES = Figures(sea_figures, SEA_CAPTIONS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,10 @@ from toolkit.acoustic.channel import Channel, Floats
 from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Frame, PacketBook
+from toolkit.acoustic.trace import Trace
 from toolkit.core.alarm import Alarm
 from toolkit.core.world import World
 from toolkit.errors import CausalityError
-
-if TYPE_CHECKING:
-    from toolkit.acoustic.trace import Trace
 
 Listener = Callable[[Frame, float], None]
 Interference = Literal["piecewise", "mean"]
@@ -141,7 +139,8 @@ class Medium:
         packet = frame.packet
         number = -1 if packet is None else packet.id
         self._world.ledger.charge(
-            now, sent_s, node, frame.dst, "tx", frame.kind, 0.0, frame.nbytes, sent_s * self._modem.tx_w, "sent", number
+            now, sent_s, node, frame.dst, "tx", phase=frame.kind, nbytes=frame.nbytes, energy_j=sent_s * self._modem.tx_w,
+            outcome="sent", packet=number,
         )
         channel, fades = self._channel, self._next_fades()
         kind = self._block.texts.code(frame.kind)
@@ -177,7 +176,7 @@ class Medium:
                     self._charge_cut_off(node, row, until_s, outcome)
         for node, rx_s in enumerate(self.rx_s.tolist()):
             idle_s = end_s - self.tx_s[node] - rx_s
-            self._world.ledger.charge(0.0, idle_s, node, node, "idle", "", energy_j=idle_s * self._modem.idle_w)
+            self._world.ledger.charge(0.0, idle_s, node, node, "idle", energy_j=idle_s * self._modem.idle_w)
 
     def _charge_cut_off(self, node: int, row: int, until_s: float, outcome: str) -> None:
         frame = self._carried[row]
@@ -185,8 +184,8 @@ class Medium:
         dur_s = max(0.0, until_s - begin_s)
         self._nodes[phy.RX_S, node] += dur_s
         self._world.ledger.charge(
-            begin_s, dur_s, node, frame.src, "rx", frame.kind, 0.0, frame.nbytes, dur_s * self._modem.rx_w, outcome,
-            -1 if frame.packet is None else frame.packet.id,
+            begin_s, dur_s, node, frame.src, "rx", phase=frame.kind, nbytes=frame.nbytes, energy_j=dur_s * self._modem.rx_w,
+            outcome=outcome, packet=-1 if frame.packet is None else frame.packet.id,
         )
         if self._trace is not None:
             self._tell(self._trace, node, row, begin_s, dur_s, outcome, math.nan)

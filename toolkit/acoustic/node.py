@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 from simpy.events import Event, Timeout
 from typing_extensions import TypeVar
 
+from toolkit.acoustic.channel import Channel
+from toolkit.acoustic.medium import Medium
+from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Book, Frame, Packet
 from toolkit.acoustic.prediction import Truth
 from toolkit.core.context import Sender, SimulatedContext
 from toolkit.core.device import Device
 from toolkit.core.program import Process
 from toolkit.core.world import World
-
-if TYPE_CHECKING:
-    from toolkit.acoustic.channel import Channel
-    from toolkit.acoustic.medium import Medium
-    from toolkit.acoustic.modem import Modem
 
 
 class Radio:

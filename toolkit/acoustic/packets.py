@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from simpy.events import Event
@@ -12,9 +12,6 @@ from toolkit.acoustic.kernel import OUTCOMES
 from toolkit.core.block import Texts
 from toolkit.core.context import Delivery
 from toolkit.core.world import World
-
-if TYPE_CHECKING:
-    from toolkit.acoustic.trace import Trace
 
 BROADCAST = -1
 ANY_SINK = -1
@@ -99,12 +96,20 @@ class Book(Protocol):
     def ratio_ashore(self) -> float: ...
 
 
+class PacketTrace(Protocol):
+    """Who is told of the first and the last event of every packet; `toolkit.acoustic.trace.Trace` is one."""
+
+    def created(self, packet: Packet) -> None: ...
+
+    def ended(self, t_s: float, packet: Packet, sink: int, outcome: str, reason: str) -> None: ...
+
+
 class PacketBook:
     """Counts the copies of every packet, so that each ends as delivered, lost for a reason, or in flight."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.trace: Trace | None = None
+        self.trace: PacketTrace | None = None
         self.packets: list[Packet] = []
         self.losses = Losses()
         self._next_seq: dict[int, int] = {}
@@ -171,6 +176,6 @@ class PacketBook:
         if self.trace is not None:
             self.trace.ended(t1_s, packet, peer, outcome, reason)
         self._world.ledger.charge(
-            packet.created_s, t1_s - packet.created_s, packet.src, peer, "send", reason,
+            packet.created_s, t1_s - packet.created_s, packet.src, peer, "send", phase=reason,
             nbytes=packet.nbytes, outcome=outcome, packet=packet.id,
         )

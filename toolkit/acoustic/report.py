@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from toolkit.acoustic.findings import sea_findings
+from toolkit.analysis.metric import MetricInfo
+from toolkit.analysis.report import Report, Row, Run
+from toolkit.analysis.rows import NAN, is_in, named, ratio
 from toolkit.errors import CausalityError, ToolkitError
-from toolkit.report import MetricInfo
 
-Row = tuple[str, str, float]
-NAN = float("nan")
 ABOVE_IDLE = ("tx", "rx", "compute")
 DAY_S = 86_400.0
 GREY = ("grey_share_peak", "grey_share_ever")
 
-SEA_METRICS: list[MetricInfo] = [
+SEA_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("delivery_ratio", "1", "delivery ratio", "higher", 3, headline=True),
     MetricInfo("delay_mean_s", "s", "mean delay", "lower", 1, headline=True),
     MetricInfo("delay_p95_s", "s", "95th percentile of delay", "lower", 1),
@@ -48,7 +49,15 @@ SEA_METRICS: list[MetricInfo] = [
     MetricInfo("in_flight", "packets", "of these in flight at the end", None, 1),
     MetricInfo("grey_share_peak", "1", "share of upward links that are grey at the worst hour", None, 3),
     MetricInfo("grey_share_ever", "1", "share of upward links that are grey at some hour", None, 3),
-]
+)
+
+
+def summarise(run: Run) -> list[Row]:
+    """Return the rows of one run over the acoustic fabric."""
+    from toolkit.acoustic.fabric import Acoustic  # with numba and simpy, which nobody needs who only reads a report
+
+    assert isinstance(run.fabric, Acoustic)
+    return summarise_run(run.ledger, run.metrics, run.duration_s, drain_s=run.fabric.drain_s, battery_j=run.fabric.battery_j)
 
 
 def summarise_run(
@@ -69,27 +78,15 @@ def summarise_run(
     """
     values: list[Row] = []
     sends = ledger[(ledger["kind"] == "send").to_numpy()]
-    arrived = _is(sends, "outcome", "delivered")
+    arrived = is_in(sends, "outcome", "delivered")
     delivered, bits = int(arrived.sum()), 8 * int(sends["nbytes"].to_numpy(np.int64)[arrived].sum())
     values += _packets(sends, metrics, duration_s - drain_s)
     values += _energy(ledger, metrics, delivered, bits, None if battery_j is None else battery_j * duration_s / DAY_S)
     values += _overhead(ledger, metrics, len(sends), delivered)
     values += _forecasts(metrics)
-    values += [(name, "1", float(_named(metrics, name)["value"].iloc[0])) for name in GREY if len(_named(metrics, name))]
+    values += [(name, "1", float(named(metrics, name)["value"].iloc[0])) for name in GREY if len(named(metrics, name))]
     order = {info.name: i for i, info in enumerate(SEA_METRICS)}
     return sorted(values, key=lambda row: order.get(row[0], len(order)))
-
-
-def _is(frame: pd.DataFrame, column: str, *names: str) -> NDArray[np.bool_]:
-    return frame[column].isin(names).to_numpy(bool)
-
-
-def _ratio(total: float, count: float) -> float:
-    return float(total) / count if count else NAN
-
-
-def _named(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
-    return metrics[_is(metrics, "name", name)]
 
 
 def _packets(sends: pd.DataFrame, metrics: pd.DataFrame, created_before_s: float) -> list[Row]:
@@ -97,9 +94,9 @@ def _packets(sends: pd.DataFrame, metrics: pd.DataFrame, created_before_s: float
     if sends["packet"].duplicated().any():
         raise ToolkitError(f"packet {sends.loc[sends['packet'].duplicated(), 'packet'].iloc[0]} has two 'send' rows")
     counted = sends[sends["t0_s"].to_numpy() < created_before_s]
-    arrived = counted[_is(counted, "outcome", "delivered")]
-    lost = counted[_is(counted, "outcome", "lost")]
-    flying = int(_is(counted, "outcome", "in_flight").sum())
+    arrived = counted[is_in(counted, "outcome", "delivered")]
+    lost = counted[is_in(counted, "outcome", "lost")]
+    flying = int(is_in(counted, "outcome", "in_flight").sum())
     generated = len(counted)
     if generated != len(arrived) + len(lost) + flying:
         raise ToolkitError(
@@ -109,15 +106,15 @@ def _packets(sends: pd.DataFrame, metrics: pd.DataFrame, created_before_s: float
     if len(delay_s) and delay_s.min() < 0:
         packet = arrived["packet"].iloc[int(delay_s.argmin())]
         raise CausalityError(f"packet {packet} arrived {-delay_s.min():g} s before it was created")
-    hops = _named(metrics, "hops")
+    hops = named(metrics, "hops")
     hops = hops[hops["step"].isin(arrived["packet"]).to_numpy()]
     reasons = lost["phase"].astype(str).replace("", "unknown").value_counts().sort_index()
     return [
-        ("delivery_ratio", "1", _ratio(len(arrived), generated)),
+        ("delivery_ratio", "1", ratio(len(arrived), generated)),
         ("delay_mean_s", "s", float(delay_s.mean()) if len(delay_s) else NAN),
         ("delay_p95_s", "s", float(np.quantile(delay_s, 0.95)) if len(delay_s) else NAN),
         ("hops_mean", "1", float(hops["value"].mean()) if len(hops) else NAN),
-        *((f"lost_{reason}", "1", _ratio(count, generated)) for reason, count in reasons.items()),
+        *((f"lost_{reason}", "1", ratio(count, generated)) for reason, count in reasons.items()),
         ("generated", "packets", float(generated)),
         ("delivered", "packets", float(len(arrived))),
         ("lost", "packets", float(len(lost))),
@@ -129,7 +126,7 @@ def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int, bits: i
     """Energy of the nodes that are no sinks, and that of the sinks; *battery_j_d* is the battery times the run's length in days."""
     energy_j = ledger["energy_j"].to_numpy(float)
     node = ledger["node"].to_numpy(np.int64)
-    roles = _named(metrics, "is_sink").drop_duplicates("who")
+    roles = named(metrics, "is_sink").drop_duplicates("who")
     ids = roles["who"].astype(np.int64).to_numpy() if len(roles) else np.unique(node)
     is_sink = roles["value"].to_numpy(float) > 0 if len(roles) else np.zeros(len(ids), bool)
     places = int(max(node.max(initial=-1), ids.max(initial=-1))) + 1
@@ -138,54 +135,54 @@ def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int, bits: i
         sums: NDArray[np.float64] = np.bincount(node[rows], weights=energy_j[rows], minlength=places).astype(np.float64)
         return sums
 
-    costs = ~_is(ledger, "kind", "send")
+    costs = ~is_in(ledger, "kind", "send")
     total_j = per_node(costs)
-    above_j = per_node(_is(ledger, "kind", *ABOVE_IDLE))[ids[~is_sink]]
-    compute_j = per_node(_is(ledger, "kind", "compute"))[ids[~is_sink]]
+    above_j = per_node(is_in(ledger, "kind", *ABOVE_IDLE))[ids[~is_sink]]
+    compute_j = per_node(is_in(ledger, "kind", "compute"))[ids[~is_sink]]
     nodes = len(above_j)
     own_j = total_j[ids[~is_sink]]
     thirstiest_j = np.sort(own_j)[::-1]
     dead = {"first": 1, "tenth": -(-nodes // 10), "half": -(-nodes // 2)}
     lifetimes = [] if battery_j_d is None or not nodes else [
-        (f"lifetime_{name}_d", "d", _ratio(battery_j_d, float(thirstiest_j[count - 1]))) for name, count in dead.items()
+        (f"lifetime_{name}_d", "d", ratio(battery_j_d, float(thirstiest_j[count - 1]))) for name, count in dead.items()
     ]
     return [
-        ("energy_per_delivered_j", "J", _ratio(above_j.sum(), delivered)),
-        ("energy_per_bit_j", "J", _ratio(above_j.sum(), bits)),
-        ("energy_total_per_delivered_j", "J", _ratio(own_j.sum(), delivered)),
+        ("energy_per_delivered_j", "J", ratio(above_j.sum(), delivered)),
+        ("energy_per_bit_j", "J", ratio(above_j.sum(), bits)),
+        ("energy_total_per_delivered_j", "J", ratio(own_j.sum(), delivered)),
         *lifetimes,
-        ("energy_per_node_j", "J", _ratio(own_j.sum(), nodes)),
+        ("energy_per_node_j", "J", ratio(own_j.sum(), nodes)),
         ("energy_sinks_j", "J", float(total_j[ids[is_sink]].sum())),
-        ("compute_energy_per_node_j", "J", _ratio(compute_j.sum(), nodes)),
-        ("fairness_jain", "1", _ratio(above_j.sum() ** 2, nodes * float((above_j**2).sum()))),
+        ("compute_energy_per_node_j", "J", ratio(compute_j.sum(), nodes)),
+        ("fairness_jain", "1", ratio(above_j.sum() ** 2, nodes * float((above_j**2).sum()))),
     ]
 
 
 def _overhead(ledger: pd.DataFrame, metrics: pd.DataFrame, generated: int, delivered: int) -> list[Row]:
     """What was sent, and what was heard in vain, beyond one frame per packet."""
-    sent = _is(ledger, "kind", "tx")
-    data = sent & _is(ledger, "phase", "data")
+    sent = is_in(ledger, "kind", "tx")
+    data = sent & is_in(ledger, "phase", "data")
     nbytes = ledger["nbytes"].to_numpy(np.int64)
-    collided = _is(ledger, "kind", "rx") & _is(ledger, "outcome", "collision")
+    collided = is_in(ledger, "kind", "rx") & is_in(ledger, "outcome", "collision")
     return [
-        ("transmissions_per_delivered", "1", _ratio(data.sum(), delivered)),
-        ("transmissions_per_packet", "1", _ratio(data.sum(), generated)),
-        ("control_bytes_per_data_byte", "1", _ratio(nbytes[sent & ~data].sum(), int(nbytes[data].sum()))),
-        ("collisions", "1", _ratio(collided.sum(), delivered)),
-        ("duplicates", "1", float(_named(metrics, "duplicates")["value"].sum())),
+        ("transmissions_per_delivered", "1", ratio(data.sum(), delivered)),
+        ("transmissions_per_packet", "1", ratio(data.sum(), generated)),
+        ("control_bytes_per_data_byte", "1", ratio(nbytes[sent & ~data].sum(), int(nbytes[data].sum()))),
+        ("collisions", "1", ratio(collided.sum(), delivered)),
+        ("duplicates", "1", float(named(metrics, "duplicates")["value"].sum())),
     ]
 
 
 def _forecasts(metrics: pd.DataFrame) -> list[Row]:
     """Error per horizon over all links and times: RMSE, bias, and how often the 90 % interval held the truth."""
     rows: list[Row] = []
-    errors = _named(metrics, "forecast_error_db")
+    errors = named(metrics, "forecast_error_db")
     if len(errors):
         square = errors["value"].pow(2).groupby(errors["step"]).mean().pow(0.5)
         bias = errors["value"].groupby(errors["step"]).mean()
         rows += [(f"rmse_db@{_hours(step)}", "dB", float(value)) for step, value in square.items()]
         rows += [(f"bias_db@{_hours(step)}", "dB", float(value)) for step, value in bias.items()]
-    covered = _named(metrics, "forecast_covered")
+    covered = named(metrics, "forecast_covered")
     if len(covered):
         share = covered["value"].groupby(covered["step"]).mean()
         rows += [(f"coverage90@{_hours(step)}", "1", float(value)) for step, value in share.items()]
@@ -194,3 +191,6 @@ def _forecasts(metrics: pd.DataFrame) -> list[Row]:
 
 def _hours(step_s: object) -> str:
     return f"{float(str(step_s)) / 3600:g}h"
+
+
+REPORT = Report(metrics=SEA_METRICS, summarise=summarise, findings=sea_findings)

@@ -15,7 +15,7 @@ from toolkit.acoustic.absorption import ainslie_mccolm, francois_garrison, thorp
 from toolkit.acoustic.environment import Floats, NoiseSource, Span, Tide, TideState, Weather, Wind
 from toolkit.acoustic.propagation import transmission_loss_db
 from toolkit.acoustic.sound_speed import mackenzie
-from toolkit.core.part import Spec
+from toolkit.core.part import Spec, default_part
 from toolkit.core.streams import Streams
 
 
@@ -31,8 +31,8 @@ class Sea(Spec):
     absorption: Literal["thorp", "francois_garrison", "ainslie_mccolm"] = "thorp"
     spreading: float = Field(1.5, ge=1, le=2, description="1 cylindrical, 1.5 practical, 2 spherical")
     tide_loss_db_per_m: float = Field(0.0, ge=-5, le=5, description="change of transmission loss per metre of tide (multipath)")
-    wind: Wind = Field(default="steady_wind")  # type: ignore[assignment]
-    tide: Tide = Field(default="still_tide")  # type: ignore[assignment]
+    wind: Wind = default_part("steady_wind")
+    tide: Tide = default_part("still_tide")
     noise: list[NoiseSource] = Field(default=["surface_noise"], min_length=1, description="sources, whose powers add")  # type: ignore[list-item]
 
     @field_validator("start")

@@ -143,7 +143,7 @@ class DistributedContext(Context):
     """
 
     def __init__(
-        self, size: int, servers: int, seed: int, collectives: Collectives, checkpoints: Checkpoints, accelerator: str = "cpu"
+        self, size: int, servers: int, seed: int, collectives: Collectives, checkpoints: Checkpoints, *, accelerator: str = "cpu"
     ) -> None:
         self.rank = self.node = dist.get_rank()
         self.size = size

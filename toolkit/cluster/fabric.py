@@ -2,121 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, Literal, final
+from typing import final
 
-from pydantic import Field
-
-from toolkit.cluster.failures import Failures
-from toolkit.cluster.network import ClusterNetwork, check_group
-from toolkit.cluster.stragglers import Stragglers
-from toolkit.cluster.topology import Topology, Wiring
-from toolkit.collectives import Collectives
-from toolkit.core.device import Device
-from toolkit.core.fabric import Fabric
-from toolkit.core.machines import Machines
-from toolkit.core.part import Spec
+from toolkit.cluster.network import ClusterNetwork
+from toolkit.cluster.settings import ClusterSettings
 from toolkit.core.world import World
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from toolkit.report import Result
-
 
 @final
-class Network(Spec):
-    """How far transfers fall short of the ideal fluid. The defaults change nothing.
-
-    Source: SimGrid's TCP model uses bandwidth 0.97, latency 13.01 and 5 % of acknowledgements; those values are for its own validation
-    set-ups and none of them is right everywhere.
-    """
-
-    bandwidth_factor: float = Field(1.0, gt=0, le=1, description="share of a link's rate that transfers can use")
-    latency_factor: float = Field(1.0, ge=0, description="how many delays of the path a transfer pays (slow start)")
-    ack_share: float = Field(0.0, ge=0, lt=1, description="rate on the way back, as a share of the rate of the data")
-
-
-@final
-class Cluster(Fabric):
+class Cluster(ClusterSettings):
     """Machines joined by links: a rack of workers, a ring of GPUs, boards at the edge."""
-
-    ends_by_itself: ClassVar[bool] = True
-
-    workers: int = Field(8, ge=1, le=100_000, description="number of workers (P)")
-    servers: int = Field(0, ge=0, le=1000, description="number of parameter servers, for methods that have them")
-    device: Device = Field(default="raspberry_pi_5", description="machine of every worker and server")  # type: ignore[assignment]
-    node_devices: dict[str, Device] = Field(default_factory=dict, description="machines of single nodes, e.g. {worker3: jetson_nano}")
-    topology: Topology = Field(default="star")  # type: ignore[assignment]
-    network: Network = Network()
-    collectives: Collectives = Collectives()
-    pricing: Literal["messages", "ideal"] = Field("messages", description="every message simulated, or collectives at their closed form")
-    stragglers: Stragglers = Field(default="none")  # type: ignore[assignment]
-    failures: Failures = Failures()
 
     def build(self, world: World) -> ClusterNetwork:
         return ClusterNetwork(self, world)
-
-    def wiring(self) -> Wiring:
-        """Return the nodes and links."""
-        return _wiring(self.topology, self.workers, self.servers)
-
-    def device_of(self, name: str) -> Device:
-        """Return the machine of a node."""
-        return self.node_devices.get(name, self.device)
-
-    def absences(self, wiring: Wiring) -> dict[int, list[tuple[float, float]]]:
-        """Return the windows in which a node's processor stands still, by node, joined where they overlap."""
-        found: dict[int, list[tuple[float, float]]] = {}
-        for absence in sorted(self.failures.absences, key=lambda item: item.from_s):
-            windows = found.setdefault(wiring.index_of_node(absence.node), [])
-            if windows and absence.from_s <= windows[-1][1]:
-                windows[-1] = (windows[-1][0], max(windows[-1][1], absence.to_s))
-            else:
-                windows.append((absence.from_s, absence.to_s))
-        return found
-
-    def check(self, duration_s: float) -> None:
-        check_group(self)
-
-    def machines(self) -> Machines:
-        devices = {name: self.device_of(name) for name in self.wiring().nodes}
-        workers = dict(islice(devices.items(), self.workers))
-        servers = {name: device for name, device in devices.items() if name not in workers}
-        return Machines(workers, servers, tuple(crash.node for crash in self.failures.crashes))
-
-    def feedback(self) -> str:
-        """Say why what is learnt depends on what things cost here; empty where it does not."""
-        if self.failures.crashes:
-            return "a worker crashed at a set time, and what the others had done by then depends on the machines and links"
-        return ""
-
-    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float) -> list[tuple[str, str, float]]:
-        from toolkit.cluster.report import summarise_run
-
-        return summarise_run(ledger, metrics, self.workers)
-
-    def view(self) -> str:
-        return "toolkit.cluster.figures:CLUSTER_VIEW"
-
-    def answers(self, result: Result) -> list[str]:
-        from toolkit.cluster.answers import cluster_answers
-
-        return cluster_answers(result)
-
-    def extras(self) -> dict[str, str]:
-        device = self.device
-        return {
-            "machines": f"{self.workers} workers and {self.servers} servers, each {device.profile or 'as described'}: "
-            f"{device.peak_flops_per_s * device.efficiency / 1e9:.3g} GFLOP/s reached, {device.memory_bytes_per_s / 1e9:.3g} GB/s, "
-            f"{device.idle_w:g} W idle, {device.busy_w:g} W busy",
-            "topology": self.topology.type_name(),
-            "collectives": f"{self.collectives.all_reduce.type_name()} all-reduce, {self.collectives.all_gather.type_name()} all-gather, "
-            f"priced by {self.pricing}",
-        }
-
-
-@lru_cache(maxsize=8)
-def _wiring(topology: Topology, workers: int, servers: int) -> Wiring:
-    return topology.init(workers, servers)

@@ -7,15 +7,15 @@ many do. A flow whose rate stays the same keeps its end to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import simpy
-from simpy.events import NORMAL, Event
+from simpy.events import NORMAL, Event, EventPriority
 
 from toolkit.cluster.maxmin import Use, max_min_rates
 
-LATE = 2
+LATE = EventPriority(2)
 """Priority of an event that comes after all others of the same instant."""
 
 
@@ -37,7 +37,7 @@ class Flow(Event):
     """The event that was foreseen last; any other is void."""
 
     def __init__(
-        self, env: simpy.Environment, uses: tuple[Use, ...], nbytes: float, latency_s: float, cargo: Cargo, order: int, now: float
+        self, env: simpy.Environment, uses: tuple[Use, ...], nbytes: float, latency_s: float, cargo: Cargo, *, order: int, now: float
     ) -> None:
         self.env = env
         self.uses = uses
@@ -51,7 +51,7 @@ class Flow(Event):
 class End(Event):
     """The last byte of a flow that shares links leaves, as foreseen."""
 
-    def __init__(self, flow: Flow, action: Any) -> None:
+    def __init__(self, flow: Flow, action: Callable[[End], None]) -> None:
         self.env = flow.env
         self.callbacks = [action]
         self._ok, self._value = True, None
@@ -77,7 +77,7 @@ class Links:
         env = self.env
         now = env.now
         self._started += 1
-        flow = Flow(env, uses, nbytes, latency_s, cargo, self._started, now)
+        flow = Flow(env, uses, nbytes, latency_s, cargo, order=self._started, now=now)
         alone = True
         rate = float("inf")
         for link, weight in uses:
@@ -179,10 +179,10 @@ class Links:
             settle = Event(self.env)
             settle._ok, settle._value = True, None
             settle.callbacks = [self._settle]
-            self.env.schedule(settle, LATE)  # type: ignore[arg-type]
+            self.env.schedule(settle, LATE)
         self._touched.update(link for link, _ in uses)
 
-    def _settle(self, _: Any) -> None:
+    def _settle(self, _: Event) -> None:
         """Give new rates to all flows that a change can have reached."""
         flows: set[Flow] = set()
         seen: set[int] = set()

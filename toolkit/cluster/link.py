@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Self, final
 
 from pydantic import Field, model_validator
 
@@ -34,7 +34,7 @@ class Link(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_profile(cls, value: Any) -> Any:
+    def _fill_from_profile(cls, value: object) -> object:
         return PROFILES.fill(value, cls.model_fields)
 
     @staticmethod

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 from simpy.events import Event
 
-from toolkit.collectives import adding, depth
+from toolkit.cluster.messages import Mail
+from toolkit.cluster.settings import ClusterSettings
+from toolkit.collectives import AllReduce, LinkCost, adding, depth
 from toolkit.collectives.all_reduce.parameter_server import ParameterServer
-from toolkit.core.context import Payload
+from toolkit.core.context import Context, Payload
 from toolkit.core.device import Device
 from toolkit.core.phantom import Phantom
 
-if TYPE_CHECKING:
-    from toolkit.cluster.network import ClusterNetwork
-    from toolkit.cluster.worker import WorkerContext
-
 PROBE_BYTES = 1 << 20
+
+
+class _Present(NamedTuple):
+    """A worker that waits in a meeting."""
+
+    rank: int
+    node: int
+    event: Event
+    x: Payload
 
 
 class Meeting:
@@ -25,54 +32,76 @@ class Meeting:
     The sum is taken in the order of ranks: its last bits may differ from those of a schedule of messages.
     """
 
-    def __init__(self, network: ClusterNetwork) -> None:
-        self.network = network
-        self._here: list[tuple[int, Event, Payload]] = []
+    def __init__(self, spec: ClusterSettings, mail: Mail) -> None:
+        self._collectives = spec.collectives
+        self._mail = mail
+        self._nodes = len(mail.members)
+        self._device = spec.device_of(spec.wiring().nodes[0])
+        self._here: list[_Present] = []
 
-    def join(self, ctx: WorkerContext, kind: str, x: Payload, phase: str, root: int) -> Event:
+    def join(self, ctx: Context, kind: str, x: Payload, phase: str, root: int) -> Event:
         """Take part; the event's value is this worker's result."""
-        event = Event(self.network.world.env)
-        self._here.append((ctx.rank, event, x.clone()))
+        event = Event(self._mail.env)
+        self._here.append(_Present(ctx.rank, ctx.node, event, x.clone()))
         if len(self._here) == ctx.size + self._servers(ctx, kind):
-            here, self._here = sorted(self._here, key=lambda entry: entry[0]), []
+            here, self._here = sorted(self._here, key=lambda present: present.rank), []
             self._close(here, ctx, kind, phase, root)
         return event
-
-    def _servers(self, ctx: WorkerContext, kind: str) -> int:
-        """How many servers take part."""
-        together = kind.startswith("all_reduce") and isinstance(self.network.schedule(kind), ParameterServer)
-        return ctx.servers if together else 0
 
     def forget(self) -> None:
         """Let nobody wait any more: the group is being formed anew."""
         self._here = []
 
-    def _close(self, here: list[tuple[int, Event, Payload]], ctx: WorkerContext, kind: str, phase: str, root: int) -> None:
-        network, size, servers = self.network, ctx.size, ctx.servers
-        vectors = [x for _, _, x in here]
-        cost = network.link_cost()
+    def link_cost(self) -> LinkCost:
+        """The constants of the closed forms: those of the path from the first to the second worker."""
+        if self._nodes < 2:
+            return LinkCost(0.0, 0.0, 0.0)
+        path = self._mail.path(0, 1)
+        slowest = min(self._mail.links.bytes_per_s[link] / weight for link, weight in path.uses)
+        return LinkCost(path.latency_s, 1.0 / slowest, add_s_per_byte(self._device))
+
+    def _schedule(self, kind: str) -> AllReduce:
+        """Return the all-reduce that a request names (``all_reduce:ring``), or this cluster's (``all_reduce``)."""
+        _, _, name = kind.partition(":")
+        return AllReduce.find(name)() if name else self._collectives.all_reduce
+
+    def _servers(self, ctx: Context, kind: str) -> int:
+        """How many servers take part."""
+        together = kind.startswith("all_reduce") and isinstance(self._schedule(kind), ParameterServer)
+        return ctx.servers if together else 0
+
+    def _close(self, here: list[_Present], ctx: Context, kind: str, phase: str, root: int) -> None:
+        size, servers = ctx.size, ctx.servers
+        vectors = [present.x for present in here]
+        cost = self.link_cost()
         nbytes = vectors[0].nbytes
-        results: list[Any]
+        results: list[object]
         if kind.startswith("all_reduce"):
-            schedule = network.schedule(kind)
+            schedule = self._schedule(kind)
             total = vectors[0]
             for vector in vectors[1:size]:
                 total = total + vector
             results = [total.clone() for _ in here]
             dur_s, sent_bytes = schedule.seconds(nbytes, size, cost, servers), schedule.total_bytes(nbytes, size, servers)
         elif kind == "all_gather":
-            gather = network.spec.collectives.all_gather
+            gather = self._collectives.all_gather
             results = [[vector.clone() for vector in vectors] for _ in here]
             dur_s, sent_bytes = gather.seconds(nbytes, size, cost), gather.total_bytes(nbytes, size)
         else:
             results = [vectors[root].clone() for _ in here]
             dur_s = depth(size) * (cost.alpha_s + nbytes * cost.beta_s_per_byte)
             sent_bytes = (size - 1) * nbytes
-        for (rank, event, _), result in zip(here, results, strict=True):
-            event._ok, event._value = True, result
-            network.world.env.schedule(event, delay=dur_s)
-            network.charge_ideal(rank, sent_bytes / len(here), phase, dur_s)
+        for present, result in zip(here, results, strict=True):
+            present.event._ok, present.event._value = True, result
+            self._mail.env.schedule(present.event, delay=dur_s)
+            self._charge(present.node, sent_bytes / len(here), phase, dur_s)
 
+    def _charge(self, node: int, nbytes: float, phase: str, dur_s: float) -> None:
+        """Write down one worker's part of a collective."""
+        energy_j = nbytes * self._mail.path(0, 1).energy_j_per_byte if self._nodes > 1 else 0.0
+        self._mail.ledger.charge(
+            self._mail.env.now, dur_s, node, -1, "tx", phase=phase, nbytes=round(nbytes), energy_j=energy_j, outcome="delivered",
+        )
 
 
 def add_s_per_byte(device: Device) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import pandas as pd
 
+from toolkit.collectives import AllReduce
 from toolkit.core.context import Context
 from toolkit.core.phantom import Phantom
 from toolkit.core.program import Process, Program
@@ -26,7 +27,7 @@ class Replay(Program):
 
     def run(self, ctx: Context) -> Process:
         rows = _scripts(self.script).get(ctx.node, [])
-        asked: dict[int, Any] = {}
+        asked: dict[int, object] = {}
         for index, row in enumerate(rows):
             if row.op == "wait":
                 yield asked.pop(row.elements)
@@ -39,7 +40,7 @@ class Replay(Program):
             ctx.progress(index / len(rows))
 
 
-def _ask(ctx: Context, row: Request) -> Any:
+def _ask(ctx: Context, row: Request) -> object:
     if row.op == "compute":
         return ctx.compute(Work(row.flops, row.read_bytes, row.write_bytes, row.launches), row.phase)
     if row.op == "store":
@@ -54,8 +55,6 @@ def _together(ctx: Context, row: Request) -> Process:
     payload = Phantom(row.elements, row.itemsize)
     kind, _, name = row.op.partition(":")
     if kind == "all_reduce":
-        from toolkit.collectives import AllReduce
-
         yield from ctx.all_reduce(payload, row.phase, AllReduce.find(name)() if name else None)
     elif kind == "all_gather":
         yield from ctx.all_gather(payload, row.phase)

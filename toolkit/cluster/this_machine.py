@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from functools import cache
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ BUDGET_S = 0.3
 
 
 @cache
-def measure() -> dict[str, Any]:
+def measure() -> dict[str, object]:
     """Return the measured fields of a `Device`, rounded to three digits; measured once per process.
 
     The best of the repetitions counts, since whatever else runs on the machine can only slow one down. Uses the threads that

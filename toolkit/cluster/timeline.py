@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +26,7 @@ NS_PER_S = 1e9
 RUN = -1
 """Process of what belongs to no node: the learning curves, failures."""
 
-Event = dict[str, Any]
+Event = dict[str, object]
 
 
 def trace_events(ledger: pd.DataFrame, metrics: pd.DataFrame, name_of: Callable[[int], str]) -> Iterator[Event]:
@@ -65,7 +64,7 @@ def write_trace(path: Path, events: Iterator[Event]) -> int:
     return count
 
 
-def _meta(what: str, node: int, lane: int = 0, **args: Any) -> Event:
+def _meta(what: str, node: int, lane: int = 0, **args: object) -> Event:
     return {"name": what, "ph": "M", "pid": node, "tid": lane, "args": args}
 
 

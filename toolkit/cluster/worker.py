@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import simpy
 from simpy.events import Event, Timeout
 
+from toolkit.cluster.meeting import Meeting
+from toolkit.cluster.messages import Mail
+from toolkit.cluster.settings import ClusterSettings
+from toolkit.cluster.slowness import Slowness
 from toolkit.core.context import Asking, Payload, PeerLost, SimulatedContext
 from toolkit.core.device import Device
 from toolkit.core.script import Script
 from toolkit.core.work import Work
-
-if TYPE_CHECKING:
-    from toolkit.cluster.network import ClusterNetwork
+from toolkit.core.world import World
+from toolkit.errors import ToolkitError
 
 CRASH = "crash"
 
@@ -22,16 +25,20 @@ CRASH = "crash"
 class WorkerContext(SimulatedContext):
     """A machine of a cluster. Its rank may change when the group is formed anew; its `node` does not."""
 
-    def __init__(self, network: ClusterNetwork, node: int, device: Device) -> None:
-        spec = network.spec
-        super().__init__(network.world, node, spec.workers, device, network.refuse)
+    def __init__(
+        self, node: int, spec: ClusterSettings, world: World, *, device: Device, mail: Mail, meeting: Meeting, slowness: Slowness
+    ) -> None:
+        super().__init__(world, node, spec.workers, device, _refuse)
+        self.spec = spec
+        self.mail = mail
+        self.meeting = meeting
+        self.slowness = slowness
         self.servers = spec.servers
         self.collectives = spec.collectives
-        self.may_lose_peers = network.may_lose_peers
-        self.network = network
+        self.may_lose_peers = mail.may_lose_peers
         self.script = Script(node)
         self.process_handle: simpy.Process | None = None
-        checkpoint = network.world.checkpoint
+        checkpoint = world.checkpoint
         if checkpoint is not None and checkpoint.taken_up is not None:
             self.script.rows = list(checkpoint.taken_up.machine["script"])
 
@@ -42,8 +49,7 @@ class WorkerContext(SimulatedContext):
     @property
     def may_pause(self) -> bool:
         """A machine alone, to which nothing happens at a set time."""
-        spec = self.network.spec
-        failures = spec.failures
+        spec, failures = self.spec, self.spec.failures
         return spec.workers == 1 and not spec.servers and not (failures.crashes or failures.absences or failures.degradations)
 
     def machine_state(self) -> dict[str, Any]:
@@ -69,20 +75,19 @@ class WorkerContext(SimulatedContext):
         return event
 
     def stretched_s(self, start_s: float, dur_s: float) -> float:
-        network = self.network
-        return dur_s if network.undisturbed else network.stretched_s(self.node, start_s, dur_s)
+        return dur_s if self.slowness.nowhere else self.slowness.stretched_s(self.node, start_s, dur_s)
 
     def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Event:
-        network = self.network
-        event = network.transfer(self.node, network.members[dst], nbytes, phase, payload)
+        mail = self.mail
+        event = mail.transfer(self.node, mail.members[dst], nbytes, phase, payload)
         if not self.script.depth:
             count, itemsize = _shape(payload, nbytes)
             self.script.add("send", event, phase=phase, elements=count, itemsize=itemsize, peer=dst)
         return event
 
     def recv(self, src: int, like: Payload) -> Event:
-        network = self.network
-        event = network.claim(network.members[src], self.node)
+        mail = self.mail
+        event = mail.claim(mail.members[src], self.node)
         if not self.script.depth:
             count, itemsize = _shape(like, like.nbytes)
             self.script.add("recv", event, elements=count, itemsize=itemsize, peer=src)
@@ -102,11 +107,15 @@ class WorkerContext(SimulatedContext):
         self.script.add(kind, phase=phase, elements=count, itemsize=itemsize, peer=root)
         self.script.depth += 1
         try:
-            if self.network.spec.pricing == "ideal":
-                return (yield self.network.meeting.join(self, kind, x, phase, root))
+            if self.spec.pricing == "ideal":
+                return (yield self.meeting.join(self, kind, x, phase, root))
             return (yield from schedule)
         finally:
             self.script.depth -= 1
+
+
+def _refuse(*_: object) -> Event:
+    raise ToolkitError("a worker's messages go through WorkerContext.send")
 
 
 def _shape(x: Payload | None, nbytes: int) -> tuple[int, int]:
@@ -133,4 +142,4 @@ def drive(ctx: WorkerContext, program: Asking) -> Generator[Event, Any, None]:
             if interrupt.cause == CRASH or interrupt.cause is None:
                 program.close()
                 return
-            lost = PeerLost(int(interrupt.cause), ctx.network.spec.failures.restart_s)
+            lost = PeerLost(int(interrupt.cause), ctx.spec.failures.restart_s)

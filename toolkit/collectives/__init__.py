@@ -14,12 +14,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
-
-from pydantic import Field
+from typing import ClassVar, NamedTuple
 
 from toolkit.core.context import Asking, Context, Payload
-from toolkit.core.part import Part, Spec
+from toolkit.core.part import Part, Spec, default_part
 from toolkit.core.work import Work
 
 
@@ -79,20 +77,20 @@ class AllGather(Part):
 class Collectives(Spec):
     """Which schedules a group of workers uses. Any number of workers."""
 
-    all_reduce: AllReduce = Field(default="ring")  # type: ignore[assignment]
-    all_gather: AllGather = Field(default="ring")  # type: ignore[assignment]
+    all_reduce: AllReduce = default_part("ring")
+    all_gather: AllGather = default_part("ring")
 
     def broadcast(self, ctx: Context, x: Payload, root: int, phase: str) -> Asking:
         """Binomial tree from *root*: ceil(log2 P) rounds."""
         return (yield from binomial_broadcast(ctx, x, root, phase))
 
 
-def post(ctx: Context, dst: int, x: Payload, phase: str) -> Any:
+def post(ctx: Context, dst: int, x: Payload, phase: str) -> object:
     """Start sending *x* to rank *dst*."""
     return ctx.send(dst, x.nbytes, phase, x)
 
 
-def arrived(messages: Iterable[Any]) -> Asking:
+def arrived(messages: Iterable[object]) -> Asking:
     """Wait until all *messages* have arrived."""
     for message in messages:  # noqa: UP028 - `yield from messages` would send the deliveries into the list
         yield message

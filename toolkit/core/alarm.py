@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappush
-from typing import Any
 
 import simpy
 from simpy.events import NORMAL, Event
@@ -26,11 +25,11 @@ class Clock(simpy.Environment):
 class Alarm(Event):
     """An event that calls *action* whenever it rings, and can be set again after it rang."""
 
-    def __init__(self, env: simpy.Environment, action: Callable[[Any], None]) -> None:
+    def __init__(self, env: simpy.Environment, action: Callable[[Event], None]) -> None:
         super().__init__(env)
         self._ok = True
         self._value = None
-        self._actions: list[Callable[[Any], None]] = [action]
+        self._actions: list[Callable[[Event], None]] = [action]
 
     def ring_at(self, t_s: float) -> None:
         """Ring once at *t_s*, or now if that is past by rounding."""

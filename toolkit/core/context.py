@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from simpy.events import Event, Timeout
@@ -19,9 +19,6 @@ from toolkit.core.device import Device
 from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError
-
-if TYPE_CHECKING:
-    from toolkit.collectives import AllReduce, Collectives
 
 Asking = Generator[Any, Any, Any]
 """What a program or a collective is: a generator that yields what it waits for."""
@@ -61,6 +58,24 @@ class PeerLost(Exception):  # noqa: N818 - an event of the simulated or real wor
         """Time that forming the new group takes."""
 
 
+class Schedule(Protocol):
+    """How workers exchange messages so that each of them ends with the sum, or with the vectors, of all."""
+
+    @classmethod
+    def type_name(cls) -> str: ...
+    def run(self, ctx: Context, x: Payload, phase: str) -> Asking: ...
+
+
+class Schedules(Protocol):
+    """The schedules that a group of workers uses; `toolkit.collectives.Collectives` is one."""
+
+    @property
+    def all_reduce(self) -> Schedule: ...
+    @property
+    def all_gather(self) -> Schedule: ...
+    def broadcast(self, ctx: Context, x: Payload, root: int, phase: str) -> Asking: ...
+
+
 class Context(ABC):
     """What a program sees of the world: its rank, its processor, its network, its random numbers.
 
@@ -72,7 +87,7 @@ class Context(ABC):
     size: int
     servers: int = 0
     node: int
-    collectives: Collectives | None = None
+    collectives: Schedules | None = None
     accelerator: str = "cpu"
     """Where torch computes; real processes may have a GPU."""
     may_lose_peers: bool = False
@@ -146,7 +161,7 @@ class Context(ABC):
         Put the node or the step into the name where draws should differ; a resumed run then needs no saved state.
         """
 
-    def all_reduce(self, x: Payload, phase: str = "all_reduce", schedule: AllReduce | None = None) -> Asking:
+    def all_reduce(self, x: Payload, phase: str = "all_reduce", schedule: Schedule | None = None) -> Asking:
         """Return the sum of *x* over all workers, the same bits on each of them.
 
         Every worker calls it at the same place of its program (with a parameter server, the servers too, giving a template of *x*).
@@ -164,7 +179,7 @@ class Context(ABC):
         """Return worker *root*'s *x* on every worker; the others give a template of it."""
         return (yield from self._collective("broadcast", x, phase, self._schedules().broadcast(self, x, root, phase), root))
 
-    def _schedules(self) -> Collectives:
+    def _schedules(self) -> Schedules:
         if self.collectives is None:
             raise ScenarioError("program: works with all workers together, and this fabric has no collectives; use fabric: cluster")
         return self.collectives
@@ -216,8 +231,8 @@ class SimulatedContext(Context):
         self._busy_until_s = start_s + dur_s
         self.busy_s += dur_s
         world.ledger.charge(
-            start_s, dur_s, self.node, self.node, "compute", phase, work.flops,
-            int(work.read_bytes + work.write_bytes), dur_s * device.busy_w, "done",
+            start_s, dur_s, self.node, self.node, "compute", phase=phase, flops=work.flops,
+            nbytes=int(work.read_bytes + work.write_bytes), energy_j=dur_s * device.busy_w, outcome="done",
         )
         return Timeout(world.env, self._busy_until_s - now)
 
@@ -230,7 +245,8 @@ class SimulatedContext(Context):
         for nbytes, dur_s, way in ((read_bytes, read_s, "read"), (write_bytes, write_s, "written")):
             if nbytes:
                 world.ledger.charge(
-                    start_s, dur_s, self.node, self.node, "store", phase, 0.0, int(nbytes), dur_s * device.storage_w, way
+                    start_s, dur_s, self.node, self.node, "store", phase=phase, nbytes=int(nbytes), energy_j=dur_s * device.storage_w,
+                    outcome=way,
                 )
                 start_s += dur_s
         self._stored_until_s = start_s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Literal, final
 
 from pydantic import Field, model_validator
 
@@ -48,7 +48,7 @@ class Device(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_profile(cls, value: Any) -> Any:
+    def _fill_from_profile(cls, value: object) -> object:
         return PROFILES.fill(value, cls.model_fields)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Fabrics: what carries messages between nodes, and what a run over it is reported as."""
+"""Fabrics: what carries messages between nodes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from toolkit.core.machines import Machines
 from toolkit.core.part import Part
 
 if TYPE_CHECKING:
-    import pandas as pd
     from simpy.events import Event
 
-    from toolkit.core.context import Context
-    from toolkit.core.program import Program
+    from toolkit.core.context import Asking, Context
     from toolkit.core.world import World
     from toolkit.errors import ToolkitError
-    from toolkit.report import Result
+
+
+class Behaviour(Protocol):
+    """What every node does; a `toolkit.core.program.Program` is one."""
+
+    def run(self, ctx: Context) -> Asking:
+        """Act as the node that *ctx* belongs to."""
+        ...
 
 
 class Network(Protocol):
@@ -27,7 +32,7 @@ class Network(Protocol):
         """One context per node, in the order of their ranks."""
         ...
 
-    def launch(self, program: Program) -> Event:
+    def launch(self, program: Behaviour) -> Event:
         """Start *program* on every node; the event fires when all have come to their end."""
         ...
 
@@ -51,18 +56,6 @@ class Fabric(Part):
     @abstractmethod
     def build(self, world: World) -> Network:
         """Put the network into *world* and start its processes."""
-
-    @abstractmethod
-    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float) -> list[tuple[str, str, float]]:
-        """Return the report rows (metric, unit, value) of one run."""
-
-    @abstractmethod
-    def view(self) -> str:
-        """Name the `View` of this fabric's results as ``module:NAME``; it is imported only when a report is made."""
-
-    @abstractmethod
-    def answers(self, result: Result) -> list[str]:
-        """Return the findings as sentences, each carried by the numbers in *result*."""
 
     def check(self, duration_s: float) -> None:
         """Raise a UserError for settings that only together, or with the data they name, turn out to be wrong."""

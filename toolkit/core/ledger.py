@@ -66,7 +66,7 @@ class Ledger:
         return self._block
 
     def charge(
-        self, t0_s: float, dur_s: float, node: int, peer: int, kind: str, phase: str = "",
+        self, t0_s: float, dur_s: float, node: int, peer: int, kind: str, *, phase: str = "",
         flops: float = 0.0, nbytes: int = 0, energy_j: float = 0.0, outcome: str = "", packet: int = -1,
     ) -> None:
         """Write one row."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from toolkit.core.context import Asking, Context, Delivery, Payload
+from toolkit.core.context import Asking, Context, Delivery, Payload, Schedules
 from toolkit.core.ledger import Metric
 from toolkit.core.streams import Streams
 from toolkit.core.work import Work
 from toolkit.errors import ToolkitError
-
-if TYPE_CHECKING:
-    from toolkit.collectives import Collectives
 
 
 class Ticket:
@@ -75,7 +72,7 @@ class Group:
 class LocalContext(Context):
     """One worker among others in this process."""
 
-    def __init__(self, group: Group, rank: int, size: int, servers: int, seed: int, collectives: Collectives | None = None) -> None:
+    def __init__(self, group: Group, rank: int, size: int, seed: int, *, servers: int = 0, collectives: Schedules | None = None) -> None:
         self.rank = self.node = rank
         self.size = size
         self.servers = servers
@@ -138,11 +135,11 @@ class LocalContext(Context):
 
 
 def run_local(
-    program: Callable[[Context], Asking], size: int, seed: int, *, servers: int = 0, collectives: Collectives | None = None
+    program: Callable[[Context], Asking], size: int, seed: int, *, servers: int = 0, collectives: Schedules | None = None
 ) -> list[LocalContext]:
     """Run *program* on *size* workers and *servers* servers to its end; return their contexts with what they recorded and sent."""
     group = Group()
-    contexts = [LocalContext(group, rank, size, servers, seed, collectives) for rank in range(size + servers)]
+    contexts = [LocalContext(group, rank, size, seed, servers=servers, collectives=collectives) for rank in range(size + servers)]
     group.ready.extend(_programs(program, contexts))
     group.run()
     return contexts

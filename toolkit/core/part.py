@@ -18,7 +18,7 @@ from collections.abc import Hashable
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 
@@ -39,7 +39,7 @@ class Spec(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown_keys(cls, value: Any) -> Any:
+    def _refuse_unknown_keys(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
         known = list(cls.model_fields)
@@ -74,7 +74,7 @@ class Part(Spec):
         return "family" in cls.__dict__
 
     @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         if not cls.is_family():
             return handler(source)
         return core_schema.with_info_plain_validator_function(
@@ -83,7 +83,7 @@ class Part(Spec):
         )
 
     @classmethod
-    def _validate_member(cls, value: Any, info: ValidationInfo) -> Any:
+    def _validate_member(cls, value: object, info: ValidationInfo) -> Self:
         if isinstance(value, cls):
             return value
         if isinstance(value, str):
@@ -168,6 +168,11 @@ class Part(Spec):
     def dump(self) -> dict[str, Any]:
         """Return a plain tree (JSON types) from which the same part can be built again."""
         return {"type": self.type_name(), **self.model_dump(mode="json")}
+
+
+def default_part(name: str, description: str | None = None) -> Any:
+    """Declare a field that holds the part called *name* where a scenario does not say; it is found when the settings are checked."""
+    return Field(default=name, description=description)
 
 
 EXTRAS = {"torch": "learn", "pywt": "learn", "sklearn": "learn", "gsw": "sea"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 
 class Phantom:
@@ -25,8 +25,8 @@ class Phantom:
         start, stop, _ = index.indices(self.count)
         return type(self)(max(0, stop - start), self.itemsize)
 
-    def __setitem__(self, index: slice, value: Any) -> None:
+    def __setitem__(self, index: slice, value: object) -> None:
         """Nothing to keep."""
 
-    def __add__(self, other: Any) -> Self:
+    def __add__(self, other: object) -> Self:
         return self

@@ -48,7 +48,7 @@ class Profiles:
             )
         return dict(_file(self.folder / f"{name}.yaml"))
 
-    def fill(self, value: Any, fields: Mapping[str, FieldInfo]) -> Any:
+    def fill(self, value: object, fields: Mapping[str, FieldInfo]) -> object:
         """Return *value* with the keys that it leaves out taken from its profile.
 
         The name of a profile alone stands for the whole profile (``device: raspberry_pi_5``). A record that spells out every

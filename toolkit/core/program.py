@@ -10,11 +10,8 @@ from toolkit.core.machines import Needs
 from toolkit.core.part import Part
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from toolkit.core.context import Context
     from toolkit.core.fabric import Fabric
-    from toolkit.report import Result
 
 Process = Generator[Any, Any, Any]
 """What a simulated actor is: a generator that yields the events it waits for."""
@@ -62,18 +59,6 @@ class Program(Part):
     def estimate(self, fabric: Fabric) -> Estimate | None:
         """Return what a run on *fabric* will take, without running it; None where this program cannot say."""
         return None
-
-    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[tuple[str, str, float]] | None:
-        """Return the report rows (metric, unit, value) of one run, where this program has its own; None leaves them to the fabric."""
-        return None
-
-    def view(self) -> str:
-        """Name the `View` of this program's results as ``module:NAME``, where the fabric's does not do."""
-        return ""
-
-    def answers(self, result: Result) -> list[str]:
-        """Return the program's own findings as sentences, where it has any; they then stand instead of the fabric's."""
-        return []
 
     def feedback(self) -> str:
         """Say why what this program does depends on what things cost; empty where it does not."""

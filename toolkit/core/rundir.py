@@ -6,12 +6,13 @@ import importlib.metadata
 import json
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from toolkit.core import yaml12
 from toolkit.errors import RunDirectoryError
+from toolkit.version import VERSION
 
 PACKAGES = ("simpy", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib", "pydantic")
 
@@ -30,8 +31,8 @@ class RunDirectory:
 
     path: Path
 
-    def open(self, scenario: dict[str, Any], view: str, *, resume: bool) -> None:
-        """Make the folder ready for *scenario*, whose results are shown as *view* says.
+    def open(self, scenario: Mapping[str, object], facts: Mapping[str, str] | None = None, *, resume: bool) -> None:
+        """Make the folder ready for *scenario*; ``versions.json`` also says *facts*.
 
         Raises:
             RunDirectoryError: it holds a run already and *resume* is false, or the run of another scenario; or it cannot be written.
@@ -54,7 +55,7 @@ class RunDirectory:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
             (self.path / "DONE").unlink(missing_ok=True)
             settings.write_text(text, encoding="utf-8")
-            (self.path / "versions.json").write_text(json.dumps({"view": view, **versions()}, indent=2) + "\n", encoding="utf-8")
+            (self.path / "versions.json").write_text(json.dumps({**(facts or {}), **versions()}, indent=2) + "\n", encoding="utf-8")
         except (FileExistsError, NotADirectoryError):
             raise RunDirectoryError(f"{self.path}: a file stands where a folder is needed; give another --out") from None
         except FileNotFoundError:
@@ -90,6 +91,4 @@ def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        import toolkit
-
-        return toolkit.__version__ if name == "toolkit" else "absent"
+        return VERSION if name == "toolkit" else "absent"

@@ -40,7 +40,7 @@ class Script:
         self._open: dict[int, int] = {}
         """Requests not waited for yet, by the identity of their event."""
 
-    def add(self, op: str, event: Any = None, **values: Any) -> None:
+    def add(self, op: str, event: object = None, **values: Any) -> None:
         """Write down one request; *event* is what the program may wait for."""
         if self.depth:
             return
@@ -48,7 +48,7 @@ class Script:
             self._open[id(event)] = len(self.rows)
         self.rows.append(Request(self.node, op, **values))
 
-    def waits(self, event: Any) -> None:
+    def waits(self, event: object) -> None:
         """Write down that the program waits for *event*."""
         if self.depth:
             return

@@ -34,7 +34,7 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    seen: set[Any] = set()
+    seen: set[object] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
@@ -75,6 +75,6 @@ def read(path: Path) -> Any:
         raise ScenarioError(f"{path}: cannot be read ({error})") from None
 
 
-def dump(tree: Any) -> str:
+def dump(tree: object) -> str:
     """Write a plain tree as YAML text, keys in the given order."""
     return str(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, width=120))

@@ -41,7 +41,7 @@ def frames(directory: Path, name: str) -> pd.DataFrame:
 
 def do(spec: Scenario, directory: Path) -> dict[str, float]:
     """Do the one run of *spec*, without the report; return its rows."""
-    RunDirectory(directory).open(spec.dump(), spec.view(), resume=True)
+    RunDirectory(directory).open(spec.dump(), resume=True)
     run_job(Job("resume", 1, spec.dump(), directory))
     record = json.loads(RunDirectory(directory).record("resume-s1").read_text(encoding="utf-8"))
     return {metric: value for metric, _, value in record["rows"]}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tests.methods.pruning.helpers import simulate
+from toolkit.analysis.statistics import mean_interval
 from toolkit.cluster.fabric import Cluster
 from toolkit.learning.genetic.fitness import Fitness
 from toolkit.learning.genetic.genome import Genome
@@ -17,9 +18,8 @@ from toolkit.learning.genetic.search import Genetic
 from toolkit.learning.pruning.finetune import Recipe
 from toolkit.learning.pruning.select import Budget
 from toolkit.methods.pruning.problem import Problem, trained
-from toolkit.methods.pruning.report import idle_fraction
+from toolkit.methods.pruning.report import idle_fraction, summarise_run
 from toolkit.methods.task import TaskSpec
-from toolkit.report import mean_interval
 from toolkit.scenario import Scenario
 
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
@@ -73,7 +73,7 @@ def arm(name: str, scenario: str = "ga_lenet", **overrides: Any) -> Scenario:
 def rows_of(scenario: Scenario, seed: int) -> dict[str, float]:
     program: Any = scenario.program
     ledger = simulate(scenario.fabric, program, seed)  # type: ignore[arg-type]
-    return {name: value for name, _, value in program.summarise(ledger.charges(), ledger.metrics())}
+    return {name: value for name, _, value in summarise_run(ledger.charges(), ledger.metrics())}
 
 
 @pytest.mark.slow

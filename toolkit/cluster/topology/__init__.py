@@ -19,7 +19,7 @@ Router = Callable[[int, int], tuple[int, ...]]
 """From source and destination (two different ranks) to the indices of the links in between, in order."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Wiring:
     """A topology laid out for so many nodes.
 
@@ -100,9 +100,10 @@ def lay_out(nodes: tuple[str, ...], links: Sequence[tuple[str, str, Link]], rout
         return array
 
     return Wiring(
-        nodes, tuple(f"{start}>{end}" for start, end, _ in links),
-        column([link.goodput_bps for _, _, link in links]), column([link.delay_s for _, _, link in links]),
-        column([link.energy_j_per_delivered_bit for _, _, link in links]), column([link.idle_w for _, _, link in links]), router,
+        nodes=nodes, links=tuple(f"{start}>{end}" for start, end, _ in links), router=router,
+        rate_bps=column([link.goodput_bps for _, _, link in links]), delay_s=column([link.delay_s for _, _, link in links]),
+        energy_j_per_bit=column([link.energy_j_per_delivered_bit for _, _, link in links]),
+        idle_w=column([link.idle_w for _, _, link in links]),
     )
 
 

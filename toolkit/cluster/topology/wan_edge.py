@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import final
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,7 @@ class Access(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _both_ways(cls, value: Any) -> Any:
+    def _both_ways(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
         known = Link.profiles()

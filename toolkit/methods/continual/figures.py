@@ -9,11 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from toolkit.cluster.curves import learning_curves
-from toolkit.cluster.figures import SPREAD, bytes_x, learning, log_x, overview
-from toolkit.figures import arm_colours, arm_markers, new_figure, styled
-from toolkit.methods.continual.report import CONTINUAL_METRICS, matrix
-from toolkit.report import Result, View
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.curves import learning_curves
+from toolkit.methods.continual.report import matrix
+from toolkit.render.axes import SPREAD, bytes_x, log_x
+from toolkit.render.figures import Figures, arm_colours, arm_markers, new_figure, styled
+from toolkit.render.learning import learning
+from toolkit.render.overview import overview
 
 COSTS = {
     "end_s": "simulated time (s)", "energy_total_j": "energy in all (J)", "flops": "operations (FLOP)", "memory_nbytes": "memory needed",
@@ -38,7 +40,7 @@ CAPTIONS = {
 }
 
 
-def continual_figures(result: Result) -> dict[str, Figure]:
+def continual_figures(result: Comparison) -> dict[str, Figure]:
     """Draw what this comparison holds, by name, in the order in which a reader wants it."""
     curves = learning_curves(result)
     drawn = {
@@ -50,7 +52,7 @@ def continual_figures(result: Result) -> dict[str, Figure]:
 
 
 @styled
-def accuracy_vs_cost(result: Result) -> Figure | None:
+def accuracy_vs_cost(result: Comparison) -> Figure | None:
     """One panel per cost: final accuracy against it, one mark per arm."""
     means = result.summary.pivot(index="arm", columns="metric", values="mean")
     if "class_il" not in means:
@@ -85,7 +87,7 @@ def accuracy_vs_cost(result: Result) -> Figure | None:
     return figure
 
 
-def _scatter(panel: Axes, result: Result, cost: Any, intervals: Any) -> None:
+def _scatter(panel: Axes, result: Comparison, cost: Any, intervals: Any) -> None:
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     for arm in result.arms:
         if arm not in intervals.index or not np.isfinite(cost.get(arm, np.nan)):
@@ -97,7 +99,7 @@ def _scatter(panel: Axes, result: Result, cost: Any, intervals: Any) -> None:
 
 
 @styled
-def heat(result: Result, name: str, unit: str) -> Figure | None:
+def heat(result: Comparison, name: str, unit: str) -> Figure | None:
     """One heat map per arm: accuracy by task or class (columns) after each task (rows)."""
     tables = {}
     for arm in result.arms:
@@ -130,4 +132,4 @@ def heat(result: Result, name: str, unit: str) -> Figure | None:
     return figure
 
 
-CONTINUAL_VIEW = View(metrics=CONTINUAL_METRICS, figures=continual_figures, captions=CAPTIONS)
+FIGURES = Figures(continual_figures, CAPTIONS)

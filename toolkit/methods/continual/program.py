@@ -26,10 +26,8 @@ from toolkit.methods.loop import training_loop
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
     from toolkit.core.device import Device
-    from toolkit.report import Result
 
 
 @dataclass
@@ -197,18 +195,6 @@ class Continual(ContinualSettings, Program):
 
     # The report
 
-    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[tuple[str, str, float]]:
-        from toolkit.methods.continual.report import summarise_run
-
-        return summarise_run(ledger, metrics)
-
-    def view(self) -> str:
-        return "toolkit.methods.continual.figures:CONTINUAL_VIEW"
-
-    def answers(self, result: Result) -> list[str]:
-        from toolkit.methods.continual.answers import continual_answers
-
-        return continual_answers(result)
 
 
 class TaskTrainer:

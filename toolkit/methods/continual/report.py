@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from toolkit.cluster.report import end_of, energy_rows
+from toolkit.analysis.costs import end_of, energy_rows
+from toolkit.analysis.metric import MetricInfo
+from toolkit.analysis.report import Report, Row
+from toolkit.analysis.rows import NAN
 from toolkit.learning import continual_metrics as measure
-from toolkit.report import MetricInfo
-
-Row = tuple[str, str, float]
-NAN = float("nan")
+from toolkit.methods.continual.findings import continual_findings
 
 CONTINUAL_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("class_il", "1", "class-IL accuracy", "higher", 4, headline=True),
@@ -50,9 +50,7 @@ def summarise_run(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]:
     A method that learns all tasks at once has been examined once: it has a final accuracy, and no forgetting or transfer. A run that only
     priced its steps has costs alone.
     """
-    rows = [*_learnt(metrics), *_costs(ledger, metrics)]
-    order = {info.name: place for place, info in enumerate(CONTINUAL_METRICS)}
-    return sorted(rows, key=lambda row: order.get(row[0] if "@" not in row[0] else f"{row[0].partition('@')[0]}@*", len(order)))
+    return [*_learnt(metrics), *_costs(ledger, metrics)]
 
 
 def matrix(metrics: pd.DataFrame, name: str, kind: str = "examined") -> NDArray[np.float64]:
@@ -105,3 +103,8 @@ def _costs(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]:
         if len(values):
             rows.append((name, unit, float(values.max())))
     return rows
+
+
+REPORT = Report(
+    metrics=CONTINUAL_METRICS, summarise=lambda run: summarise_run(run.ledger, run.metrics), findings=continual_findings, ordered=True,
+)

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from toolkit.figures import COLOURS, FAINT, arm_colours, arm_markers, bars_with_intervals, label_above, new_figure, styled
-from toolkit.methods.pruning.report import PRUNING_METRICS
-from toolkit.report import Result, View, headline
+from toolkit.analysis.comparison import Comparison
+from toolkit.methods.pruning.findings import PAPER_FACTOR, PAPER_REMOVED
+from toolkit.render.figures import COLOURS, FAINT, Figures, arm_colours, arm_markers, bars_with_intervals, label_above, new_figure, styled
 
 Floats = NDArray[np.float64]
 
@@ -40,13 +40,12 @@ MOST = 8
 LEAST = 1.05
 LEAST_ERROR = 0.1
 """In percent; no error at all is drawn here, as the axis is logarithmic."""
-PAPER_REMOVED, PAPER_FACTOR = 0.9542, 16.0
 
 
-def pruning_figures(result: Result) -> dict[str, Figure]:
+def pruning_figures(result: Comparison) -> dict[str, Figure]:
     """Draw what this run holds."""
     drawn = {
-        "overview": bars_with_intervals(result, headline(result)),
+        "overview": bars_with_intervals(result, result.headline),
         "fronts": fronts(result),
         "result": reached(result),
         "survivors": survivors(result),
@@ -57,7 +56,7 @@ def pruning_figures(result: Result) -> dict[str, Figure]:
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
-def _rows(result: Result, name: str) -> pd.DataFrame:
+def _rows(result: Comparison, name: str) -> pd.DataFrame:
     return result.metrics[(result.metrics["name"] == name).to_numpy(bool)]
 
 
@@ -73,7 +72,7 @@ def _plain_log(axis: Axis) -> None:
 
 
 @styled
-def fronts(result: Result) -> Figure | None:
+def fronts(result: Comparison) -> Figure | None:
     """The first round's fronts in two projections."""
     error = _rows(result, "front_error")
     error = error[(error["who"] == "0").to_numpy(bool) & (error["seed"] == min(result.seeds)).to_numpy(bool)]
@@ -97,7 +96,7 @@ def fronts(result: Result) -> Figure | None:
     return figure
 
 
-def _front(result: Result, arm: str, name: str) -> Floats:
+def _front(result: Comparison, arm: str, name: str) -> Floats:
     """One coordinate of the first front of the first seed."""
     rows = _rows(result, name)
     chosen = (rows["arm"] == arm) & (rows["who"] == "0") & (rows["seed"] == min(result.seeds))
@@ -105,7 +104,7 @@ def _front(result: Result, arm: str, name: str) -> Floats:
 
 
 @styled
-def reached(result: Result) -> Figure | None:
+def reached(result: Comparison) -> Figure | None:
     """Loss of accuracy against removal."""
     table = result.report.pivot_table(index=["arm", "seed"], columns="metric", values="value").reset_index()
     if not {"lost_points", "removed"} <= set(table.columns):
@@ -134,7 +133,7 @@ def reached(result: Result) -> Figure | None:
 
 
 @styled
-def survivors(result: Result) -> Figure | None:
+def survivors(result: Comparison) -> Figure | None:
     """A heat map per layer: arms against filters."""
     rows = _rows(result, "survives")
     if rows.empty:
@@ -159,7 +158,7 @@ def survivors(result: Result) -> Figure | None:
 
 
 @styled
-def latency(result: Result) -> Figure | None:
+def latency(result: Comparison) -> Figure | None:
     """Factors of multiply-adds and latency, one group of bars per arm."""
     means = result.summary.pivot(index="metric", columns="arm", values="mean")
     wanted = [("macs_factor", "all MACs")]
@@ -191,7 +190,7 @@ def latency(result: Result) -> Figure | None:
 
 
 @styled
-def progress(result: Result) -> Figure | None:
+def progress(result: Comparison) -> Figure | None:
     """Best F of the first search."""
     rows = _rows(result, "best_fitness")
     rows = rows[(rows["who"] == "0").to_numpy(bool)]
@@ -210,13 +209,13 @@ def progress(result: Result) -> Figure | None:
 
 
 @styled
-def workers(result: Result) -> Figure | None:
+def workers(result: Comparison) -> Figure | None:
     """Idle share and time of the search."""
-    infos = [info for info in PRUNING_METRICS if info.name in {"idle_fraction", "search_s", "fitness@*"}]
+    infos = [info for info in result.infos if info.name in {"idle_fraction", "search_s", "fitness@*"}]
     present = set(result.report["metric"])
     if "idle_fraction" not in present:
         return None
     return bars_with_intervals(result, [info for info in infos if info.name in present])
 
 
-PRUNING_VIEW = View(metrics=PRUNING_METRICS, figures=pruning_figures, captions=CAPTIONS)
+FIGURES = Figures(pruning_figures, CAPTIONS)

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import Work
 from toolkit.learning.pruning.rebuild import rebuild
+from toolkit.methods.pruning import Pruner
 from toolkit.methods.pruning.farm import FLOPS_PER_BIT
 from toolkit.methods.pruning.messages import EVALUATE, load_weights, pack_order, unpack_order, weights_like, weights_of
 from toolkit.methods.pruning.problem import Problem, Samples, Whole
 from toolkit.methods.pruning.records import Outcome
 
-if TYPE_CHECKING:
-    from toolkit.methods.pruning.program import Pruning
+
+class Framework(Protocol):
+    """What islands ask of the two-step framework round them; `toolkit.methods.pruning.program.Pruning` is one."""
+
+    @property
+    def pruner(self) -> Pruner: ...
+    @property
+    def rounds(self) -> int: ...
+    @property
+    def evaluations(self) -> int: ...
+    @property
+    def migrate_every(self) -> int: ...
+    def problem_of(self, model: nn.Module, samples: Samples, whole: Whole, *, done: float, evaluations: int) -> Problem: ...
+    def fine_tune(self, ctx: Context, samples: Samples, outcome: Outcome, index: int) -> Asking: ...
+    def reached(self, outcome: Outcome) -> bool: ...
+    def close(self, ctx: Context, samples: Samples, whole: Whole, outcome: Outcome, begun_s: float) -> None: ...
 
 
-def archipelago(ctx: Context, program: Pruning, samples: Samples, whole: Whole, begun_s: float) -> Asking:
+def archipelago(ctx: Context, program: Framework, samples: Samples, whole: Whole, begun_s: float) -> Asking:
     """Run all rounds as one island of `ctx.size`. The masks that may be evaluated are shared out evenly; rank 0 fine-tunes for all."""
     outcome = Outcome(whole, whole.model, whole.groups.dense())
     for index in range(program.rounds):

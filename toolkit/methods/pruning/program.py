@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal, Self, final
+from typing import Any, Literal, Self, final
 
 import numpy as np
 import torch
@@ -31,11 +31,6 @@ from toolkit.methods.pruning.problem import Counts, Problem, Samples, Whole, tra
 from toolkit.methods.pruning.records import Outcome, record
 from toolkit.methods.task import TaskSpec
 from toolkit.models import initialise
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from toolkit.report import Result
 
 
 @final
@@ -267,17 +262,3 @@ class Pruning(Program):
         epochs = self.dense_epochs + outcome.rounds * self.fine_tune_epochs
         train(model, *samples.train, Recipe(epochs, self.lr), rng)
         return wrong(model, *samples.test) / len(samples.test[1])
-
-    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[tuple[str, str, float]]:
-        from toolkit.methods.pruning.report import summarise_run
-
-        return summarise_run(ledger, metrics)
-
-    def view(self) -> str:
-        return "toolkit.methods.pruning.figures:PRUNING_VIEW"
-
-    def answers(self, result: Result) -> list[str]:
-        from toolkit.methods.pruning.answers import pruning_answers
-
-        return pruning_answers(result)
-

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from toolkit.report import MetricInfo
-
-Row = tuple[str, str, float]
-NAN = float("nan")
+from toolkit.analysis.metric import MetricInfo
+from toolkit.analysis.report import Report, Row
+from toolkit.analysis.rows import NAN, named
+from toolkit.methods.pruning.findings import pruning_findings
 
 PRUNING_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("dense_error", "1", "test error, dense", None, 4),
@@ -53,17 +53,17 @@ UNITS = {info.name: info.unit for info in PRUNING_METRICS}
 def summarise_run(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]:
     """Return (metric, unit, value) rows of one run."""
     rows: list[Row] = [
-        (name, UNITS[name], float(found.iloc[-1])) for name in PLAIN if len(found := _named(metrics, name)["value"])
+        (name, UNITS[name], float(found.iloc[-1])) for name in PLAIN if len(found := named(metrics, name)["value"])
     ]
     for name in ("fitness", "hypervolume"):
-        rows += [(f"{name}@{int(str(row.step)) + 1}", "1", float(str(row.value))) for row in _named(metrics, name).itertuples()]
-    rows += [(f"kept@{row.who}", "1", float(str(row.value))) for row in _named(metrics, "kept").itertuples()]
+        rows += [(f"{name}@{int(str(row.step)) + 1}", "1", float(str(row.value))) for row in named(metrics, name).itertuples()]
+    rows += [(f"kept@{row.who}", "1", float(str(row.value))) for row in named(metrics, "kept").itertuples()]
     return rows + _search(ledger, metrics) + _sent(ledger) + _devices(metrics) + _measured(metrics)
 
 
 def windows(metrics: pd.DataFrame) -> list[tuple[float, float]]:
     """Return begin and end in s of every search."""
-    begins, ends = (_named(metrics, name)["t_s"].to_numpy(float) for name in ("search_begin_s", "search_end_s"))
+    begins, ends = (named(metrics, name)["t_s"].to_numpy(float) for name in ("search_begin_s", "search_end_s"))
     return list(zip(begins.tolist(), ends.tolist(), strict=True))
 
 
@@ -81,7 +81,7 @@ def idle_fraction(ledger: pd.DataFrame, metrics: pd.DataFrame) -> float:
     if len(everybody) < 2 or not spans or not nodes:
         return NAN
     counted = everybody if 0 in nodes else [node for node in everybody if node]
-    crashed = {int("".join(filter(str.isdigit, str(row.who)))): float(str(row.t_s)) for row in _named(metrics, "crash").itertuples()}
+    crashed = {int("".join(filter(str.isdigit, str(row.who)))): float(str(row.t_s)) for row in named(metrics, "crash").itertuples()}
     shares = []
     for node in counted:
         own = work[work["node"] == node]
@@ -99,10 +99,10 @@ def idle_fraction(ledger: pd.DataFrame, metrics: pd.DataFrame) -> float:
 def _search(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]:
     search_s = sum(end - begin for begin, end in windows(metrics))
     rows: list[Row] = [("search_s", "s", search_s)]
-    distributing = _named(metrics, "distribute_s")["value"]
+    distributing = named(metrics, "distribute_s")["value"]
     if len(distributing):
         rows.append(("distribute_s", "s", float(distributing.sum())))
-    count = float(_named(metrics, "evaluations")["value"].sum())
+    count = float(named(metrics, "evaluations")["value"].sum())
     if search_s and count:
         rows.append(("evaluations_per_s", "1/s", count / search_s))
     idle = idle_fraction(ledger, metrics)
@@ -141,10 +141,9 @@ def _measured(metrics: pd.DataFrame) -> list[Row]:
     return rows
 
 
-def _named(metrics: pd.DataFrame, name: str) -> pd.DataFrame:
-    return metrics[(metrics["name"] == name).to_numpy(bool)]
-
-
 def _by_who(metrics: pd.DataFrame, name: str) -> dict[str, float]:
-    found = _named(metrics, name)
+    found = named(metrics, name)
     return {str(who): float(value) for who, value in zip(found["who"], found["value"], strict=True)}
+
+
+REPORT = Report(metrics=PRUNING_METRICS, summarise=lambda run: summarise_run(run.ledger, run.metrics), findings=pruning_findings)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
 import pandas as pd
 
-from toolkit.report import Result
-
-if TYPE_CHECKING:
-    from toolkit.cluster.topology import Topology
-    from toolkit.methods.rehearsal.measured import Measured
+from toolkit.analysis.comparison import Comparison
+from toolkit.cluster.settings import ClusterSettings
+from toolkit.cluster.topology import Topology
+from toolkit.methods.rehearsal.measured import Measured
+from toolkit.methods.rehearsal.program import Rehearsal
+from toolkit.scenario import Scenario
 
 COLUMNS = ["arm", "case", "exchange", "schedule", "network", "workers", "parameters", "assumed", "gradient_s", "step_s", "exchange_s",
            "measured_step_s"]
 
 
-def cases_table(result: Result) -> pd.DataFrame:
+def cases_table(result: Comparison) -> pd.DataFrame:
     """Return one row per arm and case (means over seeds): what was exchanged how, over which network, and how long a step took.
 
     `step_s` is the time from one step to the next, `measured_step_s` NaN where nothing was measured. `network` is the arm's own name
@@ -26,8 +25,8 @@ def cases_table(result: Result) -> pd.DataFrame:
     means = result.report.groupby(["arm", "metric"])["value"].mean()
     rows = []
     for arm, scenario in result.scenario.arms().items():
-        program: Any = scenario.program
-        fabric: Any = scenario.fabric
+        program, fabric = rehearsal_of(scenario), scenario.fabric
+        assert isinstance(fabric, ClusterSettings)  # as the program has checked
         for name, case in program.cases.items():
             step_s, exchange_s, measured_s = (
                 float(means.get((arm, f"{metric}@{name}"), np.nan)) for metric in ("step_s", "exchange_s", "measured_step_s")
@@ -38,6 +37,12 @@ def cases_table(result: Result) -> pd.DataFrame:
     if table.duplicated(["case", "exchange", "schedule", "network", "workers"]).any():
         table["network"] = table["arm"]
     return table
+
+
+def rehearsal_of(scenario: Scenario) -> Rehearsal:
+    """Return the program of a scenario whose results are read as a rehearsal's."""
+    assert isinstance(scenario.program, Rehearsal)
+    return scenario.program
 
 
 def network_name(topology: Topology) -> str:

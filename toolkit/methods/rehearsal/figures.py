@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from toolkit.cluster.report import CLUSTER_METRICS
-from toolkit.figures import COLOURS, INK, MARKERS, bars_with_intervals, label_above, new_figure, styled
-from toolkit.methods.rehearsal.cases import cases_table, validation_table
-from toolkit.report import MetricInfo, Result, View, ordered_metrics
+from toolkit.analysis.comparison import Comparison
+from toolkit.methods.rehearsal.cases import cases_table, rehearsal_of, validation_table
+from toolkit.render.figures import COLOURS, INK, MARKERS, Figures, bars_with_intervals, label_above, new_figure, styled
 
 LEAST_SPAN = 4.0
 """No logarithmic axis spans less, so that a few percent do not look like much."""
@@ -22,18 +18,10 @@ LEAST_SPAN = 4.0
 GROUP = ["case", "exchange", "schedule", "workers"]
 """What arms have in common whose networks are compared."""
 
-REHEARSAL_METRICS = (
-    MetricInfo("step_s@*", "s", "time of a step: {}", None, 4, headline=True),
-    MetricInfo("exchange_s@*", "s", "of it exchange: {}", None, 4),
-    MetricInfo("measured_step_s@*", "s", "measured time of a step: {}", None, 4),
-    *(replace(info, better=None, headline=False) for info in CLUSTER_METRICS),
-)
-"""None is judged: nothing in a rehearsal is random where machines are not, so one seed says it all and no interval could be made."""
 
-
-def rehearsal_figures(result: Result) -> dict[str, Figure]:
+def rehearsal_figures(result: Comparison) -> dict[str, Figure]:
     """Return the figures of this run by name."""
-    program: Any = result.scenario.program
+    program = rehearsal_of(result.scenario)
     table = cases_table(result)
     if program.measured is not None:
         held = validation_table(table, program.measured)
@@ -42,7 +30,7 @@ def rehearsal_figures(result: Result) -> dict[str, Figure]:
             return {"foretold": foretold(held), "fitted": growth(held)}
     figures = {"by_network": by_network(table)}
     if len(result.seeds) > 1:
-        steps = [info for info in ordered_metrics(result.report, result.view.metrics) if info.name.startswith("step_s@")]
+        steps = [info for info in result.described if info.name.startswith("step_s@")]
         figures["overview"] = bars_with_intervals(result, steps)
     return figures
 
@@ -130,9 +118,8 @@ def by_network(table: pd.DataFrame) -> Figure:
     return figure
 
 
-REHEARSAL_VIEW = View(
-    metrics=REHEARSAL_METRICS,
-    figures=rehearsal_figures,
+FIGURES = Figures(
+    rehearsal_figures,
     captions={
         "foretold": "Steps per second as predicted, against as measured. On the line the two are equal. Hollow marks took part in the fit "
         "of the one constant that a network and method have; filled ones are predictions.",

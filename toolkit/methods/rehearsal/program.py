@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from pydantic import Field, field_validator
 
@@ -16,9 +16,6 @@ from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.errors import ScenarioError
 from toolkit.methods.rehearsal.exchanges import Exchange
 from toolkit.methods.rehearsal.measured import ALONE, Measured
-
-if TYPE_CHECKING:
-    from toolkit.report import Result
 
 CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 
@@ -111,11 +108,3 @@ class Rehearsal(Program):
         ctx.metric(f"exchange_s@{name}", exchange_s / self.steps, who=str(ctx.node))
         if self.measured is not None and ctx.rank == 0:
             ctx.metric(f"measured_step_s@{name}", self.measured.find(name, self.exchange.type_name(), ctx.size).step_s)
-
-    def view(self) -> str:
-        return "toolkit.methods.rehearsal.figures:REHEARSAL_VIEW"
-
-    def answers(self, result: Result) -> list[str]:
-        from toolkit.methods.rehearsal.answers import rehearsal_answers
-
-        return rehearsal_answers(result)

@@ -9,9 +9,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from toolkit.figures import arm_colours, arm_markers, bars_with_intervals, new_figure, styled
-from toolkit.methods.training.report import TRAINING_METRICS
-from toolkit.report import Result, View, describe, mean_interval
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.metric import describe
+from toolkit.analysis.statistics import mean_interval
+from toolkit.render.figures import Figures, arm_colours, arm_markers, bars_with_intervals, new_figure, styled
 
 COSTS = {
     "parameters": "parameters", "energy_j@1": "energy of one image (mJ)", "latency_s@1": "time of one image (ms)",
@@ -26,11 +27,11 @@ FEW_STEPS = 10
 """Up to so many evaluations each has its mark."""
 
 
-def training_figures(result: Result) -> dict[str, Figure]:
+def training_figures(result: Comparison) -> dict[str, Figure]:
     """Return the figures of this run by name."""
     headline = ("final_accuracy", "final_loss", "parameters", "latency_s@1", "energy_j@1", "training_s")
     found = set(result.report["metric"])
-    drawn = {"overview": bars_with_intervals(result, [describe(name, TRAINING_METRICS) for name in headline if name in found])}
+    drawn = {"overview": bars_with_intervals(result, [describe(name, result.infos) for name in headline if name in found])}
     if {"final_accuracy", *COSTS} <= found:
         drawn["accuracy_against_costs"] = accuracy_against_costs(result)
     curves = learning(result)
@@ -38,7 +39,7 @@ def training_figures(result: Result) -> dict[str, Figure]:
 
 
 @styled
-def accuracy_against_costs(result: Result) -> Figure:
+def accuracy_against_costs(result: Comparison) -> Figure:
     """Accuracy with its interval against parameters, joules and milliseconds, a mark per arm."""
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     table = result.summary.set_index(["metric", "arm"])[["mean", "ci95_low", "ci95_high"]].astype(float)
@@ -92,7 +93,7 @@ def _axis(panel: Axes, at: NDArray[np.float64]) -> None:
 
 
 @styled
-def learning(result: Result) -> Figure | None:
+def learning(result: Comparison) -> Figure | None:
     """Mean test accuracy and its interval against epochs' ends, on the common axis of steps."""
     rows = result.metrics[(result.metrics["name"] == "test_accuracy").to_numpy(bool)]
     if rows.empty or rows["step"].nunique() < 3:
@@ -117,9 +118,8 @@ def learning(result: Result) -> Figure | None:
     return figure
 
 
-TRAINING_VIEW = View(
-    metrics=TRAINING_METRICS,
-    figures=training_figures,
+FIGURES = Figures(
+    training_figures,
     captions={
         "overview": "The headline metrics per arm. Each light dot is one seed, the large mark their mean and the bar its 95 % interval. "
         "What an image costs depends on the network alone, so it has no interval.",

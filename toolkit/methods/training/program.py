@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from pydantic import Field
@@ -22,11 +22,6 @@ from toolkit.methods.task import TaskSpec
 from toolkit.methods.training.costs import finished, sizes_in_use, updated, work_in_use, work_of_step
 from toolkit.methods.training.recipe import Recipe
 from toolkit.models.evolving import Evolving
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from toolkit.report import Result
 
 
 @final
@@ -93,19 +88,6 @@ class Training(Program):
             ctx.metric("kernels", 1 + work.launches, who=str(batch))
             for _ in range(max(1, len(task.data.test_labels) // batch)):
                 yield ctx.compute(work, f"inference_{batch}")
-
-    def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[tuple[str, str, float]]:
-        from toolkit.methods.training.report import summarise_training
-
-        return summarise_training(ledger, metrics)
-
-    def view(self) -> str:
-        return "toolkit.methods.training.figures:TRAINING_VIEW"
-
-    def answers(self, result: Result) -> list[str]:
-        from toolkit.methods.training.report import training_answers
-
-        return training_answers(result)
 
 
 class RecipeTrainer:

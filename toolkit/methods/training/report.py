@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
-from toolkit.report import MetricInfo, Result
+from toolkit.analysis.metric import MetricInfo
+from toolkit.analysis.report import Report, Row
+from toolkit.analysis.rows import last
+from toolkit.methods.training.findings import training_findings
 
-Row = tuple[str, str, float]
 PREFIX = "inference_"
 
 TRAINING_METRICS: tuple[MetricInfo, ...] = (
@@ -34,8 +34,8 @@ def summarise_training(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]
 
     The accuracies per cost are ratios of this run's own numbers. The energy of an image is what the machine draws while it works on it.
     """
-    accuracy, loss = (_last(metrics, name) for name in ("test_accuracy", "test_loss"))
-    sizes = {name: _last(metrics, name) for name in ("parameters", "multiply_adds", "peak_activation_bytes")}
+    accuracy, loss = (last(metrics, name) for name in ("test_accuracy", "test_loss"))
+    sizes = {name: last(metrics, name) for name in ("parameters", "multiply_adds", "peak_activation_bytes")}
     computed = ledger[(ledger["kind"] == "compute").to_numpy(bool)]
     trained = computed[(computed["phase"] == "gradient").to_numpy(bool)]
     training_s, training_j = float(trained["dur_s"].sum()), float(trained["energy_j"].sum())
@@ -62,40 +62,4 @@ def summarise_training(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]
     return rows
 
 
-def _last(metrics: pd.DataFrame, name: str) -> float:
-    values = metrics.loc[(metrics["name"] == name).to_numpy(bool), "value"]
-    return float(values.iloc[-1]) if len(values) else float("nan")
-
-
-def training_answers(result: Result) -> list[str]:
-    """Say what the paired intervals say of accuracy, and what an image costs each arm."""
-    first, *others = result.arms
-    own = _of(result, "final_accuracy", first)
-    half, seeds = (own["ci95_high"] - own["ci95_low"]) / 2, int(own["n"])
-    interval = f" ± {half:.4f} (95 % interval, {seeds} seeds)" if seeds > 1 else " (one seed, so no interval)"
-    sentences = [f"{first} ends with a test accuracy of {own['mean']:.4f}{interval}."]
-    rows = result.differences[(result.differences["metric"] == "final_accuracy") & (result.differences["n"] > 1)]
-    for verdict, words in VERDICTS.items():
-        told = [
-            f"{row['other']} ({row['mean']:+.4f}, 95 % interval {row['ci95_low']:+.4f} to {row['ci95_high']:+.4f})"
-            for row in rows[rows["verdict"] == verdict].to_dict("records")
-        ]
-        if told:
-            sentences.append(f"{words} {', '.join(told)}.")
-    if others and "latency_s@1" in set(result.report["metric"]):
-        latency_s = {arm: float(_of(result, "latency_s@1", arm)["mean"]) for arm in result.arms}
-        told = [f"{arm} {1e3 * latency_s[arm]:.3g} ms" for arm in others]
-        sentences.append(f"One image by itself takes {first} {1e3 * latency_s[first]:.3g} ms on this machine; {', '.join(told)}.")
-    return sentences
-
-
-VERDICTS = {
-    "better": "Its accuracy is higher than that of", "worse": "Its accuracy is lower than that of",
-    "no difference shown": "No difference in accuracy is shown to",
-}
-
-
-def _of(result: Result, metric: str, arm: str) -> dict[str, Any]:
-    summary = result.summary
-    rows: list[dict[str, Any]] = summary[(summary["metric"] == metric) & (summary["arm"] == arm)].to_dict("records")  # type: ignore[assignment]
-    return rows[0]
+REPORT = Report(metrics=TRAINING_METRICS, summarise=lambda run: summarise_training(run.ledger, run.metrics), findings=training_findings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,8 +12,8 @@ from matplotlib.figure import Figure
 
 from tests import fake_run
 from toolkit.acoustic.figures import SEA_CAPTIONS, rmse_vs_horizon
-from toolkit.figures import COLOURS, arm_colours, arm_markers, bars_with_intervals, save, style
-from toolkit.report import Result, View, headline
+from toolkit.render.figures import COLOURS, arm_colours, arm_markers, bars_with_intervals, save, style
+from toolkit.render.result import Result
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_legends_lie_outside_the_panels(drawn: dict[str, Figure], name: str) -> 
 
 
 def test_means_and_whiskers_are_those_of_the_summary(result: Result) -> None:
-    info = headline(result)[0]
+    info = result.headline[0]
     figure = bars_with_intervals(result, [info])
     summary = result.summary[result.summary["metric"] == info.name]
     (panel,) = figure.axes
@@ -64,7 +65,7 @@ def test_means_and_whiskers_are_those_of_the_summary(result: Result) -> None:
 
 
 def test_an_arm_without_value_says_so(result: Result) -> None:
-    infos = [info for info in headline(result) if info.name == "rmse_db@1h"]
+    infos = [info for info in result.headline if info.name == "rmse_db@1h"]
     (panel,) = bars_with_intervals(result, infos).axes
     assert [text.get_text() for text in panel.texts] == ["no value"]
 
@@ -105,12 +106,12 @@ def test_figures_without_data_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_run_of_one_seed_has_no_whiskers(result: Result) -> None:
-    single = Result(result.directory, result.report[result.report["seed"] == 1], result.view)
+    single = replace(result, report=result.report[result.report["seed"] == 1])
     assert not single.plot()["outcome"].axes[0].collections
 
 
 def test_any_run_has_an_overview(result: Result) -> None:
-    plain = Result(result.directory, result.report[result.report["metric"] == "delay_mean_s"], View())
+    plain = Result(result.directory, result.report[result.report["metric"] == "delay_mean_s"])
     path = plain.write_figures()["overview"]
     assert path == result.directory / "figures" / "overview.png"
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -6,35 +6,32 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from toolkit.methods.pruning.figures import PAPER_FACTOR, PAPER_REMOVED
-from toolkit.report import Result
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.findings import row_of
 
+Floats = NDArray[np.float64]
+PAPER_REMOVED, PAPER_FACTOR = 0.9542, 16.0
 WITHIN_POINTS = 2.0
 TARGETS = (
     ("removed", PAPER_REMOVED, "95.42 % of parameters removed"), ("conv_factor", PAPER_FACTOR, "16 times fewer convolution MACs"),
 )
 
 
-def pruning_answers(result: Result) -> list[str]:
+def pruning_findings(result: Comparison) -> list[str]:
     """Return the findings."""
     sentences = [text for arm in result.arms if (text := _arm(result, arm))]
     return [*sentences, *_headlines(result), *_search(result), *_workers(result)]
 
 
-def _row(result: Result, arm: str, metric: str) -> Any:
-    summary = result.summary
-    found = summary[(summary["arm"] == arm) & (summary["metric"] == metric)]
-    return found.iloc[0] if len(found) else None
-
-
-def _interval(row: Any, digits: int) -> str:
+def _interval(row: pd.Series, digits: int) -> str:
     half = (row["ci95_high"] - row["ci95_low"]) / 2
     return f"{row['mean']:.{digits}f}" + (f" ± {half:.{digits}f}" if np.isfinite(half) else "")
 
 
-def _arm(result: Result, arm: str) -> str:
-    rows = {name: _row(result, arm, name) for name in ("removed", "conv_factor", "lost_points", "better_than_scratch_points")}
+def _arm(result: Comparison, arm: str) -> str:
+    rows = {name: row_of(result, arm, name) for name in ("removed", "conv_factor", "lost_points", "better_than_scratch_points")}
     if rows["removed"] is None or rows["lost_points"] is None:
         return ""
     text = f"{arm}: {100 * rows['removed']['mean']:.2f} % of the parameters removed"
@@ -49,7 +46,7 @@ def _arm(result: Result, arm: str) -> str:
     return text + "."
 
 
-def _headlines(result: Result) -> list[str]:
+def _headlines(result: Comparison) -> list[str]:
     """The paper's two figures, each against the arms that were told to reach it."""
     sentences = []
     for metric, needed, told in TARGETS:
@@ -62,7 +59,7 @@ def _headlines(result: Result) -> list[str]:
         missed: list[str] = []
         for arm in asked:
             values = _values(result, arm, metric)
-            lost = _row(result, arm, "lost_points")
+            lost = row_of(result, arm, "lost_points")
             if not len(values) or lost is None:
                 continue
             good = bool((values >= needed).all()) and lost["mean"] <= WITHIN_POINTS
@@ -74,12 +71,12 @@ def _headlines(result: Result) -> list[str]:
     return sentences
 
 
-def _values(result: Result, arm: str, metric: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _values(result: Comparison, arm: str, metric: str) -> Floats:
     report = result.report
     return report.loc[(report["arm"] == arm) & (report["metric"] == metric), "value"].to_numpy(float)
 
 
-def _search(result: Result) -> list[str]:
+def _search(result: Comparison) -> list[str]:
     """The first arm's search against the others that were given the same weights, at equal evaluations."""
     gaps = result.differences
     sentences = []
@@ -103,10 +100,10 @@ def _tuples(frame: pd.DataFrame) -> list[Any]:
     return list(frame.itertuples())
 
 
-def _workers(result: Result) -> list[str]:
+def _workers(result: Comparison) -> list[str]:
     told = []
     for arm in result.arms:
-        idle, search = _row(result, arm, "idle_fraction"), _row(result, arm, "search_s")
+        idle, search = row_of(result, arm, "idle_fraction"), row_of(result, arm, "search_s")
         if idle is not None and search is not None:
             told.append(f"{arm} {100 * idle['mean']:.1f} % idle, {_interval(search, 2)} s")
     return [f"Workers while searching: {'; '.join(told)}."] if told else []

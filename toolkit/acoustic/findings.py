@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pandas as pd
 
-from toolkit.acoustic.report import SEA_METRICS
-from toolkit.report import MetricInfo, Result, ordered_metrics
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.findings import Row, by_verdict, comparable, listed, not_comparable, tally
+from toolkit.analysis.metric import MetricInfo
+from toolkit.analysis.statistics import UNDECIDED
 
 JUDGED = ("delivery_ratio", "delay_mean_s", "energy_per_delivered_j")
-UNDECIDED = "no difference shown"
 
 
-def sea_answers(result: Result) -> list[str]:
+def sea_findings(result: Comparison) -> list[str]:
     """Compare the first arm with the others: routing, forecasts, and what the computing takes.
 
     Differences are the first arm minus the other, paired by seed. Where no interval can be made, nothing is claimed.
     """
-    if len(result.arms) < 2 or len(result.seeds) < 2:
-        return [f"One arm or one seed only: no comparison can be made ({', '.join(result.arms)})."]
-    metrics = ordered_metrics(result.report, SEA_METRICS)
+    if not comparable(result):
+        return [not_comparable(result)]
+    metrics = result.described
     routing = [_verdicts(result, info) for info in metrics if info.name in JUDGED]
     forecasts = [_forecast(result, info) for info in metrics if info.name.startswith("rmse_db@")]
     sentences = [_in_short(result), *routing, *forecasts, _cost(result)]
     return [sentence for sentence in sentences if sentence]
 
 
-def _forecasting(result: Result) -> set[str]:
+def _forecasting(result: Comparison) -> set[str]:
     """The arms whose forecasts were scored."""
     summary = result.summary
     return set(summary.loc[summary["metric"].str.startswith("rmse_db@") & (summary["n"] > 0), "arm"])
 
 
-def _in_short(result: Result) -> str:
+def _in_short(result: Comparison) -> str:
     """Count the verdicts on delivery, delay and energy, apart for rivals whose forecasts are scored and for the rest."""
     first, others = result.arms[0], result.arms[1:]
     rows = result.differences[result.differences["metric"].isin(JUDGED) & (result.differences["n"] > 1)]
@@ -47,47 +45,43 @@ def _in_short(result: Result) -> str:
         }
     parts = []
     for who, arms in groups.items():
-        verdicts = rows.loc[rows["other"].isin(arms), "verdict"]
-        if len(verdicts):
-            better, worse, even = (int((verdicts == verdict).sum()) for verdict in ("better", "worse", UNDECIDED))
+        own = rows[rows["other"].isin(arms)]
+        if len(own):
+            better, worse, even = tally(own)
             parts.append(f"against {who} it is better in {better}, worse in {worse} and not told apart in {even}")
     return f"In short, of the comparisons of {first} in delivery, delay and energy, {'; '.join(parts)}." if parts else ""
 
 
-def _verdicts(result: Result, info: MetricInfo) -> str:
+def _verdicts(result: Comparison, info: MetricInfo) -> str:
     """``Delivery ratio of A: better than B (+0.03, 95 % interval +0.01 to +0.05); no difference shown against C (…)``."""
-    found = _by_verdict(result, info, {"better": "better than", "worse": "worse than", UNDECIDED: f"{UNDECIDED} against"})
+    found = _rivals(result, info, ("better than", "worse than"))
     return f"{info.label.capitalize()} of {result.arms[0]}: {found or 'not comparable'}."
 
 
-def _forecast(result: Result, info: MetricInfo) -> str:
+def _forecast(result: Comparison, info: MetricInfo) -> str:
     """``Forecast RMSE at 3h: A 3.8 dB; smaller than that of B (…); no difference shown against C (…)``."""
     first = result.arms[0]
-    found = _by_verdict(result, info, {
-        "better": "smaller than that of", "worse": "larger than that of", UNDECIDED: f"{UNDECIDED} against",
-    })
+    found = _rivals(result, info, ("smaller than that of", "larger than that of"))
     if not found:
         return ""
     own = result.summary[(result.summary["arm"] == first) & (result.summary["metric"] == info.name)].iloc[0]
     return f"{info.label[:1].upper()}{info.label[1:]}: {first} {info.text(own['mean'])} {info.unit}; {found}."
 
 
-def _by_verdict(result: Result, info: MetricInfo, words: dict[str, str]) -> str:
+def _rivals(result: Comparison, info: MetricInfo, words: tuple[str, str]) -> str:
     """The rivals under each verdict, every one with its difference and interval; empty where nothing can be compared."""
-    differences = result.differences
-    rows = differences[(differences["metric"] == info.name) & (differences["n"] > 1)]
     parts, explained = [], False
-    for verdict, word in words.items():
-        named = []
-        for _, row in rows[rows["verdict"] == verdict].iterrows():
-            named.append(f"{row['other']} ({_signed(row, info, explain=not explained)})")
+    for rows, word in zip(by_verdict(result, info.name).values(), (*words, f"{UNDECIDED} against"), strict=True):
+        told = []
+        for row in rows:
+            told.append(f"{row['other']} ({_signed(row, info, explain=not explained)})")
             explained = True
-        if named:
-            parts.append(f"{word} {_listed(named)}")
+        if told:
+            parts.append(f"{word} {listed(told)}")
     return "; ".join(parts)
 
 
-def _signed(row: pd.Series, info: MetricInfo, *, explain: bool) -> str:
+def _signed(row: Row, info: MetricInfo, *, explain: bool) -> str:
     """The difference and its interval; only the first of a sentence says what the numbers are."""
     unit = "" if info.unit in {"", "1"} else f" {info.unit}"
     words = "difference {}, 95 % interval {} to {}" if explain else "{}, {} to {}"
@@ -96,11 +90,7 @@ def _signed(row: pd.Series, info: MetricInfo, *, explain: bool) -> str:
     return words.format(*(f"{x:+.2g}" if 0 < abs(x) < tiny else info.text(x, sign=True) for x in values)) + unit
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _cost(result: Result) -> str:
+def _cost(result: Comparison) -> str:
     """What the computing takes, as a share of all energy, beside that of the other arms that compute."""
     means = result.summary.pivot(index="arm", columns="metric", values="mean")
     if not {"compute_energy_per_node_j", "energy_per_node_j"} <= set(means.columns):
@@ -110,7 +100,7 @@ def _cost(result: Result) -> str:
     if not compute_j[first] > 0 or not np.isfinite(total_j[first]):
         return ""
     rivals = [f"{arm} {compute_j[arm]:.2g} J" for arm in result.arms[1:] if compute_j[arm] > 0]
-    beside = f" ({_listed(rivals)})" if rivals else ""
+    beside = f" ({listed(rivals)})" if rivals else ""
     percent = 100 * compute_j[first] / total_j[first]
     share = "less than 0.01" if percent < 0.01 else f"{percent:.2g}"
     return (

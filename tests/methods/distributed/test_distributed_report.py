@@ -13,15 +13,18 @@ import pandas as pd
 import pytest
 
 from tests import fake_cluster_run
-from toolkit.cluster.answers import cluster_answers
+from tests.fake_cluster_run import rows_of
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.costs import spent_until
+from toolkit.analysis.metric import describe
+from toolkit.analysis.statistics import REPORT_COLUMNS, differences
 from toolkit.cluster.fabric import Cluster
-from toolkit.cluster.figures import CLUSTER_VIEW
-from toolkit.cluster.report import CLUSTER_METRICS, node_of, spent_until, summarise_run
 from toolkit.core.ledger import Ledger
 from toolkit.core.phantom import Phantom
 from toolkit.core.work import Work
 from toolkit.core.world import World
-from toolkit.report import REPORT_COLUMNS, Result, describe, differences
+from toolkit.methods.distributed.findings import distributed_findings
+from toolkit.methods.distributed.report import REPORT, node_of
 
 
 def small() -> Ledger:
@@ -31,13 +34,13 @@ def small() -> Ledger:
         (0, 0.0, 2.0, "gradient", 20.0), (1, 0.0, 3.0, "gradient", 30.0), (0, 2.0, 0.5, "compress", 5.0), (1, 3.0, 0.5, "compress", 5.0),
         (2, 4.0, 1.0, "values", 10.0), (0, 5.0, 0.5, "values", 5.0),
     ):
-        ledger.charge(t0_s, dur_s, node, node, "compute", phase, 1e6, energy_j=energy_j, outcome="done")
+        ledger.charge(t0_s, dur_s, node, node, "compute", phase=phase, flops=1e6, energy_j=energy_j, outcome="done")
     for node, peer, t0_s, dur_s, nbytes in ((0, 2, 2.5, 1.5, 100), (1, 2, 3.5, 0.5, 300), (2, 0, 5.0, 1.0, 400), (2, 1, 5.0, 1.0, 400)):
-        ledger.charge(t0_s, dur_s, node, peer, "tx", "values", nbytes=nbytes, energy_j=nbytes / 100, outcome="delivered")
+        ledger.charge(t0_s, dur_s, node, peer, "tx", phase="values", nbytes=nbytes, energy_j=nbytes / 100, outcome="delivered")
     for node, idle_s in ((0, 7.0), (1, 6.5), (2, 9.0)):
-        ledger.charge(0.0, idle_s, node, node, "idle", "host", energy_j=2 * idle_s, outcome="done")
+        ledger.charge(0.0, idle_s, node, node, "idle", phase="host", energy_j=2 * idle_s, outcome="done")
     for link in ("worker0>switch", "switch>worker0"):
-        ledger.charge(0.0, 10.0, -1, -1, "idle", f"link {link}", energy_j=5.0, outcome="done")
+        ledger.charge(0.0, 10.0, -1, -1, "idle", phase=f"link {link}", energy_j=5.0, outcome="done")
         ledger.metric(10.0, "link_utilisation", 0.25 if link.startswith("worker") else 0.5, link)
     for target in (0.75, 0.99):
         ledger.metric(0.0, "target", target)
@@ -84,7 +87,7 @@ BY_HAND = {
 
 
 def summary(ledger: Ledger, workers: int = 2) -> dict[str, float]:
-    return {name: value for name, _, value in summarise_run(ledger.charges(), ledger.metrics(), workers)}
+    return {name: value for name, _, value in rows_of(ledger.charges(), ledger.metrics(), workers)}
 
 
 class Collective:
@@ -116,19 +119,19 @@ def test_every_number_by_hand() -> None:
 
 
 def test_metrics_come_in_the_order_of_their_list_with_their_units() -> None:
-    rows = summarise_run(small().charges(), small().metrics(), 2)
-    names = [info.name for info in CLUSTER_METRICS]
+    rows = rows_of(small().charges(), small().metrics(), 2)
+    names = [info.name for info in REPORT.infos]
     places = [names.index(name.partition("@")[0] + "@*" if "@" in name else name) for name, _, _ in rows if name != "sketch_recall"]
     assert places == sorted(places)
     assert rows[-1][0] == "sketch_recall"
     for name, unit, _ in rows[:-1]:
-        assert describe(name, CLUSTER_METRICS, "not described").unit == unit
+        assert describe(name, REPORT.infos, "not described").unit == unit
 
 
 def test_frames_with_categories_give_the_same() -> None:
     ledger = small()
     charges = ledger.charges().astype(dict.fromkeys(("kind", "phase", "outcome"), "category"))
-    rows = summarise_run(charges, ledger.metrics().astype({"name": "category"}), 2)
+    rows = rows_of(charges, ledger.metrics().astype({"name": "category"}), 2)
     assert {name: value for name, _, value in rows} == pytest.approx(BY_HAND, nan_ok=True)
 
 
@@ -175,23 +178,23 @@ def test_half_a_message_counts_half() -> None:
 
 def test_a_busy_processor_draws_no_idle_power() -> None:
     ledger = Ledger()
-    ledger.charge(0.0, 4.0, 0, 0, "compute", "gradient", energy_j=40.0)
-    ledger.charge(0.0, 6.0, 0, 0, "idle", "host", energy_j=6.0)
+    ledger.charge(0.0, 4.0, 0, 0, "compute", phase="gradient", energy_j=40.0)
+    ledger.charge(0.0, 6.0, 0, 0, "idle", phase="host", energy_j=6.0)
     _, energy_j = spent_until(ledger.charges(), np.array([2.0, 4.0, 7.0, 10.0]))
     assert energy_j == pytest.approx([20.0, 40.0, 43.0, 46.0])
 
 
 def test_a_machine_that_never_rests_has_no_idle_power() -> None:
     ledger = Ledger()
-    ledger.charge(0.0, 4.0, 0, 0, "compute", "gradient", energy_j=40.0)
-    ledger.charge(0.0, 0.0, 0, 0, "idle", "host", energy_j=0.0)
+    ledger.charge(0.0, 4.0, 0, 0, "compute", phase="gradient", energy_j=40.0)
+    ledger.charge(0.0, 0.0, 0, 0, "idle", phase="host", energy_j=0.0)
     assert spent_until(ledger.charges(), np.array([1.0, 4.0]))[1] == pytest.approx([10.0, 40.0])
 
 
 def test_a_crashed_worker_counts_until_its_crash() -> None:
     ledger = Ledger()
     for node in (0, 1):
-        ledger.charge(0.0, 4.0, node, node, "compute", "gradient", outcome="done")
+        ledger.charge(0.0, 4.0, node, node, "compute", phase="gradient", outcome="done")
     ledger.metric(2.0, "crash", 1.0, "worker1")
     ledger.metric(5.0, "recovered", 1.0, "1")
     ledger.metric(8.0, "end_s", 8.0)
@@ -222,7 +225,7 @@ def test_downtime_counts_overlaps_once_and_a_run_that_never_goes_on_to_its_end(
 def test_runs_without_a_crash_have_no_downtime_beside_one_that_had() -> None:
     rows = [("a", seed, "end_s", "s", 1.0) for seed in (1, 2)] + [("b", seed, "end_s", "s", 2.0) for seed in (1, 2)]
     rows.append(("b", 1, "downtime_s", "s", 4.0))
-    frame = differences(pd.DataFrame(rows, columns=REPORT_COLUMNS), CLUSTER_METRICS)
+    frame = differences(pd.DataFrame(rows, columns=REPORT_COLUMNS), REPORT.infos)
     assert frame.loc[frame["metric"] == "downtime_s", "mean"].tolist() == [-2.0]
 
 
@@ -248,13 +251,13 @@ def test_a_hundred_thousand_rows_take_little_time() -> None:
     })
     metrics = small().metrics()
     begun = time.process_time()
-    summarise_run(ledger, metrics, 2)
+    rows_of(ledger, metrics, 2)
     assert time.process_time() - begun < 2.0
 
 
 def test_the_summary_needs_no_torch() -> None:
     code = (
-        "import toolkit.cluster.report, toolkit.cluster.answers, toolkit.cluster.figures, toolkit.cluster.timeline, sys; "
+        "import toolkit.cluster.report, toolkit.cluster.figures, toolkit.cluster.timeline, sys; "
         "sys.exit('torch' in sys.modules or 'simpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -265,7 +268,7 @@ def test_the_summary_needs_no_torch() -> None:
 
 def report(**arms: dict[str, list[float]]) -> pd.DataFrame:
     """A report from values per seed: ``report(a={"end_s": [1, 2]}, …)``."""
-    units = {info.name: info.unit for info in CLUSTER_METRICS}
+    units = {info.name: info.unit for info in REPORT.infos}
     rows = [
         (arm, seed, name, units.get(name, "s"), value)
         for arm, metrics in arms.items() for name, values in metrics.items() for seed, value in enumerate(values, start=1)
@@ -274,7 +277,7 @@ def report(**arms: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def said(frame: pd.DataFrame) -> list[str]:
-    return cluster_answers(Result(Path("nowhere"), frame, CLUSTER_VIEW))
+    return distributed_findings(Comparison(Path("nowhere"), frame, REPORT.infos))
 
 
 def test_a_target_is_told_with_interval_verdicts_and_who_missed_it() -> None:
@@ -353,7 +356,7 @@ def test_nothing_is_said_of_what_a_run_does_not_hold() -> None:
 
 def test_a_whole_run_directory_is_answered(tmp_path: Path) -> None:
     result = fake_cluster_run.build(tmp_path / "run")
-    lines = cluster_answers(result)
+    lines = distributed_findings(result)
     assert lines[1].startswith("gs-SGD reaches test accuracy 0.7 in ")
     own = result.report[result.report["arm"] == "gs-SGD"]
     reached = int(own.loc[own["metric"] == "time_to_accuracy@0.95", "value"].notna().sum())

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import pytest
 
 from tests import fake_run
-from toolkit.html import Story, page, write_html
-from toolkit.report import Result
+from toolkit.render.html import ReportHeader, page, write_html
+from toolkit.render.result import Result
 
-STORY = Story(
+HEADER = ReportHeader(
     "Tide & <tune>", "Does it help?", ["Yes: <b>more</b> arrives."], {"modem <x>": "25 kHz & more"},
     ["One sea <script>alert(1)</script>."], "python -m toolkit.simulate scenario.yaml",
 )
@@ -47,14 +47,14 @@ def result(tmp_path_factory) -> Result:
     result = fake_run.build(tmp_path_factory.mktemp("html") / "run")
     result.write_tables()
     (result.directory / "figures").mkdir()
-    for name in result.view.captions:
+    for name in result.captions:
         (result.directory / "figures" / f"{name}.png").write_bytes(name.encode())
     return result
 
 
 @pytest.fixture(scope="module")
 def html(result: Result) -> str:
-    return write_html(result, STORY).read_text(encoding="utf-8")
+    return write_html(result, HEADER, result.captions).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_text_is_escaped(html: str, read: Reader) -> None:
 
 
 def test_figures_come_in_order_with_captions(html: str, result: Result) -> None:
-    order = [name for name in result.view.captions if (result.directory / "figures" / f"{name}.png").is_file()]
+    order = [name for name in result.captions if (result.directory / "figures" / f"{name}.png").is_file()]
     places = [html.index(f'alt="{name.replace("_", " ")}"') for name in order]
     assert len(order) == 6
     assert places == sorted(places)
@@ -98,8 +98,8 @@ def test_it_tells_results_differences_and_how_to_repeat(read: Reader) -> None:
         assert text in read.text
 
 
-def test_an_empty_story_and_no_figures_still_make_a_page(result: Result) -> None:
-    text = page(result, Story("bare"), {})
+def test_an_empty_header_and_no_figures_still_make_a_page(result: Result) -> None:
+    text = page(result, ReportHeader("bare"), {}, {})
     assert "<h2>Figures</h2>" not in text
     assert "What to beware of" not in text
 

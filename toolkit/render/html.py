@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
 
-from toolkit.report import MetricInfo, Result, describe, headline, multiplicity_note, ordered_metrics
-from toolkit.terminal import cell, interval_text, p_text
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.metric import MetricInfo, describe
+from toolkit.analysis.statistics import UNDECIDED, multiplicity_note
+from toolkit.render.terminal import cell, interval_text, p_text
 
 STYLE = """
 :root { --ink: #1b1f24; --soft: #57606a; --line: #d5dae0; --paper: #ffffff; --tint: #f4f6f8;
@@ -49,57 +50,62 @@ a { color: inherit; }
   table { font-size: 8pt; } th, td { padding: .2rem .35rem; white-space: normal; } figure, tr { break-inside: avoid; }
   h2 { break-after: avoid; } }
 """
-MARKS = {"better": "▲ better", "worse": "▼ worse", "no difference shown": "no difference shown"}
+SHOWN_AS = {"report", "view"}
+"""Entries of ``versions.json`` that are no versions."""
+MARKS = {"better": "▲ better", "worse": "▼ worse", UNDECIDED: UNDECIDED}
 
 
 @dataclass(frozen=True)
-class Story:
+class ReportHeader:
     """What only the scenario knows: what was asked, what was found, how it was run and what to beware of."""
 
     title: str
     question: str = ""
-    answers: Sequence[str] = ()
+    findings: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     caveats: Sequence[str] = ()
     command: str = ""
 
 
-def write_html(result: Result, story: Story) -> Path:
-    """Write ``report.html`` into the run directory with the pictures found in ``figures/``, and return its path."""
+def write_html(result: Comparison, header: ReportHeader, captions: Mapping[str, str]) -> Path:
+    """Write ``report.html`` into the run directory with the pictures found in ``figures/``, and return its path.
+
+    Pictures come in the order of *captions*, and those without a caption last.
+    """
     paths = {path.stem: path for path in sorted((result.directory / "figures").glob("*.png"))}
-    known = [name for name in result.view.captions if name in paths]
+    known = [name for name in captions if name in paths]
     pictures = {name: paths[name].read_bytes() for name in [*known, *(name for name in paths if name not in known)]}
     path = result.directory / "report.html"
-    path.write_text(page(result, story, pictures), encoding="utf-8")
+    path.write_text(page(result, header, pictures, captions), encoding="utf-8")
     return path
 
 
-def page(result: Result, story: Story, pictures: Mapping[str, bytes]) -> str:
+def page(result: Comparison, header: ReportHeader, pictures: Mapping[str, bytes], captions: Mapping[str, str]) -> str:
     """The whole report; *pictures* are PNG by name, in the order in which they are shown."""
     parts = [
-        f"<h1>{escape(story.title)}</h1>",
-        f'<p class="question">{escape(story.question)}</p>' if story.question else "",
-        _answers(story.answers),
-        "<h2>What was run</h2>", _definitions(_run_facts(result) | dict(story.settings)),
+        f"<h1>{escape(header.title)}</h1>",
+        f'<p class="question">{escape(header.question)}</p>' if header.question else "",
+        _findings(header.findings),
+        "<h2>What was run</h2>", _definitions(_run_facts(result) | dict(header.settings)),
         "<h2>Results</h2>", means_table(result),
         "<h2>Figures</h2>" if pictures else "",
-        *(_figure(name, png, result.view.captions.get(name, "")) for name, png in pictures.items()),
+        *(_figure(name, png, captions.get(name, "")) for name, png in pictures.items()),
         _differences_section(result),
         "<h2>All metrics</h2>", all_metrics_table(result),
-        "<h2>What to beware of</h2>" if story.caveats else "", _items(story.caveats),
+        "<h2>What to beware of</h2>" if header.caveats else "", _items(header.caveats),
         "<h2>How to get the same again</h2>",
-        f"<pre>{escape(story.command)}</pre>" if story.command else "",
-        _definitions(_flat({key: value for key, value in result.versions.items() if key != 'view'})), _files(result),
+        f"<pre>{escape(header.command)}</pre>" if header.command else "",
+        _definitions(_flat({key: value for key, value in result.versions.items() if key not in SHOWN_AS})), _files(result),
     ]
     body = "\n".join(part for part in parts if part)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(story.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<title>{escape(header.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
 
-def notebook(result: Result) -> str:
+def notebook(result: Comparison) -> str:
     """A short form for a notebook: the headline table and the paired differences."""
     return f"<div><style>{_SMALL}</style>{means_table(result)}{differences_table(result)}</div>"
 
@@ -107,23 +113,23 @@ def notebook(result: Result) -> str:
 _SMALL = ".better { color: #0b6b3a } .worse { color: #a5321d } .none { opacity: .6 } caption { text-align: left }"
 
 
-def means_table(result: Result) -> str:
+def means_table(result: Comparison) -> str:
     """Arms down, headline metrics across."""
-    metrics = headline(result)
+    metrics = result.headline
     head = ["arm", *(info.title for info in metrics)]
     rows = [[arm, *(cell(result, arm, info) for info in metrics)] for arm in result.arms]
     seeds = len(result.seeds)
     return _table(f"Mean ± half of the 95 % interval (Student t) over {seeds} seed{'s' * (seeds != 1)}.", head, rows)
 
 
-def all_metrics_table(result: Result) -> str:
+def all_metrics_table(result: Comparison) -> str:
     """Metrics down, arms across."""
-    metrics = ordered_metrics(result.report, result.view.metrics)
+    metrics = result.described
     rows = [[info.title, *(cell(result, arm, info) for arm in result.arms)] for info in metrics]
     return _table("Mean ± half of the 95 % interval; n where some seeds had no value.", ["metric", *result.arms], rows)
 
 
-def differences_table(result: Result) -> str:
+def differences_table(result: Comparison) -> str:
     """One row per metric and other arm, with the verdict on the first arm."""
     if result.differences.empty:
         return ""
@@ -132,7 +138,7 @@ def differences_table(result: Result) -> str:
     rows = []
     last = ""
     for row in result.differences.to_dict("records"):
-        info = describe(str(row["metric"]), result.view.metrics, str(row["unit"]))
+        info = describe(str(row["metric"]), result.infos, str(row["unit"]))
         verdict = str(row["verdict"])
         kind = verdict if verdict in {"better", "worse"} else "none"
         numbers = [
@@ -155,7 +161,7 @@ def _title(info: MetricInfo) -> str:
     return escape(info.title)
 
 
-def _differences_section(result: Result) -> str:
+def _differences_section(result: Comparison) -> str:
     note = multiplicity_note(result.differences)
     explained = (
         "A verdict is given only where the 95 % interval of the paired difference excludes zero; it is not adjusted for the number "
@@ -164,11 +170,11 @@ def _differences_section(result: Result) -> str:
     return f'<h2>Differences</h2><p class="note">{escape(explained)} {escape(note)}</p>{differences_table(result)}'
 
 
-def _answers(answers: Sequence[str]) -> str:
-    return f'<div class="answers">{"".join(f"<p>{escape(text)}</p>" for text in answers)}</div>' if answers else ""
+def _findings(findings: Sequence[str]) -> str:
+    return f'<div class="answers">{"".join(f"<p>{escape(text)}</p>" for text in findings)}</div>' if findings else ""
 
 
-def _run_facts(result: Result) -> dict[str, str]:
+def _run_facts(result: Comparison) -> dict[str, str]:
     seeds = result.seeds
     runs = len(result.report[["arm", "seed"]].drop_duplicates())
     return {"arms": ", ".join(result.arms), "seeds": ", ".join(map(str, seeds)), "runs": str(runs)}
@@ -199,14 +205,14 @@ def _figure(name: str, png: bytes, caption: str) -> str:
     )
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def _flat(tree: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     flat: dict[str, str] = {}
     for key, value in tree.items():
         flat |= _flat(value, f"{prefix}{key} ") if isinstance(value, Mapping) else {f"{prefix}{key}": str(value)}
     return flat
 
 
-def _files(result: Result) -> str:
+def _files(result: Comparison) -> str:
     """Relative links to the files beside the report."""
     names = ("report.csv", "summary.csv", "differences.csv", "metrics.parquet", "scenario.yaml")
     links = [f'<a href="{name}">{name}</a>' for name in names if (result.directory / name).is_file()]

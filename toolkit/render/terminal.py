@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from toolkit.report import MetricInfo, Result, headline, multiplicity_note
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.metric import MetricInfo
+from toolkit.analysis.statistics import UNDECIDED, multiplicity_note
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,12 +15,12 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 WIDTH = 120
-SIGNS = {"better": "▲", "worse": "▼", "no difference shown": " "}
-COLOURS = {"better": "green", "worse": "red", "no difference shown": "dim"}
+SIGNS = {"better": "▲", "worse": "▼", UNDECIDED: " "}
+COLOURS = {"better": "green", "worse": "red", UNDECIDED: "dim"}
 
 
-def show(result: Result, console: Console, answers: Sequence[str] = ()) -> None:
-    """Print the headline metrics per arm (mean ± half of the 95 % interval), the paired differences, and *answers*."""
+def terminal_tables(result: Comparison, console: Console, findings: Sequence[str] = ()) -> None:
+    """Print the headline metrics per arm (mean ± half of the 95 % interval), the paired differences, and *findings*, within 120 columns."""
     from rich.text import Text
 
     width = min(WIDTH, console.width)
@@ -26,13 +28,13 @@ def show(result: Result, console: Console, answers: Sequence[str] = ()) -> None:
     for table in [*_means(result, width), *_differences(result, width)]:
         console.print(table, width=width)
     console.print(Text(multiplicity_note(result.differences), style="dim"), width=width)
-    if answers:
+    if findings:
         console.print()
-    for answer in answers:
-        console.print(Text(answer, style="bold"), width=width)
+    for finding in findings:
+        console.print(Text(finding, style="bold"), width=width)
 
 
-def cell(result: Result, arm: str, info: MetricInfo) -> str:
+def cell(result: Comparison, arm: str, info: MetricInfo) -> str:
     """The mean of one arm with its interval, or a dash; the number of seeds is told where some had no value."""
     summary = result.summary
     row = summary[(summary["arm"] == arm) & (summary["metric"] == info.name)]
@@ -43,21 +45,21 @@ def cell(result: Result, arm: str, info: MetricInfo) -> str:
     return info.with_interval(mean, low, high) + few
 
 
-def _means(result: Result, width: int) -> Iterator[Table]:
+def _means(result: Comparison, width: int) -> Iterator[Table]:
     """One row per arm, one column per metric."""
     from rich.text import Text
 
-    columns = {info: {arm: Text(cell(result, arm, info), no_wrap=True) for arm in result.arms} for info in headline(result)}
+    columns = {info: {arm: Text(cell(result, arm, info), no_wrap=True) for arm in result.arms} for info in result.headline}
     return _tables(f"Mean ± half of the 95 % interval over {len(result.seeds)} seeds", "arm", columns, width)
 
 
-def _differences(result: Result, width: int) -> Iterator[Table]:
+def _differences(result: Comparison, width: int) -> Iterator[Table]:
     """One row per rival, one column per metric: the paired difference, its interval and a sign for the verdict."""
     from rich.text import Text
 
     rows = {(row["metric"], row["other"]): row for row in result.differences.to_dict("records")}
     columns = {}
-    for info in headline(result):
+    for info in result.headline:
         texts = {}
         for other in result.arms[1:]:
             row = rows.get((info.name, other))

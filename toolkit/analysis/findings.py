@@ -1,67 +1,91 @@
 """Findings as sentences: what the first arm of a comparison came to, and against whom its paired intervals tell it apart.
 
-Shared by the fabrics and programs that bring answers. Nothing is claimed where no interval can be made.
+Shared by all reports. Nothing is claimed where no interval can be made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.metric import MetricInfo
+from toolkit.analysis.statistics import UNDECIDED
 from toolkit.core.device import amount
-from toolkit.report import MetricInfo, Result, ordered_metrics
 
-UNDECIDED = "no difference shown"
+Row = dict[Hashable, Any]
+"""One row of the table of differences."""
 NAMED = 5
 """Of so many rivals with the same verdict, each is told with its numbers."""
 LESS = ("less than", "more than")
 
 
-def row_of(result: Result, arm: str, metric: str) -> pd.Series | None:
+def comparable(result: Comparison) -> bool:
+    """Whether there are two arms and two seeds, without which no paired interval can be made."""
+    return len(result.arms) > 1 and len(result.seeds) > 1
+
+
+def not_comparable(result: Comparison) -> str:
+    return f"One arm or one seed only: no comparison can be made ({', '.join(result.arms)})."
+
+
+def tally(rows: pd.DataFrame) -> tuple[int, int, int]:
+    """Count the verdicts better, worse and undecided."""
+    better, worse, even = (int((rows["verdict"] == verdict).sum()) for verdict in ("better", "worse", UNDECIDED))
+    return better, worse, even
+
+
+def by_verdict(result: Comparison, metric: str) -> dict[str, list[Row]]:
+    """Return the first arm's differences from its rivals in *metric* under better, worse and undecided, where there is an interval."""
+    rows = result.differences
+    rows = rows[(rows["metric"] == metric) & (rows["n"] > 1)]
+    return {verdict: list[Row](rows[rows["verdict"] == verdict].to_dict("records")) for verdict in ("better", "worse", UNDECIDED)}
+
+
+def row_of(result: Comparison, arm: str, metric: str) -> pd.Series | None:
     """Mean, interval and number of seeds of one arm; None where no seed has a value."""
     summary = result.summary
     rows = summary[(summary["arm"] == arm) & (summary["metric"] == metric) & (summary["n"] > 0)]
     return None if rows.empty else rows.iloc[0]
 
 
-def in_short(result: Result, metrics: Collection[str]) -> str:
+def in_short(result: Comparison, metrics: Collection[str]) -> str:
     """Count the verdicts of the first arm on *metrics* against all others."""
     rows = result.differences[result.differences["metric"].isin(metrics) & (result.differences["n"] > 1)]
     if rows.empty:
         return ""
-    better, worse, even = (int((rows["verdict"] == verdict).sum()) for verdict in ("better", "worse", UNDECIDED))
-    which = [info.label for info in ordered_metrics(result.report, result.view.metrics) if info.name in set(rows["metric"])]
+    better, worse, even = tally(rows)
+    which = [info.label for info in result.described if info.name in set(rows["metric"])]
     return (
         f"In short, of the {len(rows)} comparisons of {result.arms[0]} with the others in {listed(which)}, it is better in {better}, "
         f"worse in {worse} and not told apart in {even}."
     )
 
 
-def verdicts(result: Result, info: MetricInfo, words: tuple[str, str] = LESS) -> str:
+def verdicts(result: Comparison, info: MetricInfo, words: tuple[str, str] = LESS) -> str:
     """Compare the first arm's *info* with the others'; *words* say better and worse.
 
     ``Energy in all of A, 800 ± 10 J: less than B (900 J; difference −100, 95 % interval −120 to −80 J)``.
     """
     own = row_of(result, result.arms[0], info.name)
-    found = by_verdict(result, info, words)
+    found = rivals(result, info, words)
     if own is None or not found:
         return ""
     label = f"{info.label[:1].upper()}{info.label[1:]}{',' * (',' in info.label)}"
     return f"{label} of {result.arms[0]}, {with_interval(info, own)}: {found}."
 
 
-def by_verdict(result: Result, info: MetricInfo, words: tuple[str, str]) -> str:
+def rivals(result: Comparison, info: MetricInfo, words: tuple[str, str] = LESS) -> str:
     """The rivals under each verdict with their mean, the difference and its interval; empty where nothing can be compared.
 
     Of more than `NAMED` rivals with the same verdict, numbers are given for the nearest alone; the table of differences has the rest.
     """
-    differences = result.differences
-    rows = differences[(differences["metric"] == info.name) & (differences["n"] > 1)]
     parts, explained = [], False
-    for verdict, word in (("better", words[0]), ("worse", words[1]), (UNDECIDED, f"{UNDECIDED} against")):
-        group = sorted(rows[rows["verdict"] == verdict].to_dict("records"), key=lambda row: abs(row["mean"]))
+    for rows, word in zip(by_verdict(result, info.name).values(), (*words, f"{UNDECIDED} against"), strict=True):
+        group = sorted(rows, key=lambda row: abs(row["mean"]))
         told = []
         for row in group if len(group) <= NAMED else group[:1]:
             own = row_of(result, str(row["other"]), info.name)

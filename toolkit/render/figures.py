@@ -5,8 +5,9 @@ Figures are drawn on an Agg canvas of their own; no display and no global state 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -17,7 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from toolkit.report import MetricInfo, Result, headline
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.metric import MetricInfo
 
 STYLE = Path(__file__).with_name("toolkit.mplstyle")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
@@ -27,6 +29,16 @@ FAINT = "#767676"
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a report is drawn as; the module `figures` beside it holds one as `FIGURES`."""
+
+    draw: Callable[[Comparison], dict[str, Figure]]
+    """Draws what a comparison holds, by name."""
+    captions: Mapping[str, str] = field(default_factory=dict)
+    """By name, in the order in which figures are shown."""
 
 
 def style() -> AbstractContextManager[None]:
@@ -71,7 +83,7 @@ def arm_markers(arms: Sequence[str]) -> dict[str, str]:
 
 
 @styled
-def bars_with_intervals(result: Result, metrics: Sequence[MetricInfo]) -> Figure:
+def bars_with_intervals(result: Comparison, metrics: Sequence[MetricInfo]) -> Figure:
     """One panel per metric, one line per arm: light dots are seeds, the large mark is the mean, the bar its 95 % interval."""
     arms = result.arms
     columns = min(len(metrics), 3)
@@ -88,7 +100,7 @@ def bars_with_intervals(result: Result, metrics: Sequence[MetricInfo]) -> Figure
     return figure
 
 
-def _dots(panel: Axes, result: Result, info: MetricInfo) -> None:
+def _dots(panel: Axes, result: Comparison, info: MetricInfo) -> None:
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     values = result.report[result.report["metric"] == info.name]
     summary = result.summary[result.summary["metric"] == info.name].set_index("arm")
@@ -111,11 +123,6 @@ def _dots(panel: Axes, result: Result, info: MetricInfo) -> None:
     if info.better is not None:
         arrow = "better →" if info.better == "higher" else "← better"
         panel.set_title(arrow, loc="right", fontsize=10, fontweight="normal", color=FAINT)
-
-
-def overview(result: Result) -> dict[str, Figure]:
-    """The headline metrics of any run, for fabrics that bring no figures of their own."""
-    return {"overview": bars_with_intervals(result, headline(result))}
 
 
 def label_above(figure: Figure, panel: Axes, columns: int = 3) -> None:

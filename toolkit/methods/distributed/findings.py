@@ -1,52 +1,53 @@
-"""What a comparison of clusters says, in sentences that its intervals carry."""
+"""What a comparison of data-parallel training says, in sentences that its intervals carry."""
 
 from __future__ import annotations
 
-from toolkit.cluster.report import CLUSTER_METRICS
-from toolkit.report import MetricInfo, Result, describe, ordered_metrics
-from toolkit.sentences import LESS, by_verdict, in_short, listed, percent_of, row_of, verdicts, with_interval
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.findings import (
+    LESS,
+    comparable,
+    in_short,
+    listed,
+    not_comparable,
+    percent_of,
+    rivals,
+    row_of,
+    verdicts,
+    with_interval,
+)
+from toolkit.analysis.metric import MetricInfo
+from toolkit.cluster.report import came_to, downtime
 
 JUDGED = ("final_accuracy", "end_s", "bytes_busiest_worker", "energy_total_j", "local_s", "wire_s")
 IN_SHORT = JUDGED[:4]
 WORDS = {"final_accuracy": ("higher than", "lower than"), "end_s": ("shorter than", "longer than")}
 
 
-def cluster_answers(result: Result) -> list[str]:
+def distributed_findings(result: Comparison) -> list[str]:
     """Compare the first arm with the others: targets, accuracy, seconds, bytes and joules, and where the time goes.
 
     Differences are the first arm minus the other, paired by seed. Where no interval can be made, nothing is claimed.
     """
-    metrics = ordered_metrics(result.report, CLUSTER_METRICS)
+    metrics = result.described
     targets = [info for info in metrics if info.name.startswith("time_to_accuracy@")]
-    if len(result.arms) < 2 or len(result.seeds) < 2:
+    if not comparable(result):
         sentences = [
-            f"One arm or one seed only: no comparison can be made ({', '.join(result.arms)}).",
-            _own(result), *(_reached(result, info) for info in targets), _time(result), _downtime(result),
+            not_comparable(result), came_to(result, IN_SHORT),
+            *(_reached(result, info) for info in targets), _time(result), downtime(result),
         ]
     else:
         sentences = [
             in_short(result, IN_SHORT), *(_target(result, info) for info in targets),
             *(verdicts(result, info, WORDS.get(info.name, LESS)) for info in metrics if info.name in JUDGED),
-            _time(result), _downtime(result),
+            _time(result), downtime(result),
         ]
     return [sentence for sentence in sentences if sentence]
 
 
-def _own(result: Result) -> str:
-    """What the first arm came to by itself."""
-    parts = []
-    for name in IN_SHORT:
-        row = row_of(result, result.arms[0], name)
-        if row is not None:
-            info = describe(name, CLUSTER_METRICS)
-            parts.append(f"{info.label} {with_interval(info, row)}")
-    return f"{result.arms[0]}: {', '.join(parts)}." if parts else ""
-
-
-def _target(result: Result, info: MetricInfo) -> str:
+def _target(result: Comparison, info: MetricInfo) -> str:
     """``A reaches test accuracy 0.95 in 12.3 ± 1.1 s; sooner than B (…); not reached in all seeds by C (no seed)``."""
     own = _reached(result, info)
-    compared = by_verdict(result, info, ("sooner than", "later than"))
+    compared = rivals(result, info, ("sooner than", "later than"))
     missed, paired = [], result.differences[result.differences["metric"] == info.name].set_index("other")["n"]
     for arm in result.arms[1:]:
         row = row_of(result, arm, info.name)
@@ -63,7 +64,7 @@ def _target(result: Result, info: MetricInfo) -> str:
     return "; ".join(parts) + "."
 
 
-def _reached(result: Result, info: MetricInfo) -> str:
+def _reached(result: Comparison, info: MetricInfo) -> str:
     """Whether, and when, the first arm reached a target."""
     first, level, seeds = result.arms[0], info.name.partition("@")[2], len(result.seeds)
     row = row_of(result, first, info.name)
@@ -73,7 +74,7 @@ def _reached(result: Result, info: MetricInfo) -> str:
     return f"{first} reaches test accuracy {level}{often} in {with_interval(info, row)}."
 
 
-def _time(result: Result) -> str:
+def _time(result: Comparison) -> str:
     """Where the time of the first arm's workers goes, and between which bounds the wire's share lies for the others."""
     first = result.arms[0]
     parts = {
@@ -97,12 +98,3 @@ def _time(result: Result) -> str:
             f"to {percent_of(float(high['mean']))} ({high['arm']})"
         )
     return sentence + "."
-
-
-def _downtime(result: Result) -> str:
-    """How long work stood still after crashes, where there were any."""
-    info = describe("downtime_s", CLUSTER_METRICS)
-    found = {arm: row for arm in result.arms if (row := row_of(result, arm, info.name)) is not None and row["mean"] > 0}
-    if not found:
-        return ""
-    return f"After crashes work stood still for {listed([f'{with_interval(info, row)} ({arm})' for arm, row in found.items()])}."

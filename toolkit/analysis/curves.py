@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from toolkit.cluster.report import spent_until
-from toolkit.report import CONFIDENCE, SHARD, Result
+from toolkit.analysis.comparison import SHARD, Comparison
+from toolkit.analysis.costs import spent_until
+from toolkit.analysis.statistics import CONFIDENCE
 
 Floats = NDArray[np.float64]
 NAMES = ("seen_accuracy", "test_accuracy", "test_loss", "train_loss")
@@ -50,7 +51,7 @@ class Curves(NamedTuple):
     targets: list[float]
 
 
-def learning_curves(result: Result) -> Curves | None:
+def learning_curves(result: Comparison) -> Curves | None:
     """The learning curve of every run, accuracy if there is any, else loss, with what it had cost by each point."""
     metrics = result.metrics
     present = set(metrics["name"].unique())

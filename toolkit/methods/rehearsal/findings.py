@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from toolkit.methods.rehearsal.cases import cases_table, validation_table
-from toolkit.report import Result
+from toolkit.analysis.comparison import Comparison
+from toolkit.methods.rehearsal.cases import cases_table, rehearsal_of, validation_table
 
 
-def rehearsal_answers(result: Result) -> list[str]:
+def rehearsal_findings(result: Comparison) -> list[str]:
     """Return the findings; misses are told as plainly as hits."""
     table = cases_table(result)
-    program: Any = result.scenario.program
+    program = rehearsal_of(result.scenario)
     if program.measured is not None:
         sizes = set(table["workers"])
         if sizes & set(program.measured.fit_workers) and sizes - set(program.measured.fit_workers):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests import fake_cluster_run
-from toolkit.cluster.curves import Curve, Curves, bands, learning_curves
-from toolkit.cluster.figures import CLUSTER_CAPTIONS, CLUSTER_VIEW, FEW, PARTS, learning, link_utilisation, where_time_goes
-from toolkit.figures import save, style
-from toolkit.report import Result, mean_interval
+from toolkit.analysis.curves import Curve, Curves, bands, learning_curves
+from toolkit.analysis.statistics import mean_interval
+from toolkit.cluster.figures import link_utilisation
+from toolkit.methods.distributed.figures import CAPTIONS, PARTS, where_time_goes
+from toolkit.render.figures import save, style
+from toolkit.render.learning import FEW, learning
+from toolkit.render.result import Result
 
 LEARNING = ("learning_vs_time", "learning_vs_bytes", "learning_vs_energy")
 
@@ -38,7 +42,7 @@ def drawn(few: Result, many: Result) -> dict[str, dict[str, Figure]]:
 
 @pytest.mark.parametrize("size", ["few", "many"])
 def test_every_figure_is_drawn_and_has_a_caption(drawn: dict[str, dict[str, Figure]], size: str) -> None:
-    assert list(drawn[size]) == list(CLUSTER_CAPTIONS)
+    assert list(drawn[size]) == list(CAPTIONS)
 
 
 def test_axes_carry_units(drawn: dict[str, dict[str, Figure]]) -> None:
@@ -63,7 +67,7 @@ def test_ticks_of_bytes_say_their_unit(drawn: dict[str, dict[str, Figure]]) -> N
 
 
 @pytest.mark.parametrize("size", ["few", "many"])
-@pytest.mark.parametrize("name", list(CLUSTER_CAPTIONS))
+@pytest.mark.parametrize("name", list(CAPTIONS))
 def test_legends_lie_outside_the_panels_and_labels_do_not_overlap(drawn: dict[str, dict[str, Figure]], size: str, name: str) -> None:
     assert_legible(drawn[size][name])
 
@@ -71,7 +75,7 @@ def test_legends_lie_outside_the_panels_and_labels_do_not_overlap(drawn: dict[st
 @pytest.mark.slow
 def test_seventeen_arms_are_legible(tmp_path: Path) -> None:
     drawn = fake_cluster_run.build(tmp_path / "run", fake_cluster_run.MANY, (1, 2, 3)).plot()
-    assert list(drawn) == list(CLUSTER_CAPTIONS)
+    assert list(drawn) == list(CAPTIONS)
     for figure in drawn.values():
         assert_legible(figure)
 
@@ -176,7 +180,7 @@ def test_links_are_drawn_only_where_they_differ(few: Result) -> None:
     assert (np.diff(table.max(axis=0)) <= 0).all()
     even = few.metrics.copy()
     even.loc[even["name"] == "link_utilisation", "value"] = 0.3
-    same = Result(few.directory, few.report, few.view)
+    same = replace(few)
     even = even[~even["who"].eq("worker0>switch")]
     same.__dict__["metrics"] = even
     assert link_utilisation(same) is None
@@ -191,7 +195,7 @@ def test_without_ledger_only_the_curve_against_time_is_left(few: Result, tmp_pat
 
 
 def test_loss_is_drawn_where_nothing_else_was_measured(few: Result) -> None:
-    loss = Result(few.directory, few.report, few.view)
+    loss = replace(few)
     loss.__dict__["metrics"] = few.metrics[few.metrics["name"] == "train_loss"]
     figure = learning(loss, learning_curves(loss), "t_s")
     assert figure is not None
@@ -200,13 +204,13 @@ def test_loss_is_drawn_where_nothing_else_was_measured(few: Result) -> None:
 
 def test_a_run_that_learns_nothing_has_its_costs_drawn(few: Result) -> None:
     report = few.report[few.report["metric"].isin(["end_s", "bytes_busiest_worker", "energy_total_j"])]
-    plain = Result(few.directory, report, CLUSTER_VIEW)
+    plain = replace(few, report=report)
     plain.__dict__["metrics"] = pd.DataFrame({name: few.metrics[name].iloc[:0] for name in few.metrics})
     assert list(plain.plot()) == ["overview"]
 
 
 def test_one_seed_has_lines_and_no_bands(few: Result) -> None:
-    single = Result(few.directory, few.report[few.report["seed"] == 1], few.view)
+    single = replace(few, report=few.report[few.report["seed"] == 1])
     single.__dict__["metrics"] = few.metrics[few.metrics["seed"] == 1]
     figure = learning(single, learning_curves(single), "t_s")
     assert figure is not None

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import re
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-from rich.console import Console
 from scipy import stats
 
-from tests import fake_run
-from toolkit.errors import RunDirectoryError
-from toolkit.report import (
-    REPORT_COLUMNS,
-    MetricInfo,
-    Result,
-    View,
-    complete,
-    describe,
-    differences,
-    holm,
-    mean_interval,
-    multiplicity_note,
-    ordered_metrics,
-    summarise,
-    terminal_tables,
-)
+from toolkit.analysis.metric import MetricInfo, describe, ordered_metrics
+from toolkit.analysis.statistics import REPORT_COLUMNS, complete, differences, holm, mean_interval, multiplicity_note, summarise
 
 GAIN = MetricInfo("gain", "dB", "gain", "higher", 2, headline=True)
 COST = MetricInfo("cost", "J", "cost", "lower", 1)
@@ -44,11 +22,6 @@ def frame(**arms: dict[str, list[float]]) -> pd.DataFrame:
         for arm, metrics in arms.items() for metric, values in metrics.items() for seed, value in enumerate(values, 1)
     ]
     return pd.DataFrame(rows, columns=REPORT_COLUMNS)
-
-
-@pytest.fixture(scope="module")
-def result(tmp_path_factory) -> Result:
-    return fake_run.build(tmp_path_factory.mktemp("report") / "run")
 
 
 def test_interval_is_that_of_scipy() -> None:
@@ -163,60 +136,3 @@ def test_numbers_as_text() -> None:
     assert GAIN.with_interval(1.234, np.nan, np.nan) == "1.23"
     assert (GAIN.text(0.00123), GAIN.text(0.0), GAIN.text(np.nan)) == ("0.0012", "0.00", "–")
     assert GAIN.text(0.001, sign=True) == "+0.00"
-
-
-def test_result_reads_back_what_was_written(result: Result) -> None:
-    assert (result.arms, result.seeds) == (list(fake_run.ARMS), [1, 2, 3])
-    assert len(result.ledger) == 9 * 121
-    assert list(result.ledger.columns[:3]) == ["arm", "seed", "t0_s"]
-    one = result.ledger_of("ewma <fast>", 2)
-    assert set(one["arm"]) == {"ewma <fast>"}
-    assert set(one["seed"]) == {2}
-    both = result.ledger.groupby(["arm", "seed"], observed=True)["energy_j"].sum()
-    assert both.loc[("ewma <fast>", 2)] == pytest.approx(one["energy_j"].sum())
-    assert result.ledger_of("nobody", 1).empty
-
-
-def test_written_tables_read_back_the_same(result: Result) -> None:
-    result.write_tables()
-    summary = pd.read_csv(result.directory / "summary.csv")
-    pd.testing.assert_frame_equal(summary, result.summary, check_dtype=False)
-    verdicts = pd.read_csv(result.directory / "differences.csv").set_index(["metric", "other"])["verdict"]
-    assert verdicts["delivery_ratio", "flooding"] == "better"
-    assert verdicts["delay_mean_s", "flooding"] == "worse"
-    assert verdicts["energy_per_delivered_j", "flooding"] == "no difference shown"
-
-
-def test_an_arm_called_none_stays_an_arm(tmp_path: Path) -> None:
-    frame(none={"gain": [1, np.nan]}, NA={"gain": [2, 3]}).to_csv(tmp_path / "report.csv", index=False)
-    result = Result.load(tmp_path, View((GAIN,)))
-    assert result.arms == ["none", "NA"]
-    assert result.summary["n"].tolist() == [1, 2]
-
-
-def test_a_folder_without_report_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match="no report\\.csv"):
-        Result.load(tmp_path)
-    (tmp_path / "report.csv").write_text("arm,seed,metric,value\n", encoding="utf-8")
-    with pytest.raises(RunDirectoryError, match="'unit' is missing"):
-        Result.load(tmp_path)
-
-
-def test_terminal_tables_fit_120_columns(result: Result) -> None:
-    console = Console(file=io.StringIO(), width=160, highlight=False)
-    terminal_tables(result, console, ["A long answer is wrapped, word by word. " * 5, "The first arm is the better one [really]."])
-    text = console.file.getvalue()
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= 120
-    assert re.search(r"knn +0\.860 ± 0\.050", text)
-    assert "ewma <fast>" in text
-    assert "[really]" in text
-    assert "paired by seed" in text
-    assert "…" not in text.replace(" … ", "")  # nothing was cut off
-
-
-def test_pyplot_is_never_imported() -> None:
-    code = (
-        "import toolkit.report, sys; assert not {'matplotlib', 'scipy.stats', 'rich'} & set(sys.modules)\n"
-        "import toolkit.acoustic.figures, toolkit.html; assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,1 @@
+"""From finished runs to statements: metric descriptions, statistics, findings, and which report a scenario has."""

@@ -1,0 +1,144 @@
+"""The data of one run directory as frames, read or worked out when first asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from toolkit.analysis.metric import MetricInfo, ordered_metrics
+from toolkit.analysis.statistics import REPORT_COLUMNS, complete, differences, summarise
+from toolkit.core.ledger import Charge, Metric
+from toolkit.errors import RunDirectoryError
+from toolkit.scenario import Scenario
+
+SHARD = re.compile(r"(?P<arm>.+)-s(?P<seed>\d+)-\d+")
+"""Name of a file of a ledger, without its ending."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Arms x seeds of one run directory. The frames are read or worked out when first asked for, and kept."""
+
+    directory: Path
+    report: pd.DataFrame
+    infos: tuple[MetricInfo, ...] = field(default=(), repr=False)
+    """Descriptions of the metrics; one that has none is shown and never judged."""
+
+    @classmethod
+    def load(cls, directory: str | Path, infos: Sequence[MetricInfo] | None = None) -> Self:
+        """Open a run directory.
+
+        Raises:
+            RunDirectoryError: there is no ``report.csv``, or a column of it is missing.
+        """
+        found = tuple(infos or ())
+        return cls(Path(directory), complete(read_report(Path(directory)), found), found)
+
+    @property
+    def arms(self) -> list[str]:
+        return list(self.report["arm"].unique())
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(int(seed) for seed in self.report["seed"].unique())
+
+    @property
+    def described(self) -> list[MetricInfo]:
+        """The metrics that this comparison has, in the order in which they are shown."""
+        return ordered_metrics(self.report, self.infos)
+
+    @property
+    def headline(self) -> list[MetricInfo]:
+        """The metrics for short tables; all of them where none is marked."""
+        return [info for info in self.described if info.headline] or self.described
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """Mean and 95 % interval per arm and metric."""
+        return summarise(self.report, self.infos)
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """First arm minus each other arm, paired by seed."""
+        return differences(self.report, self.infos)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Everything observed over time: ``arm, seed`` and the columns of `Metric`."""
+        path = self.directory / "metrics.parquet"
+        return pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=["arm", "seed", *Metric._fields])
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """All rows of all ledgers: ``arm, seed`` and the columns of `Charge`."""
+        return self._read_ledger(None, None)
+
+    def ledger_of(self, arm: str, seed: int) -> pd.DataFrame:
+        """The ledger of one run, without reading the others."""
+        return self._read_ledger(arm, seed)
+
+    def _read_ledger(self, arm: str | None, seed: int | None) -> pd.DataFrame:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        tables = []
+        for path in sorted((self.directory / "ledger").glob("*.parquet")):
+            match = SHARD.fullmatch(path.stem)
+            if match is None or (arm is not None and (match["arm"], int(match["seed"])) != (arm, seed)):
+                continue
+            table = pq.read_table(path, read_dictionary=["kind", "phase", "outcome"])
+            name = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(table), np.int32)), pa.array([match["arm"]]))
+            table = table.add_column(0, "seed", pa.array(np.full(len(table), int(match["seed"]))))
+            tables.append(table.add_column(0, "arm", name))
+        if not tables:
+            return pd.DataFrame(columns=["arm", "seed", *Charge._fields])
+        frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+        return frame
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """What was run, every value spelled out."""
+        return Scenario.load(self.directory / "scenario.yaml")
+
+    @cached_property
+    def versions(self) -> dict[str, object]:
+        """What `versions.json` says about the software that made the run."""
+        return read_versions(self.directory)
+
+    def write_tables(self) -> None:
+        """Write ``summary.csv`` and ``differences.csv`` beside the report."""
+        self.summary.to_csv(self.directory / "summary.csv", index=False)
+        self.differences.to_csv(self.directory / "differences.csv", index=False)
+
+
+def read_report(directory: Path) -> pd.DataFrame:
+    """Return ``report.csv`` of a run directory.
+
+    Raises:
+        RunDirectoryError: it is not there, or a column is missing.
+    """
+    path = directory / "report.csv"
+    if not path.is_file():
+        raise RunDirectoryError(f"{directory}: holds no report.csv, so it is not a finished run directory")
+    report = pd.read_csv(
+        path, dtype={"arm": str, "metric": str, "unit": str}, keep_default_na=False,
+        na_values={"value": ["", "nan"]},
+    )
+    missing = [name for name in REPORT_COLUMNS if name not in report]
+    if missing:
+        raise RunDirectoryError(f"{path}: column {missing[0]!r} is missing")
+    return report[REPORT_COLUMNS]
+
+
+def read_versions(directory: Path) -> dict[str, object]:
+    """Return what ``versions.json`` of a run directory says; nothing where there is none."""
+    path = directory / "versions.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

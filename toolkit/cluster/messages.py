@@ -1,0 +1,159 @@
+"""Messages of a cluster: each is a flow over the links of its route, and lies in a mailbox until the receiver asks for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from simpy.events import Event
+
+from toolkit.cluster.flows import Flow, Links
+from toolkit.cluster.maxmin import Use
+from toolkit.cluster.settings import ClusterSettings
+from toolkit.cluster.topology import Wiring
+from toolkit.core.context import Delivery, Payload
+from toolkit.core.world import World
+
+
+class Letter(Event):
+    """A message on its way; as an event it fires when the last byte has arrived, with its `Delivery`."""
+
+    def __init__(self, mail: Mail, path: Path, nbytes: int, phase: str, payload: Payload | None) -> None:
+        self.env = env = mail.env  # what Event's own __init__ does, without calling it half a million times
+        self.callbacks = []
+        self.mail = mail
+        self.path = path
+        self.nbytes = nbytes
+        self.phase = phase
+        self.payload = payload
+        self.begun_s = env.now
+        self.claim: Event | None = None
+        """What the receiver waits for, if it does already."""
+        self.flow: Flow | None = None
+        self.dropped = False
+        """Whether a new group was formed while it was under way; nobody waits for it any more."""
+
+    def arrive(self, left_s: float) -> None:
+        """Write down what the message cost, and tell at once whoever waits for it (events of their own would treble the events)."""
+        if self.dropped:
+            return
+        self.flow = None
+        path, begun_s = self.path, self.begun_s
+        mail = self.mail
+        mail.ledger.charge(
+            begun_s, left_s - begun_s, path.src, path.dst, "tx", phase=self.phase, nbytes=self.nbytes,
+            energy_j=self.nbytes * path.energy_j_per_byte, outcome="delivered",
+        )
+        if mail.may_lose_peers:
+            mail.under_way.discard(self)
+        _fire(self, Delivery("delivered", begun_s, self.env.now, len(path.uses)))
+        if self.claim is not None:
+            _fire(self.claim, self.payload)
+
+
+def _fire(event: Event, value: object) -> None:
+    """Let *event* happen in this very step."""
+    event._ok, event._value = True, value
+    callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+    for callback in callbacks:
+        callback(event)
+
+
+class Path(NamedTuple):
+    """What a message from one node to another takes."""
+
+    src: int
+    dst: int
+    uses: tuple[Use, ...]
+    latency_s: float
+    energy_j_per_byte: float
+
+
+class Lane:
+    """The way from one node to another: what a message on it takes, and its mail."""
+
+    __slots__ = ("claims", "letters", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.letters: deque[Letter] = deque()
+        """Sent, and not asked for yet."""
+        self.claims: deque[Event] = deque()
+        """Asked for, and not sent yet."""
+
+
+class Mail:
+    """All messages between the nodes of a cluster."""
+
+    def __init__(self, spec: ClusterSettings, wiring: Wiring, world: World) -> None:
+        self.env, self.ledger = world.env, world.ledger
+        self._network, self._wiring = spec.network, wiring
+        self.links = Links(world.env, (wiring.rate_bps * spec.network.bandwidth_factor).tolist())
+        self.members = list(range(len(wiring.nodes)))
+        """Nodes by rank in the present group; servers last."""
+        self.may_lose_peers = bool(spec.failures.crashes)
+        self.under_way: set[Letter] = set()
+        """Kept only where a crash will make them void."""
+        self._lanes: dict[tuple[int, int], Lane] = {}
+
+    def transfer(self, src: int, dst: int, nbytes: int, phase: str, payload: Payload | None) -> Letter:
+        """Start a message; the event fires with its `Delivery` when the last byte has arrived."""
+        lane = self._lanes.get((src, dst)) or self._open(src, dst)
+        path = lane.path
+        letter = Letter(self, path, nbytes, phase, payload.clone() if payload is not None else None)
+        if lane.claims:
+            letter.claim = lane.claims.popleft()
+        else:
+            lane.letters.append(letter)
+        if self.may_lose_peers:
+            self.under_way.add(letter)
+        if nbytes and path.uses:
+            letter.flow = self.links.start(path.uses, nbytes, path.latency_s, letter)
+        else:
+            arrival = self.env.timeout(path.latency_s)
+            left_s = self.env.now
+            arrival.callbacks.append(lambda _: letter.arrive(left_s))
+        return letter
+
+    def claim(self, src: int, dst: int) -> Event:
+        """Return the event of the next unread message from *src* at *dst*; its value is the payload."""
+        lane = self._lanes.get((src, dst)) or self._open(src, dst)
+        event = Event(self.env)
+        if not lane.letters:
+            lane.claims.append(event)
+            return event
+        letter = lane.letters.popleft()
+        if letter.processed:
+            event._ok, event._value, event.callbacks = True, letter.payload, None  # type: ignore[assignment]
+        else:
+            letter.claim = event
+        return event
+
+    def path(self, src: int, dst: int) -> Path:
+        """Return what a message from node *src* to node *dst* takes."""
+        return (self._lanes.get((src, dst)) or self._open(src, dst)).path
+
+    def _open(self, src: int, dst: int) -> Lane:
+        network, wiring = self._network, self._wiring
+        route = wiring.route(src, dst)
+        back = wiring.route(dst, src) if network.ack_share else ()
+        uses = tuple((link, 1.0) for link in route) + tuple((link, network.ack_share) for link in back if link not in route)
+        latency_s = network.latency_factor * sum(float(wiring.delay_s[link]) for link in route)
+        energy_j = 8.0 * sum(float(wiring.energy_j_per_bit[link]) for link in route)
+        lane = self._lanes[src, dst] = Lane(Path(src, dst, uses, latency_s, energy_j))
+        return lane
+
+    def waits(self) -> list[tuple[int, int]]:
+        """Return who waits for a message of whom: (receiver, sender)."""
+        return [(dst, src) for (src, dst), lane in self._lanes.items() if lane.claims]
+
+    def drop_all(self) -> None:
+        """Forget all messages under way, unread or waited for."""
+        for letter in self.under_way:
+            if letter.flow is not None:
+                self.links.cancel(letter.flow)
+            letter.dropped = True
+        self.under_way.clear()
+        for lane in self._lanes.values():
+            lane.letters.clear()
+            lane.claims.clear()

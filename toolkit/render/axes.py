@@ -1,0 +1,26 @@
+"""Axes for values that span factors of ten, and for bytes."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
+
+from toolkit.core.device import amount
+
+SPREAD = 10.0
+"""From this ratio of the largest to the smallest on, an axis is logarithmic."""
+
+
+def log_x(panel: Axes, low: float, high: float, *, small: bool) -> None:
+    """A logarithmic axis for values from *low* to *high*, with no more labels than a large or *small* panel has room for."""
+    decades = np.log10(high / low)
+    between = () if decades >= 2 else (3.0,) if small and decades >= 1 else (2.0, 5.0)
+    panel.set_xscale("log")
+    panel.xaxis.set_major_locator(LogLocator(numticks=4 if small else 9, subs=(1.0, *between)))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1e4 else f"{value:g}")
+
+
+def bytes_x(panel: Axes) -> None:
+    panel.xaxis.set_major_formatter(lambda value, _: amount(value).replace(".0 ", " ") if value > 0 else f"{value:g}")

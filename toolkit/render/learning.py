@@ -1,0 +1,124 @@
+"""Learning curves: what was learnt against time, bytes or energy, as means over seeds with their intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from toolkit.analysis.comparison import Comparison
+from toolkit.analysis.curves import GRID, Band, Curves, bands
+from toolkit.render.axes import SPREAD, bytes_x, log_x
+from toolkit.render.figures import COLOURS, FAINT, INK, arm_colours, arm_markers, new_figure, styled
+
+OTHERS = "#BBBBBB"
+FEW = 6
+"""Up to so many arms share one panel; more get a panel each."""
+CURVES = {
+    "seen_accuracy": "accuracy on the tasks seen so far", "test_accuracy": "test accuracy", "test_loss": "test loss",
+    "train_loss": "training loss",
+}
+AXES = {
+    "t_s": "simulated time (s)",
+    "nbytes": "bytes sent per worker",
+    "energy_j": "energy in all (J)",
+}
+
+
+@styled
+def learning(result: Comparison, curves: Curves | None, axis: str) -> Figure | None:
+    """What was learnt against time, bytes or energy."""
+    if curves is None:
+        return None
+    ends = np.array([getattr(curve, axis)[-1] for runs in curves.of.values() for curve in runs])
+    ends = ends[np.isfinite(ends) & (ends > 0)]
+    if not len(ends):
+        return None
+    log = axis == "nbytes" or ends.max() / ends.min() > SPREAD
+    found = bands(curves, axis, log=log)
+    if not found:
+        return None
+    figure = _one_panel(result, found) if len(result.arms) <= FEW else _panel_per_arm(result, found)
+    for panel in figure.axes:
+        for target in curves.targets:
+            panel.axhline(target, color=FAINT, linewidth=1.0, linestyle=":", zorder=1)
+    alone, panel = len(figure.axes) == 1, figure.axes[0]
+    panel.set_ylim(*_reach(curves, list(found), axis, log=log))
+    if log:
+        low, high = min(band.at[0] for band in found.values()), max(band.at[-1] for band in found.values())
+        log_x(panel, low, high, small=not alone)
+        panel.set_xlim(low, high)
+    else:
+        panel.set_xlim(left=0)
+        panel.locator_params(axis="x", nbins=8 if alone else 4)
+    if axis == "nbytes":
+        bytes_x(panel)
+    if alone:
+        panel.set_xlabel(AXES[axis])
+        panel.set_ylabel(CURVES[curves.name])
+    else:
+        figure.supxlabel(AXES[axis], fontsize=12, color=INK)
+        figure.supylabel(CURVES[curves.name], fontsize=12, color=INK)
+    return figure
+
+
+def _reach(curves: Curves, arms: list[str], axis: str, *, log: bool) -> tuple[float, float]:
+    """From the lowest to the highest value of any run, and a little beyond; the band of few seeds may go further."""
+    runs = [curve for arm in arms for curve in curves.of[arm]]
+    values = np.concatenate([curve.value[(getattr(curve, axis) > 0) | (not log)] for curve in runs])
+    values = values[np.isfinite(values)]
+    low, high = float(values.min()), float(values.max())
+    margin = 0.04 * (high - low) or 0.05 * max(1.0, abs(high))
+    return low - margin, high + margin
+
+
+def _one_panel(result: Comparison, found: dict[str, Band]) -> Figure:
+    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    figure = new_figure(9.0, 4.8)
+    panel = figure.subplots()
+    for place, (arm, band) in enumerate(found.items()):
+        _shade(panel, band, colours[arm])
+        panel.plot(band.at, band.mean, color=colours[arm], marker=markers[arm], markeredgecolor="white", label=arm, zorder=4,
+                   markevery=(5 * place, GRID // 8))
+    figure.legend(loc="outside right center")
+    return figure
+
+
+def _panel_per_arm(result: Comparison, found: dict[str, Band]) -> Figure:
+    """One panel for each arm over all others in grey, the first arm in each of them."""
+    first = result.arms[0]
+    columns = 4 if len(found) <= 12 else 5
+    rows = -(-len(found) // columns)
+    figure = new_figure(1.0 + 2.4 * columns, 1.3 + 1.75 * rows)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    lines = {arm: np.column_stack([band.at, band.mean]) for arm, band in found.items()}
+    for panel, (arm, band) in zip(panels.flat, found.items(), strict=False):
+        panel.add_collection(LineCollection([line for other, line in lines.items() if other not in (arm, first)],
+                                            colors=OTHERS, linewidths=0.8, zorder=2))
+        if first in found and arm != first:
+            panel.plot(*lines[first].T, color=COLOURS[0], linewidth=1.4, linestyle="--", zorder=3)
+        colour = COLOURS[0] if arm == first else COLOURS[1]
+        _shade(panel, band, colour)
+        panel.plot(band.at, band.mean, color=colour, linewidth=2.0, zorder=4)
+        panel.set_title(arm, fontsize=11, color=colour)
+        panel.autoscale_view()
+    for place, panel in enumerate(panels.flat):
+        if place >= len(found):
+            panel.remove()
+        elif place + columns >= len(found):
+            panel.tick_params(labelbottom=True)
+        panel.tick_params(axis="x", labelsize=10)
+    handles = [
+        Line2D([], [], color=COLOURS[1], label="the arm above the panel"),
+        Line2D([], [], color=COLOURS[0], linestyle="--", linewidth=1.4, label=f"{first} (first arm)"),
+        Line2D([], [], color=OTHERS, linewidth=0.8, label="all others"),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    return figure
+
+
+def _shade(panel: Axes, band: Band, colour: str) -> None:
+    if np.isfinite(band.half).all():
+        panel.fill_between(band.at, band.mean - band.half, band.mean + band.half, color=colour, alpha=0.2, linewidth=0, zorder=2)

@@ -1,0 +1,36 @@
+"""The headline metrics of any comparison, on axes that fit bytes and factors of ten."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from toolkit.analysis.comparison import Comparison
+from toolkit.render.axes import SPREAD, bytes_x, log_x
+from toolkit.render.figures import Figures, bars_with_intervals, styled
+
+OVERVIEW_CAPTION = (
+    "The headline metrics per arm. Each light dot is one seed, the large mark their mean and the bar its 95 % interval."
+)
+
+
+@styled
+def overview(result: Comparison) -> Figure | None:
+    """Headline metrics per arm; logarithmic where arms differ by more than a factor of ten."""
+    infos = [info for info in result.headline if np.isfinite(result.report.loc[result.report["metric"] == info.name, "value"]).any()]
+    if not infos:
+        return None
+    figure = bars_with_intervals(result, infos)
+    for panel, info in zip(figure.axes, infos, strict=False):
+        values = result.report.loc[result.report["metric"] == info.name, "value"].to_numpy(float)
+        values = values[np.isfinite(values)]
+        if info.unit != "1" and values.min() > 0 and values.max() / values.min() > SPREAD:
+            log_x(panel, values.min(), values.max(), small=True)
+        if info.unit == "B":
+            bytes_x(panel)
+            panel.set_xlabel(info.label)  # the ticks say the unit
+    return figure
+
+
+FIGURES = Figures(lambda result: {} if (figure := overview(result)) is None else {"overview": figure}, {"overview": OVERVIEW_CAPTION})
+"""For reports that bring no figures of their own."""

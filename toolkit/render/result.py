@@ -1,0 +1,77 @@
+"""Results: a comparison that can draw itself."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from toolkit.analysis.comparison import Comparison, read_versions
+from toolkit.analysis.convention import figures_module, find_report, recorded_module
+from toolkit.analysis.metric import MetricInfo
+from toolkit.errors import ScenarioError
+from toolkit.render.html import notebook
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from toolkit.render.figures import Figures
+
+
+@dataclass(frozen=True, eq=False)
+class Result(Comparison):
+    """What `toolkit.run` returns: the frames of a run directory, and its figures."""
+
+    module: str = field(default="", repr=False)
+    """Name of the module whose `REPORT` these runs are told by; its figures are in the module `figures` beside it."""
+
+    @classmethod
+    def load(cls, directory: str | Path, infos: Sequence[MetricInfo] | None = None, module: str | None = None) -> Self:
+        """Open a run directory.
+
+        Without *infos* and *module*, metrics are described by the report that ``versions.json`` names, if it is one of this package. One of
+        another package is never imported because a file says so: give its name as *module*.
+
+        Raises:
+            RunDirectoryError: *directory* is no finished run, or names a report that there is none of.
+        """
+        name = recorded_module(read_versions(Path(directory))) if module is None else module
+        plain = Comparison.load(directory, find_report(name).infos if infos is None else infos)
+        return cls(plain.directory, plain.report, plain.infos, name)
+
+    @property
+    def captions(self) -> Mapping[str, str]:
+        """What stands below the figures, by name."""
+        return self._figures().captions
+
+    def plot(self) -> dict[str, Figure]:
+        """Draw the figures of this run by name; nothing is written."""
+        return self._figures().draw(self)
+
+    def write_figures(self) -> dict[str, Path]:
+        """Draw all figures into ``figures/`` and return their paths by name."""
+        from toolkit.render.figures import save  # with matplotlib
+
+        return {name: save(figure, self.directory / "figures" / f"{name}.png") for name, figure in self.plot().items()}
+
+    def _figures(self) -> Figures:
+        """The `FIGURES` beside the report, or those that any comparison has.
+
+        Raises:
+            ScenarioError: the module has no proper `FIGURES`.
+        """
+        from toolkit.render import figures, overview  # with matplotlib
+
+        name = figures_module(self.module)
+        if not name:
+            return overview.FIGURES
+        found = getattr(importlib.import_module(name), "FIGURES", None)
+        if not isinstance(found, figures.Figures):
+            what = "has no FIGURES" if found is None else f"FIGURES is a {type(found).__name__}"
+            raise ScenarioError(f"{name}: {what}; define it as a toolkit.render.figures.Figures, or remove the module")
+        return found
+
+    def _repr_html_(self) -> str:
+        return notebook(self)
