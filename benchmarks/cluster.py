@@ -19,8 +19,8 @@ from typing import NamedTuple
 from toolkit.cluster.fabric import Cluster
 from toolkit.collectives import AllReduce
 from toolkit.core.context import Asking, Context
-from toolkit.core.phantom import Phantom
 from toolkit.core.program import Program
+from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.world import World
 
 LIMIT_S = 10.0
@@ -41,7 +41,7 @@ class OneAllReduce(Program):
     values: int
 
     def run(self, ctx: Context) -> Asking:
-        yield from ctx.all_reduce(Phantom(self.values))
+        yield from ctx.all_reduce(SizeOnlyPayload(self.values))
 
 
 class Incast(Program):

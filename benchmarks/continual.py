@@ -59,7 +59,7 @@ class Ours:
         self.method = method
         net = method.network(model, stream.image_shape, seeded(1))
         self.learner = Learner(
-            stream, net, fresh_rng=lambda *name: np.random.default_rng(len(str(name))), batch=BATCH, replay=BATCH, lr=LR, bn="concat",
+            stream, net, shared_rng=lambda *name: np.random.default_rng(len(str(name))), batch=BATCH, replay=BATCH, lr=LR, bn="concat",
             augment=augment, storage=Storage("float32"), capacity=200,
         )
         net.train()

@@ -1,7 +1,7 @@
 """What the sweep scripts share: points of settings, run by toolkit.run one after the other, into one table and one figure.
 
 A point is the base scenario with some settings changed. It leaves a run directory with its own report; a point whose directory is
-finished is not run again, and one that was stopped is taken up where it stopped.
+finished is not run again, and one that was stopped is resumed where it stopped.
 """
 
 from __future__ import annotations

@@ -42,9 +42,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _estimate(args: argparse.Namespace) -> int:
-    from toolkit.scenario import Scenario, parse_setting
+    from toolkit.scenario import read_for_command
 
-    scenario = Scenario.load(args.scenario, dict(parse_setting(text) for text in args.settings), quick=args.quick)
+    scenario = read_for_command(args.scenario, args.settings, quick=args.quick)
     found = estimates(scenario)
     if args.csv:
         sys.stdout.write("arm,flops,moved_nbytes,sent_nbytes,memory_nbytes,storage_nbytes,time_s,energy_j\n")

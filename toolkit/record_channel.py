@@ -47,10 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     from toolkit.core.part import nearest
     from toolkit.errors import ScenarioError, UserError
     from toolkit.predict import span_s
-    from toolkit.scenario import Scenario, parse_setting
+    from toolkit.scenario import read_for_command
 
     try:
-        scenario = Scenario.load(args.scenario, dict(map(parse_setting, args.settings)), quick=args.quick)
+        scenario = read_for_command(args.scenario, args.settings, quick=args.quick)
         if args.arm is not None:
             arms = scenario.arms()
             if args.arm not in arms:

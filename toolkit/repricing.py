@@ -44,7 +44,7 @@ def recost(directory: Path, overrides: dict[str, Any], *, out: str | Path | None
     missing = [name for name in after.arms() if not list((directory / "requests").glob(f"{name}-s*.parquet"))]
     if missing:
         raise RunDirectoryError(f"{directory}: holds no requests of arm {missing[0]}, so it cannot be priced again")
-    return run(after, out=out or _free(directory), jobs=jobs, scripts=(directory / "requests").resolve())
+    return run(after, out=out or _free(directory), jobs=jobs, call_traces=(directory / "requests").resolve())
 
 
 def _refuse_what_programs_see(path: str) -> None:

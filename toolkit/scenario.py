@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
+import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toolkit.core import yaml12
 from toolkit.core.fabric import Fabric
-from toolkit.core.part import Spec, explain, nearest
+from toolkit.core.part import RenamedSetting, Spec, explain, nearest
 from toolkit.core.program import Program
 from toolkit.errors import ScenarioError
 
@@ -162,3 +164,15 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if first not in known:
         raise ScenarioError(f"--set {text}: unknown key '{first}'{nearest(first, known)}")
     return path.strip(), yaml12.parse(value, f"--set {text}")
+
+
+def read_for_command(path: str, settings: list[str], *, quick: bool = False) -> Scenario:
+    """Read a scenario with the ``--set`` *settings* of a command line; what is old in it is told on the standard error."""
+    overrides = dict(parse_setting(text) for text in settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RenamedSetting)
+        scenario = Scenario.load(path, overrides, quick=quick)
+        scenario.arms()
+    for note in dict.fromkeys(str(warning.message) for warning in caught):
+        sys.stderr.write(f"note: {path}: {note}\n")
+    return scenario

@@ -55,17 +55,15 @@ def _simulate(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from toolkit.errors import ScenarioError
-    from toolkit.scenario import Scenario, parse_setting
+    from toolkit.scenario import read_for_command
     from toolkit.sweep import check, run
 
     for name in ("seeds", "jobs"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ScenarioError(f"--{name} {value}: must be at least 1")
-    overrides = dict(parse_setting(text) for text in args.settings)
-    if args.seeds is not None:
-        overrides["seeds"] = args.seeds
-    scenario = Scenario.load(args.scenario, overrides, quick=args.quick)
+    settings = [*args.settings, f"seeds={args.seeds}"] if args.seeds is not None else args.settings
+    scenario = read_for_command(args.scenario, settings, quick=args.quick)
     console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)
     if args.check:
         check(scenario)

@@ -46,7 +46,7 @@ class Job:
     seed: int
     tree: dict[str, Any]
     directory: Path
-    script: Path | None = None
+    call_trace: Path | None = None
     """The requests of a finished run that are priced again instead of running the program."""
 
     @property
@@ -57,7 +57,7 @@ class Job:
 def run(
     scenario: Scenario | str | Path, *, out: str | Path | None = None, seeds: int | None = None, jobs: int = 1,
     backend: str = "loky", resume: bool = False, quick: bool = False, watch: Callable[[list[Job], RunDirectory], Any] | None = None,
-    scripts: Path | None = None,
+    call_traces: Path | None = None,
 ) -> Result:
     """Run every arm of a scenario with every seed and report.
 
@@ -89,7 +89,7 @@ def run(
     with _disk_errors(directory.path):
         directory.open(scenario.dump(), {"report": module}, resume=resume)
         work = [
-            Job(arm, seed, spec.dump(), directory.path, scripts / f"{arm}-s{seed}.parquet" if scripts is not None else None)
+            Job(arm, seed, spec.dump(), directory.path, call_traces / f"{arm}-s{seed}.parquet" if call_traces is not None else None)
             for seed in range(scenario.seed, scenario.seed + scenario.seeds)
             for arm, spec in arms.items()
         ]
@@ -140,14 +140,14 @@ def _run(job: Job) -> None:
     directory = RunDirectory(job.directory)
     scenario = Scenario.build(job.tree)
     ledger = Ledger(directory.ledger_stem(job.name))
-    checkpoint = Checkpoint.open(directory.record(job.name).with_suffix(".checkpoint")) if job.script is None else None
+    checkpoint = Checkpoint.open(directory.record(job.name).with_suffix(".checkpoint")) if job.call_trace is None else None
     world = World(job.seed, scenario.limit_s, ledger, checkpoint=checkpoint, trace=directory.trace_stem(job.name))
     network = scenario.fabric.build(world)
     program = scenario.program
-    if job.script is not None:
+    if job.call_trace is not None:
         from toolkit.cluster.replay import Replay
 
-        program = Replay(script=job.script)
+        program = Replay(call_trace=job.call_trace)
     done = network.launch(program)
     progress = directory.record(job.name).with_suffix(".progress")
     if scenario.duration_s is not None:
@@ -179,7 +179,7 @@ def _to_the_end(world: World, network: Network, done: Event, progress: Path) -> 
                 told = world.share
                 progress.write_text(str(told))
     except EmptySchedule:
-        raise network.stuck() from None
+        raise network.deadlock() from None
 
 
 def _some_events(world: World, done: Event) -> None:

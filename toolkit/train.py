@@ -52,9 +52,9 @@ def _train(args: argparse.Namespace) -> int:
 
     from toolkit.core.part import nearest
     from toolkit.errors import ScenarioError
-    from toolkit.scenario import Scenario, parse_setting
+    from toolkit.scenario import read_for_command
 
-    scenario = Scenario.load(args.scenario, dict(parse_setting(text) for text in args.settings), quick=args.quick)
+    scenario = read_for_command(args.scenario, args.settings, quick=args.quick)
     arms = scenario.arms()
     for name in args.arm:
         if name not in arms:

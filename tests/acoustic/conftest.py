@@ -12,7 +12,7 @@ from toolkit.acoustic.channel import Channel
 from toolkit.acoustic.fading import FastFading, Shadowing
 from toolkit.acoustic.medium import Medium
 from toolkit.acoustic.modem import Modem
-from toolkit.acoustic.packets import Frame, PacketBook
+from toolkit.acoustic.packets import Frame, PacketTracker
 from toolkit.core.world import World
 
 
@@ -39,7 +39,7 @@ class Pool:
     channel: Channel
     medium: Medium
     modem: Modem
-    book: PacketBook
+    tracker: PacketTracker
     heard: list[tuple[float, int, Frame, float]] = field(default_factory=list)
 
     def send_at(self, t_s: float, node: int, nbytes: int = 50, dst: int = -1) -> None:
@@ -68,8 +68,8 @@ def pool() -> Callable[..., Pool]:
         shadowing = Shadowing(sigma_db=0.0).init(count, world.streams.rng("shadowing"))
         channel = Channel(StillWater(noise_db), modem, lambda t_s: places, shadowing)
         channel.advance(0.0)
-        book = PacketBook(world)
-        result = Pool(world, channel, Medium(world, channel, modem, fading or FastFading(), book, count), modem, book)
+        tracker = PacketTracker(world)
+        result = Pool(world, channel, Medium(world, channel, modem, fading or FastFading(), tracker, count), modem, tracker)
         for node in range(count):
             result.medium.listen(
                 node, lambda frame, snr_db, node=node: result.heard.append((world.now, node, frame, snr_db))

@@ -36,8 +36,8 @@ def test_timeouts_allow_for_the_way_both_ways(pool) -> None:
     node = type("Node", (), {"modem": modem})
     unknown = type("Neighbour", (), {"rtt_s": None})
     assert routing._timeout_s(node, unknown) == pytest.approx(2.0 + modem.frame_s(ACK_BYTES) + 0.1)
-    radio = type("Radio", (), {"airtime_s": lambda self, nbytes: modem.frame_s(nbytes)})()
-    assert Sfama(range_m=1500).slot_s(radio) > 1.0 + modem.frame_s(10)
+    mac = type("Radio", (), {"airtime_s": lambda self, nbytes: modem.frame_s(nbytes)})()
+    assert Sfama(range_m=1500).slot_s(mac) > 1.0 + modem.frame_s(10)
 
 
 def test_measured_snr_is_the_link_budget(pool) -> None:

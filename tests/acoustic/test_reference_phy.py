@@ -46,7 +46,7 @@ class Reference:
         self.noise = network.channel.noise.tolist()
         self.detect, self.capture = (10 ** (level_db / 10) for level_db in (modem.detection_snr_db, modem.capture_db))
         self.rate = modem.success_table().rate
-        draws = world.streams.fresh("decode")
+        draws = world.streams.shared("decode")
         self.draws = (float(x) for _ in itertools.count() for x in draws.random(1024)[::-1])
 
     def arrivals(self, node: int) -> list[Arrival]:
@@ -162,7 +162,7 @@ def simulate(spec: Scenario, seed: int, *, compiled: bool):
         fades.append(next_fades())
         return fades[-1]
 
-    def watch(node: int, frame: Frame):
+    def monitor(node: int, frame: Frame):
         done = transmit(node, frame)
         channel = network.channel
         sent.append(Sent(
@@ -171,7 +171,7 @@ def simulate(spec: Scenario, seed: int, *, compiled: bool):
         ))
         return done
 
-    medium.transmit, medium._next_fades = watch, watch_fades
+    medium.transmit, medium._next_fades = monitor, watch_fades
     network.launch(spec.program)
     world.env.run(until=DURATION_S)
     network.finish()

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from tests.cluster.helpers import FREE, LINK, Written, cluster, simulate
 from toolkit.core.context import Asking, Context, PeerLost
-from toolkit.core.phantom import Phantom
+from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError
@@ -118,7 +118,7 @@ def test_topology_changes_what_a_dense_exchange_takes() -> None:
     ):
         for schedule in ("recursive_doubling", "rabenseifner"):
             spec = cluster(8, topology=topology, collectives={"all_reduce": schedule})
-            times[name, schedule] = simulate(spec, lambda ctx: ctx.all_reduce(Phantom(1_000_000)))[0].now
+            times[name, schedule] = simulate(spec, lambda ctx: ctx.all_reduce(SizeOnlyPayload(1_000_000)))[0].now
     assert times["tree", "recursive_doubling"] / times["star", "recursive_doubling"] >= 1.5
     assert times["tree", "rabenseifner"] / times["star", "rabenseifner"] >= 1.5
 
@@ -126,7 +126,7 @@ def test_topology_changes_what_a_dense_exchange_takes() -> None:
 def test_a_slow_machine_keeps_the_others_waiting() -> None:
     def act(ctx: Context) -> Asking:
         yield ctx.compute(SECOND, "gradient")
-        yield from ctx.all_reduce(Phantom(1))
+        yield from ctx.all_reduce(SizeOnlyPayload(1))
 
     plain = simulate(cluster(4), act)[0].now
     slow = simulate(cluster(4, stragglers={"type": "fixed", "factors": {"worker2": 3.0}}), act)[0].now
@@ -165,8 +165,8 @@ def test_an_absent_machine_goes_on_where_it_was() -> None:
         yield ctx.compute(SECOND, "gradient")
         assert ctx.now == pytest.approx(1.0 if ctx.rank else 1.0 + 2.0)
 
-    absences = [{"node": "worker0", "from_s": 0.5, "to_s": 2.0}, {"node": "worker0", "from_s": 1.5, "to_s": 2.5}]
-    simulate(cluster(2, failures={"absences": absences}), act)
+    outages = [{"node": "worker0", "from_s": 0.5, "to_s": 2.0}, {"node": "worker0", "from_s": 1.5, "to_s": 2.5}]
+    simulate(cluster(2, failures={"outages": outages}), act)
 
 
 def test_a_degraded_link_is_slow_in_its_window() -> None:
@@ -185,7 +185,7 @@ def test_those_that_are_left_form_a_group_after_the_time_out() -> None:
         seen[ctx.node] = []
         while True:
             try:
-                yield from ctx.all_reduce(Phantom(100_000))
+                yield from ctx.all_reduce(SizeOnlyPayload(100_000))
                 yield ctx.compute(SECOND)
                 if ctx.now > 5:
                     return
@@ -205,7 +205,7 @@ def test_two_runs_write_the_same_ledger() -> None:
     def act(ctx: Context) -> Asking:
         for _ in range(5):
             yield ctx.compute(SECOND.times(float(ctx.rng("work").random())), "gradient")
-            yield from ctx.all_reduce(Phantom(1000))
+            yield from ctx.all_reduce(SizeOnlyPayload(1000))
 
     first, _ = simulate(cluster(5), act)
     second, _ = simulate(cluster(5), act)
@@ -220,7 +220,7 @@ def test_two_runs_write_the_same_ledger() -> None:
         ({"failures": {"degradations": [{"link": "w0>switch", "from_s": 0, "to_s": 1, "factor": 0.5}]}}, "'w0>switch' is not a link"),
         ({"node_devices": {"woker1": FREE}}, "did you mean 'worker1'"),
         ({"failures": {"crashes": [{"node": f"worker{i}", "at_s": 1} for i in range(4)]}}, "at least one must be left"),
-        ({"failures": {"absences": [{"node": "worker0", "from_s": 2, "to_s": 1}]}}, "must be after"),
+        ({"failures": {"outages": [{"node": "worker0", "from_s": 2, "to_s": 1}]}}, "must be after"),
         ({"topology": "torus"}, "'torus' is not a topology"),
     ],
 )
@@ -237,8 +237,8 @@ def test_a_program_that_waits_for_ever_is_told_who_waits() -> None:
 
     def act(ctx: Context) -> Asking:
         if ctx.rank == 1:
-            yield ctx.recv(0, Phantom(1))
+            yield ctx.recv(0, SizeOnlyPayload(1))
 
     network.launch(Written(act=act))
     world.env.run()
-    assert "worker1 waits for worker0" in str(network.stuck())
+    assert "worker1 waits for worker0" in str(network.deadlock())

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from toolkit.cluster.link import Link
-from toolkit.cluster.topology import Topology, Wiring
+from toolkit.cluster.topology import BuiltTopology, Topology
 from toolkit.cluster.topology.fat_tree import FatTree
 from toolkit.cluster.topology.hierarchy import Hierarchy
 from toolkit.cluster.topology.ring import Ring
@@ -33,38 +33,38 @@ def sized(member: type[Topology], nodes: int) -> Topology:
     return member(rack_size=max(1, nodes // 3)) if member is Tree else member()
 
 
-def names(wiring: Wiring, src: int, dst: int) -> list[str]:
-    return [wiring.links[link] for link in wiring.route(src, dst)]
+def names(built: BuiltTopology, src: int, dst: int) -> list[str]:
+    return [built.links[link] for link in built.route(src, dst)]
 
 
-def delay_s(wiring: Wiring, src: int, dst: int) -> float:
-    return float(wiring.delay_s[list(wiring.route(src, dst))].sum())
+def delay_s(built: BuiltTopology, src: int, dst: int) -> float:
+    return float(built.delay_s[list(built.route(src, dst))].sum())
 
 
 @pytest.mark.parametrize(("workers", "servers"), SIZES)
 @pytest.mark.parametrize("name", Topology.member_names())
 def test_routes_lead_from_one_node_to_the_other_and_take_no_link_twice(name: str, workers: int, servers: int) -> None:
     part = sized(Topology.members()[name], workers + servers)
-    wiring, again = part.init(workers, servers), part.init(workers, servers)
-    assert wiring.nodes == tuple([f"worker{i}" for i in range(workers)] + [f"server{i}" for i in range(servers)])
-    assert wiring.links == again.links
-    assert len(set(wiring.links)) == len(wiring.links)
-    for array in (wiring.rate_bps, wiring.delay_s, wiring.energy_j_per_bit, wiring.idle_w):
-        assert array.shape == (len(wiring.links),)
+    built, again = part.init(workers, servers), part.init(workers, servers)
+    assert built.nodes == tuple([f"worker{i}" for i in range(workers)] + [f"server{i}" for i in range(servers)])
+    assert built.links == again.links
+    assert len(set(built.links)) == len(built.links)
+    for array in (built.rate_bps, built.delay_s, built.energy_j_per_bit, built.idle_w):
+        assert array.shape == (len(built.links),)
         assert (array >= 0).all()
     for src, dst in itertools.product(range(workers + servers), repeat=2):
-        route = wiring.route(src, dst)
-        assert route == wiring.route(src, dst) == again.route(src, dst)
+        route = built.route(src, dst)
+        assert route == built.route(src, dst) == again.route(src, dst)
         if src == dst:
             assert route == ()
             continue
-        ends = [wiring.links[link].split(">") for link in route]
-        assert ends[0][0] == wiring.nodes[src]
-        assert ends[-1][1] == wiring.nodes[dst]
+        ends = [built.links[link].split(">") for link in route]
+        assert ends[0][0] == built.nodes[src]
+        assert ends[-1][1] == built.nodes[dst]
         assert all(before[1] == after[0] for before, after in itertools.pairwise(ends))
         assert len(set(route)) == len(route)
-        assert len(route) == len(wiring.route(dst, src))
-        assert wiring.nodes[dst] not in [start for start, _ in ends]
+        assert len(route) == len(built.route(dst, src))
+        assert built.nodes[dst] not in [start for start, _ in ends]
 
 
 @pytest.mark.parametrize("name", Topology.member_names())
@@ -84,80 +84,80 @@ def test_no_workers_or_fewer_than_no_servers_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", Topology.member_names())
 def test_arrays_cannot_be_changed_from_outside(name: str) -> None:
-    wiring = sized(Topology.members()[name], 4).init(4)
+    built = sized(Topology.members()[name], 4).init(4)
     with pytest.raises(ValueError, match="read-only"):
-        wiring.rate_bps[0] = 1
+        built.rate_bps[0] = 1
 
 
 def test_unknown_names_are_answered_with_the_nearest() -> None:
-    wiring = Star().init(12, 1)
-    assert [wiring.index_of_node(name) for name in ("worker0", "worker11", "server0")] == [0, 11, 12]
-    assert wiring.links[wiring.index_of_link("switch>worker3")] == "switch>worker3"
+    built = Star().init(12, 1)
+    assert [built.index_of_node(name) for name in ("worker0", "worker11", "server0")] == [0, 11, 12]
+    assert built.links[built.index_of_link("switch>worker3")] == "switch>worker3"
     with pytest.raises(ValueError, match=r"'worker12' is not a.*; did you mean 'worker\d+'\? \(they go from 'worker0' to 'server0'\)"):
-        wiring.index_of_node("worker12")
+        built.index_of_node("worker12")
     with pytest.raises(ValueError, match="'worker3>swich' is not a link of this topology; did you mean 'worker3>switch'"):
-        wiring.index_of_link("worker3>swich")
+        built.index_of_link("worker3>swich")
     with pytest.raises(ValueError, match=r"'zzz' is not a node of this topology \(they go from 'worker0'"):
-        wiring.index_of_node("zzz")
+        built.index_of_node("zzz")
     with pytest.raises(ValueError, match=r"'x' is not a link of this topology \(there is none\)"):
         Ring().init(1).index_of_link("x")
     with pytest.raises(ValueError, match="rank 13 is not one of the 13 nodes"):
-        wiring.route(0, 13)
+        built.route(0, 13)
     with pytest.raises(ValueError, match="rank -1 is not"):
-        wiring.route(-1, 0)
+        built.route(-1, 0)
 
 
 def test_star_routes_and_delays() -> None:
-    wiring = Star(link=FAST, server_link=SLOW).init(3, 1)
-    assert names(wiring, 0, 2) == ["worker0>switch", "switch>worker2"]
-    assert names(wiring, 3, 1) == ["server0>switch", "switch>worker1"]
-    assert delay_s(wiring, 0, 2) == pytest.approx(2e-6)
-    assert delay_s(wiring, 0, 3) == pytest.approx(1e-6 + 1e-2)
-    assert wiring.rate_bps[list(wiring.route(0, 3))].tolist() == [8e9, 1e6]
-    assert wiring.idle_w.sum() == 3 * 2 * 1.0 + 2 * 2.0
+    built = Star(link=FAST, server_link=SLOW).init(3, 1)
+    assert names(built, 0, 2) == ["worker0>switch", "switch>worker2"]
+    assert names(built, 3, 1) == ["server0>switch", "switch>worker1"]
+    assert delay_s(built, 0, 2) == pytest.approx(2e-6)
+    assert delay_s(built, 0, 3) == pytest.approx(1e-6 + 1e-2)
+    assert built.rate_bps[list(built.route(0, 3))].tolist() == [8e9, 1e6]
+    assert built.idle_w.sum() == 3 * 2 * 1.0 + 2 * 2.0
 
 
 def test_lossy_links_carry_less_and_pay_more() -> None:
-    wiring = Star(link=Link(rate_bps=100, loss=0.5, energy_j_per_bit=1)).init(2)
-    np.testing.assert_allclose(wiring.rate_bps, 50)
-    np.testing.assert_allclose(wiring.energy_j_per_bit, 2)
+    built = Star(link=Link(rate_bps=100, loss=0.5, energy_j_per_bit=1)).init(2)
+    np.testing.assert_allclose(built.rate_bps, 50)
+    np.testing.assert_allclose(built.energy_j_per_bit, 2)
 
 
 def test_ring_goes_the_shorter_way_and_clockwise_when_both_are_equal() -> None:
-    wiring = Ring(link=FAST).init(6)
-    assert names(wiring, 0, 2) == ["worker0>worker1", "worker1>worker2"]
-    assert names(wiring, 1, 5) == ["worker1>worker0", "worker0>worker5"]
-    assert names(wiring, 4, 1) == ["worker4>worker5", "worker5>worker0", "worker0>worker1"]
-    assert len(wiring.links) == 12
+    built = Ring(link=FAST).init(6)
+    assert names(built, 0, 2) == ["worker0>worker1", "worker1>worker2"]
+    assert names(built, 1, 5) == ["worker1>worker0", "worker0>worker5"]
+    assert names(built, 4, 1) == ["worker4>worker5", "worker5>worker0", "worker0>worker1"]
+    assert len(built.links) == 12
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7, 10])
 def test_ring_hops_are_the_distance_round_the_circle(count: int) -> None:
-    wiring = Ring(link=FAST).init(count)
+    built = Ring(link=FAST).init(count)
     for src, dst in itertools.product(range(count), repeat=2):
-        assert delay_s(wiring, src, dst) == pytest.approx(1e-6 * min((dst - src) % count, (src - dst) % count))
+        assert delay_s(built, src, dst) == pytest.approx(1e-6 * min((dst - src) % count, (src - dst) % count))
 
 
 def test_tree_routes_by_hand() -> None:
-    wiring = Tree(link=FAST, rack_size=2).init(4, 1)
-    assert names(wiring, 0, 1) == ["worker0>rack0", "rack0>worker1"]
-    assert names(wiring, 1, 2) == ["worker1>rack0", "rack0>core", "core>rack1", "rack1>worker2"]
-    assert names(wiring, 4, 0) == ["server0>rack2", "rack2>core", "core>rack0", "rack0>worker0"]
-    assert delay_s(wiring, 1, 2) == pytest.approx(4e-6)
+    built = Tree(link=FAST, rack_size=2).init(4, 1)
+    assert names(built, 0, 1) == ["worker0>rack0", "rack0>worker1"]
+    assert names(built, 1, 2) == ["worker1>rack0", "rack0>core", "core>rack1", "rack1>worker2"]
+    assert names(built, 4, 0) == ["server0>rack2", "rack2>core", "core>rack0", "rack0>worker0"]
+    assert delay_s(built, 1, 2) == pytest.approx(4e-6)
 
 
 @pytest.mark.parametrize("ratio", [1.0, 2.0, 4.0, 2.5])
 def test_oversubscription_is_what_a_rack_could_send_over_what_its_uplink_carries(ratio: float) -> None:
-    wiring = Tree(link=FAST, rack_size=4, oversubscription=ratio).init(16)
+    built = Tree(link=FAST, rack_size=4, oversubscription=ratio).init(16)
     for rack in range(4):
-        below = sum(wiring.rate_bps[wiring.index_of_link(f"worker{4 * rack + i}>rack{rack}")] for i in range(4))
-        assert below / wiring.rate_bps[wiring.index_of_link(f"rack{rack}>core")] == pytest.approx(ratio)
+        below = sum(built.rate_bps[built.index_of_link(f"worker{4 * rack + i}>rack{rack}")] for i in range(4))
+        assert below / built.rate_bps[built.index_of_link(f"rack{rack}>core")] == pytest.approx(ratio)
 
 
 def test_an_uplink_of_its_own_is_taken_as_it_is() -> None:
-    wiring = Tree(link=FAST, rack_size=2, uplink=SLOW).init(4)
-    assert wiring.rate_bps[wiring.index_of_link("core>rack1")] == 1e6
-    assert delay_s(wiring, 0, 3) == pytest.approx(2 * 1e-6 + 2 * 1e-2)
+    built = Tree(link=FAST, rack_size=2, uplink=SLOW).init(4)
+    assert built.rate_bps[built.index_of_link("core>rack1")] == 1e6
+    assert delay_s(built, 0, 3) == pytest.approx(2 * 1e-6 + 2 * 1e-2)
     with pytest.raises(ValidationError, match="either uplink or oversubscription"):
         Tree(uplink=SLOW, oversubscription=4)
 
@@ -171,40 +171,40 @@ def test_a_rack_that_holds_everybody_is_refused_since_its_uplinks_would_change_n
 @pytest.mark.parametrize("k", [2, 4, 6, 8])
 def test_a_full_fat_tree_has_full_bisection_and_as_much_above_as_below(k: int) -> None:
     nodes = k**3 // 4
-    wiring = FatTree(link=FAST, k=k).init(nodes)
+    built = FatTree(link=FAST, k=k).init(nodes)
     rates: Counter[str] = Counter()
-    for name, rate_bps in zip(wiring.links, wiring.rate_bps, strict=True):
+    for name, rate_bps in zip(built.links, built.rate_bps, strict=True):
         start, end = (part.rstrip("0123456789") for part in name.split(">"))
         rates[f"{start}>{end}"] += rate_bps
     assert set(rates.values()) == {nodes * 8e9}
     assert rates.keys() == {"worker>edge", "edge>worker", "edge>agg", "agg>edge", "agg>core", "core>agg"}
     first_half = {f"agg{i}" for i in range(k * k // 4)}  # the pods with the lower half of the nodes
     cut_bps = sum(
-        rate_bps for name, rate_bps in zip(wiring.links, wiring.rate_bps, strict=True)
+        rate_bps for name, rate_bps in zip(built.links, built.rate_bps, strict=True)
         if name.split(">")[0] in first_half and name.split(">")[1].startswith("core")
     )
     assert cut_bps == nodes / 2 * 8e9
-    ports = Counter(name.split(">")[0] for name in wiring.links if not name.startswith("worker"))
+    ports = Counter(name.split(">")[0] for name in built.links if not name.startswith("worker"))
     assert set(ports.values()) == {k}
 
 
 def test_fat_tree_routes_are_two_four_or_six_links_long() -> None:
-    wiring = FatTree(link=FAST, k=4).init(16)
-    assert names(wiring, 0, 1) == ["worker0>edge0", "edge0>worker1"]
-    middle = names(wiring, 0, 2)
+    built = FatTree(link=FAST, k=4).init(16)
+    assert names(built, 0, 1) == ["worker0>edge0", "edge0>worker1"]
+    middle = names(built, 0, 2)
     assert middle in [["worker0>edge0", f"edge0>agg{a}", f"agg{a}>edge1", "edge1>worker2"] for a in (0, 1)]
-    far = names(wiring, 0, 15)
+    far = names(built, 0, 15)
     assert far in [
         ["worker0>edge0", f"edge0>agg{a}", f"agg{a}>core{2 * a + j}", f"core{2 * a + j}>agg{6 + a}", f"agg{6 + a}>edge7", "edge7>worker15"]
         for a in (0, 1) for j in (0, 1)
     ]
-    assert delay_s(wiring, 0, 15) == pytest.approx(6e-6)
+    assert delay_s(built, 0, 15) == pytest.approx(6e-6)
 
 
 def test_fat_tree_spreads_flows_over_all_cores_evenly_enough_and_by_its_seed() -> None:
     def cores(seed: int) -> list[str]:
-        wiring = FatTree(link=FAST, k=4, ecmp_seed=seed).init(16)
-        return [names(wiring, src, dst)[3].split(">")[0] for src in range(8) for dst in range(8, 16)]
+        built = FatTree(link=FAST, k=4, ecmp_seed=seed).init(16)
+        return [names(built, src, dst)[3].split(">")[0] for src in range(8) for dst in range(8, 16)]
 
     load = Counter(cores(0))
     assert len(load) == 4
@@ -222,31 +222,31 @@ def test_a_fat_tree_takes_the_fewest_ports_that_hold_everybody() -> None:
 
 
 def test_hierarchy_uses_the_network_only_between_hosts() -> None:
-    wiring = Hierarchy(gpus_per_host=2, inner_link=FAST, link=SLOW).init(4, 2)
-    assert names(wiring, 0, 1) == ["worker0>host0", "host0>worker1"]
-    assert names(wiring, 1, 2) == ["worker1>host0", "host0>switch", "switch>host1", "host1>worker2"]
-    assert names(wiring, 0, 4) == ["worker0>host0", "host0>switch", "switch>server0"]
-    assert names(wiring, 5, 3) == ["server1>switch", "switch>host1", "host1>worker3"]
-    assert names(wiring, 4, 5) == ["server0>switch", "switch>server1"]
-    assert delay_s(wiring, 1, 2) == pytest.approx(2 * 1e-6 + 2 * 1e-2)
-    shared = set(wiring.route(0, 2)) & set(wiring.route(1, 3))
-    assert {wiring.links[link] for link in shared} == {"host0>switch", "switch>host1"}
+    built = Hierarchy(gpus_per_host=2, inner_link=FAST, link=SLOW).init(4, 2)
+    assert names(built, 0, 1) == ["worker0>host0", "host0>worker1"]
+    assert names(built, 1, 2) == ["worker1>host0", "host0>switch", "switch>host1", "host1>worker2"]
+    assert names(built, 0, 4) == ["worker0>host0", "host0>switch", "switch>server0"]
+    assert names(built, 5, 3) == ["server1>switch", "switch>host1", "host1>worker3"]
+    assert names(built, 4, 5) == ["server0>switch", "switch>server1"]
+    assert delay_s(built, 1, 2) == pytest.approx(2 * 1e-6 + 2 * 1e-2)
+    shared = set(built.route(0, 2)) & set(built.route(1, 3))
+    assert {built.links[link] for link in shared} == {"host0>switch", "switch>host1"}
 
 
 def test_wan_clients_differ_in_turn_and_share_the_site() -> None:
     edge = WanEdge(
         clients=[Access(up=SLOW, down=FAST), Access(up=FAST, down=FAST)], internet_delay_s=0.5, site_link=FAST, server_link=FAST,
     )
-    wiring = edge.init(3, 2)
-    assert names(wiring, 0, 3) == ["worker0>internet", "internet>site", "site>server0"]
-    assert names(wiring, 4, 1) == ["server1>site", "site>internet", "internet>worker1"]
-    assert names(wiring, 0, 1) == ["worker0>internet", "internet>worker1"]
-    assert names(wiring, 3, 4) == ["server0>site", "site>server1"]
-    assert [wiring.rate_bps[wiring.index_of_link(f"worker{i}>internet")] for i in range(3)] == [1e6, 8e9, 1e6]
-    assert wiring.rate_bps[wiring.index_of_link("internet>worker0")] == 8e9
-    assert delay_s(wiring, 0, 3) == pytest.approx(0.5 + 1e-2 + 2e-6)
-    assert delay_s(wiring, 1, 2) == pytest.approx(0.5 + 2e-6)
-    assert delay_s(wiring, 3, 4) == pytest.approx(2e-6)
+    built = edge.init(3, 2)
+    assert names(built, 0, 3) == ["worker0>internet", "internet>site", "site>server0"]
+    assert names(built, 4, 1) == ["server1>site", "site>internet", "internet>worker1"]
+    assert names(built, 0, 1) == ["worker0>internet", "internet>worker1"]
+    assert names(built, 3, 4) == ["server0>site", "site>server1"]
+    assert [built.rate_bps[built.index_of_link(f"worker{i}>internet")] for i in range(3)] == [1e6, 8e9, 1e6]
+    assert built.rate_bps[built.index_of_link("internet>worker0")] == 8e9
+    assert delay_s(built, 0, 3) == pytest.approx(0.5 + 1e-2 + 2e-6)
+    assert delay_s(built, 1, 2) == pytest.approx(0.5 + 2e-6)
+    assert delay_s(built, 3, 4) == pytest.approx(2e-6)
     assert not any("site" in name for name in edge.init(3).links)
 
 
@@ -278,8 +278,8 @@ def test_wrong_settings_are_named_by_their_place(topology: Any, words: str) -> N
 @pytest.mark.parametrize("name", ["star", "fat_tree", "hierarchy", "tree", "wan_edge"])
 def test_ten_thousand_nodes_are_laid_out_without_a_table_of_pairs(name: str) -> None:
     start_s = perf_counter()
-    wiring = sized(Topology.members()[name], 10_000).init(10_000)
-    hops = sum(len(wiring.route(rank, (rank * 7919 + 1) % 10_000)) for rank in range(10_000))
+    built = sized(Topology.members()[name], 10_000).init(10_000)
+    hops = sum(len(built.route(rank, (rank * 7919 + 1) % 10_000)) for rank in range(10_000))
     assert perf_counter() - start_s < 5
     assert hops >= 2 * 9_990
-    assert len(wiring.links) < 150_000
+    assert len(built.links) < 150_000

@@ -9,7 +9,7 @@ from tests.cluster.helpers import cluster, simulate
 from toolkit.collectives import AllGather, AllReduce, Collectives
 from toolkit.core.context import Asking, Context
 from toolkit.core.local import run_local
-from toolkit.core.phantom import Phantom
+from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.errors import ToolkitError
 
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 13)
@@ -89,7 +89,7 @@ def timed(size: int, act: Any, **collectives: str) -> tuple[float, Any, Any]:
 @pytest.mark.parametrize("nbytes", [4096 * 3, 4096 * 3072])
 def test_an_all_reduce_takes_its_closed_form_and_sends_its_bytes(name: str, size: int, nbytes: int) -> None:
     """Acceptance check 9 of gs-SGD: within 1e-9 of the formula, bytes to the last one."""
-    now_s, network, sent = timed(size, lambda ctx: ctx.all_reduce(Phantom(nbytes // 4)), all_reduce=name)
+    now_s, network, sent = timed(size, lambda ctx: ctx.all_reduce(SizeOnlyPayload(nbytes // 4)), all_reduce=name)
     schedule = network.spec.collectives.all_reduce
     expected_s = schedule.seconds(nbytes, size, network.meeting.link_cost(), network.spec.servers)
     exact = name in {"ring", "parameter_server"} or size in POWERS
@@ -101,7 +101,7 @@ def test_an_all_reduce_takes_its_closed_form_and_sends_its_bytes(name: str, size
 @pytest.mark.parametrize("name", AllGather.member_names())
 @pytest.mark.parametrize("size", [*POWERS, 5])
 def test_an_all_gather_takes_its_closed_form(name: str, size: int) -> None:
-    now_s, network, _ = timed(size, lambda ctx: ctx.all_gather(Phantom(5000)), all_gather=name)
+    now_s, network, _ = timed(size, lambda ctx: ctx.all_gather(SizeOnlyPayload(5000)), all_gather=name)
     assert now_s == pytest.approx(network.spec.collectives.all_gather.seconds(20_000, size, network.meeting.link_cost()), rel=1e-9)
 
 
@@ -112,7 +112,7 @@ def test_ideal_pricing_takes_as_long_as_the_messages(name: str, size: int) -> No
     times, energies, totals = [], [], []
     for pricing in ("messages", "ideal"):
         spec = cluster(size, servers=servers, collectives={"all_reduce": name}, pricing=pricing)
-        world, _ = simulate(spec, lambda ctx: ctx.all_reduce(Phantom(4096 * 3)))
+        world, _ = simulate(spec, lambda ctx: ctx.all_reduce(SizeOnlyPayload(4096 * 3)))
         rows = world.ledger.charges()
         times.append(world.now)
         energies.append(rows[rows["kind"] == "tx"]["energy_j"].sum())

@@ -32,9 +32,9 @@ def test_tasks_are_disjoint_and_whole(digits: Dataset, tasks: int, order: list[i
         assert sum(len(samples) for samples in found) == len(labels)
         for task, samples in enumerate(found):
             assert samples.images.dtype == torch.uint8
-            assert set(samples.labels.tolist()) == set(stream.heads(task))
-    heads = [label for task in range(tasks) for label in stream.heads(task)]
-    assert heads == list(range(10))
+            assert set(samples.labels.tolist()) == set(stream.task_classes(task))
+    task_classes = [label for task in range(tasks) for label in stream.task_classes(task)]
+    assert task_classes == list(range(10))
     assert [stream.seen(task) for task in range(tasks)] == [10 // tasks * (task + 1) for task in range(tasks)]
     assert [stream.train_size(task) for task in range(tasks)] == [len(stream.train(task)) for task in range(tasks)]
 
@@ -45,7 +45,7 @@ def test_a_label_is_the_place_of_its_class_in_the_order(digits: Dataset) -> None
         stream = split_classes(digits, tasks, ORDER)
         for task in range(tasks):
             samples = stream.train(task)
-            for label in stream.heads(task):
+            for label in stream.task_classes(task):
                 own = digits.train_images[digits.train_labels == ORDER[label]]
                 assert torch.equal(samples.images[samples.labels == label], own)
 
@@ -77,7 +77,7 @@ def test_permuted_tasks_shuffle_pixels_by_one_permutation_each(digits: Dataset) 
         assert {tuple(column.tolist()) for column in found.images.flatten(1).T} == columns
         seen.append(found.images)
     assert not torch.equal(seen[0], seen[1])
-    assert stream.heads(3) == range(10)
+    assert stream.task_classes(3) == range(10)
     assert stream.seen(0) == stream.num_classes == 10
 
 

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent.parent
 LIMIT_S = 100
 LR = 0.1
 SEED = 5
-HASH_SEED = int(Streams(SEED).fresh("sketch").integers(2**63))
+HASH_SEED = int(Streams(SEED).shared("sketch").integers(2**63))
 SMALL_BUCKETS_MB = 0.001
 K = 60
 

@@ -28,7 +28,7 @@ class Line(Objective[Tensor]):
         return model
 
     def batch(self, ctx: Context, step: int, size: int) -> tuple[Tensor, Tensor]:
-        x = torch.from_numpy(ctx.fresh_rng("x", step).normal(size=(size, 2)).astype(np.float32))
+        x = torch.from_numpy(ctx.shared_rng("x", step).normal(size=(size, 2)).astype(np.float32))
         return x, x @ torch.tensor([[2.0], [-1.0]]) + 0.5
 
     def loss(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:

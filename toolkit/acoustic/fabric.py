@@ -19,14 +19,14 @@ from toolkit.acoustic.mac import Mac
 from toolkit.acoustic.medium import Interference, Medium
 from toolkit.acoustic.mobility import Mobility
 from toolkit.acoustic.modem import Modem
-from toolkit.acoustic.node import Radio, SeaContext, SeaNode
-from toolkit.acoustic.packets import Frame, PacketBook
+from toolkit.acoustic.node import MacInterface, SeaContext, SeaNode
+from toolkit.acoustic.packets import Frame, PacketTracker
 from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.sea import Sea, SeaState
-from toolkit.acoustic.trace import NodeBook, Trace
+from toolkit.acoustic.trace import Trace, TracedTracker
 from toolkit.core.context import Context
 from toolkit.core.device import Device
 from toolkit.core.fabric import Behaviour, Fabric
@@ -108,10 +108,10 @@ class SeaNetwork:
             streams.rng("history"),
         )
         self.channel.advance(0.0)
-        self.book = PacketBook(world)
-        self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.book, self.count, spec.interference)
+        self.tracker = PacketTracker(world)
+        self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.tracker, self.count, spec.interference)
         self.trace = self._open_trace() if spec.trace else None
-        self.book.trace = self.medium.trace = self.trace
+        self.tracker.trace = self.medium.trace = self.trace
         world.env.process(self._epochs())
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
@@ -119,7 +119,7 @@ class SeaNetwork:
             node.state = spec.routing.init(node)
             spec.routing.learn(node, past)
         for node in self.nodes:
-            world.env.process(spec.mac.run(node.radio))
+            world.env.process(spec.mac.run(node.mac))
             for process in spec.routing.processes(node):
                 world.env.process(process)
         budget = LinkBudget(spec.modem)
@@ -136,22 +136,22 @@ class SeaNetwork:
         """Start the traffic of every sensor node."""
         return self.world.env.all_of([self.world.env.process(program.run(ctx)) for ctx in self.contexts])
 
-    def stuck(self) -> ToolkitError:
+    def deadlock(self) -> ToolkitError:
         return ToolkitError("the sea stands still")
 
     def finish(self) -> None:
         """Close the books: receptions cut off by the end, idle time, packets in flight."""
         self.medium.finish()
-        self.book.finish()
+        self.tracker.finish()
         if self.trace is not None:
             self.trace.close()
-        self.world.ledger.metric(self.world.now, "duplicates", self.book.duplicates)
+        self.world.ledger.metric(self.world.now, "duplicates", self.tracker.duplicates)
         self.world.ledger.metric(self.world.now, "channel_fingerprint", self.channel.fingerprint)
 
     def send(self, src: int, dst: int, nbytes: int, phase: str) -> Event:
         """Start a packet at *src* towards any sink; the event's value is its Delivery."""
-        packet = self.book.create(src, nbytes)
-        self.book.hold(packet)
+        packet = self.tracker.create(src, nbytes)
+        self.tracker.hold(packet)
         self.spec.routing.originate(self.nodes[src], packet)
         return packet.done
 
@@ -159,10 +159,10 @@ class SeaNetwork:
         ctx = SeaContext(self.world, rank, self.count, self.spec.device, self.send, self.channel)
         trace = self.trace
         note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
-        book = self.book if trace is None else NodeBook(self.book, rank, trace)
-        radio = Radio(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
+        tracker = self.tracker if trace is None else TracedTracker(self.tracker, rank, trace)
+        mac = MacInterface(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
         node: SeaNode[Any] = SeaNode(
-            id=rank, is_sink=is_sink, ctx=ctx, radio=radio, channel=self.channel, modem=self.spec.modem, book=book, truth=self._truth,
+            id=rank, is_sink=is_sink, ctx=ctx, mac=mac, channel=self.channel, modem=self.spec.modem, tracker=tracker, truth=self._truth,
             battery_j=self.spec.battery_j, radio_energy_j=self._radio_energy_j, sinks=range(self.spec.layout.node_count, self.count),
         )
         self.medium.listen(rank, partial(self.spec.routing.on_receive, node))

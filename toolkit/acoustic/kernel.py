@@ -40,7 +40,7 @@ if __name__.endswith("_compiled"):  # see `compiled`
 
 
 # Status of an arrival: not decodable; undecided; received; and the ways in which reception never began or broke off.
-WEAK, PENDING, LOCKED, BUSY, HALF_DUPLEX, DROWNED, CAPTURED, ABORTED = range(8)
+WEAK, PENDING, LOCKED, BUSY, HALF_DUPLEX, UNDETECTED, CAPTURED, ABORTED = range(8)
 
 # What became of a reception, as numbers of texts.
 UNTOLD, DELIVERED, NOISE, COLLISION, DEAF = range(5)
@@ -179,7 +179,7 @@ def _decide(node, until_s, found, frames, water, status, nodes, noise, settings)
         elif current >= 0 and power[new] < settings[CAPTURE] * power[current]:
             state[new] = BUSY
         elif power[new] < settings[DETECT] * (noise[node] + interference):
-            state[new] = DROWNED
+            state[new] = UNDETECTED
         else:
             if current >= 0:
                 state[current] = CAPTURED

@@ -14,7 +14,7 @@ from toolkit.acoustic import kernel as phy
 from toolkit.acoustic.channel import Channel, Floats
 from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.modem import Modem
-from toolkit.acoustic.packets import Frame, PacketBook
+from toolkit.acoustic.packets import Frame, PacketTracker
 from toolkit.acoustic.trace import Trace
 from toolkit.core.alarm import Alarm
 from toolkit.core.world import World
@@ -42,7 +42,7 @@ class Medium:
     """
 
     def __init__(
-        self, world: World, channel: Channel, modem: Modem, fading: FastFading, book: PacketBook, count: int,
+        self, world: World, channel: Channel, modem: Modem, fading: FastFading, tracker: PacketTracker, count: int,
         interference: Interference = "piecewise",
     ) -> None:
         self._world = world
@@ -51,8 +51,8 @@ class Medium:
         self._channel = channel
         self._modem = modem
         self._fading = fading
-        self._book = book
-        self._losses = book.losses
+        self._tracker = tracker
+        self._drop_reasons = tracker.drop_reasons
         self._count = count
         self._kernel = phy.PLAIN
         self._listeners: list[Listener] = [_deaf] * count
@@ -60,7 +60,7 @@ class Medium:
         self._fades = world.streams.rng("fading")
         self._fade_rows = np.ones((0, count))
         self._fade_next = 0
-        self._block = world.ledger.open_block("rx", book.losses.texts)
+        self._block = world.ledger.open_block("rx", tracker.drop_reasons.strings)
         success = modem.success_table()
         self._settings = np.concatenate([
             [10.0 ** (modem.detection_snr_db / 10.0), 10.0 ** (modem.capture_db / 10.0), 10.0 ** (modem.cca_snr_db / 10.0),
@@ -143,7 +143,7 @@ class Medium:
             outcome="sent", packet=number,
         )
         channel, fades = self._channel, self._next_fades()
-        kind = self._block.texts.code(frame.kind)
+        kind = self._block.strings.code(frame.kind)
         while True:
             row, receivers, due_s = self._kernel.send(
                 now, dur_s, node, frame.dst, frame.nbytes, kind, number, channel.delay_s[node], channel.power[node], fades, *self._arrays()
@@ -153,7 +153,7 @@ class Medium:
             self._resize(2 * len(self._carried))
         self._carried[row] = frame
         if packet is not None:
-            self._book.hold(packet)
+            self._tracker.hold(packet)
             if not receivers:
                 packet.reason = "unheard"
         if self._trace is not None:
@@ -196,14 +196,14 @@ class Medium:
 
     def _wake(self, _: object) -> None:
         """Let the arrivals that are due end, one after the other, and those after them until something else is due."""
-        env, losses, block = self._env, self._losses, self._block
+        env, drop_reasons, block = self._env, self._drop_reasons, self._block
         self._alarm.rearm()
         now = env.now
         if now >= self._wake_s:
             self._wake_s = math.inf
         while True:
             told, row, node, at_s, outcome, sinr_db, next_s = self._kernel.advance(
-                now, env.peek(), *self._arrays(), self._draws, losses.codes, block.rows, block.tally
+                now, env.peek(), *self._arrays(), self._draws, drop_reasons.codes, block.rows, block.tally
             )
             if told & (phy.TOLD | phy.OVER):
                 now = float(at_s)
@@ -218,7 +218,7 @@ class Medium:
                     if outcome == phy.DELIVERED:
                         self._listeners[node](frame, sinr_db)
                 if told & phy.OVER and frame.packet is not None:
-                    self._book.drop(frame.packet, "")
+                    self._tracker.drop(frame.packet, "")
                 if next_s >= env.peek():
                     break
             elif not told:

@@ -15,7 +15,7 @@ from typing_extensions import TypeVar
 from toolkit.acoustic.channel import Channel
 from toolkit.acoustic.medium import Medium
 from toolkit.acoustic.modem import Modem
-from toolkit.acoustic.packets import Book, Frame, Packet
+from toolkit.acoustic.packets import Frame, NodeTracker, Packet
 from toolkit.acoustic.prediction import Truth
 from toolkit.core.context import Sender, SimulatedContext
 from toolkit.core.device import Device
@@ -23,7 +23,7 @@ from toolkit.core.program import Process
 from toolkit.core.world import World
 
 
-class Radio:
+class MacInterface:
     """What a MAC protocol sees: the frames that wait, the channel, and its own dice."""
 
     def __init__(self, node: int, ctx: SimulatedContext, medium: Medium, queue_limit: int, on_drop: Callable[[Frame, str], None]) -> None:
@@ -153,10 +153,10 @@ class SeaNode(Generic[State]):
     id: int
     is_sink: bool
     ctx: SimulatedContext
-    radio: Radio
+    mac: MacInterface
     channel: Channel
     modem: Modem
-    book: Book
+    tracker: NodeTracker
     truth: Callable[[int, int], Truth]
     battery_j: float
     radio_energy_j: Callable[[int], float]
@@ -201,10 +201,15 @@ class SeaNode(Generic[State]):
             self._rng = self.ctx.rng("routing")
         return self._rng
 
+    @property
+    def book(self) -> NodeTracker:
+        """The packet tracker, by its older name."""
+        return self.tracker
+
     def send_frame(self, frame: Frame) -> Event:
         """Hand a frame to the MAC; the event fires when it has left the modem (value True) or was dropped (False)."""
-        return self.radio.enqueue(frame)
+        return self.mac.enqueue(frame)
 
     def deliver(self, packet: Packet, hops: int) -> None:
         """A sink hands a packet ashore."""
-        self.book.deliver(packet, self.id, hops)
+        self.tracker.deliver(packet, self.id, hops)

@@ -9,19 +9,19 @@ import numpy as np
 from simpy.events import Event
 
 from toolkit.acoustic.kernel import OUTCOMES
-from toolkit.core.block import Texts
 from toolkit.core.context import Delivery
+from toolkit.core.row_buffer import StringTable
 from toolkit.core.world import World
 
 BROADCAST = -1
 ANY_SINK = -1
 
 
-class Losses:
+class DropReasons:
     """Why every packet lost a copy last: a number of a text per packet, where the compiled medium can write it."""
 
     def __init__(self) -> None:
-        self.texts = Texts(OUTCOMES)
+        self.strings = StringTable(OUTCOMES)
         self.codes = np.zeros(256, dtype=np.int16)
 
     def make_room(self, packet: int) -> None:
@@ -40,7 +40,7 @@ class Packet:
     nbytes: int
     created_s: float
     done: Event
-    losses: Losses = field(repr=False)
+    drop_reasons: DropReasons = field(repr=False)
     copies: int = 0
     """How many nodes or frames in the air still hold a copy that may yet get somewhere."""
     delivered: bool = False
@@ -53,11 +53,11 @@ class Packet:
     @property
     def reason(self) -> str:
         """Why the last copy was dropped, or a reception of it failed."""
-        return self.losses.texts.texts[int(self.losses.codes[self.id])]
+        return self.drop_reasons.strings.strings[int(self.drop_reasons.codes[self.id])]
 
     @reason.setter
     def reason(self, reason: str) -> None:
-        self.losses.codes[self.id] = self.losses.texts.code(reason)
+        self.drop_reasons.codes[self.id] = self.drop_reasons.strings.code(reason)
 
 
 @dataclass(eq=False, slots=True)
@@ -80,7 +80,7 @@ class Frame:
     """Fires when the last bit has left the modem."""
 
 
-class Book(Protocol):
+class NodeTracker(Protocol):
     """What a node needs of the book of packets."""
 
     duplicates: int
@@ -104,14 +104,14 @@ class PacketTrace(Protocol):
     def ended(self, t_s: float, packet: Packet, sink: int, outcome: str, reason: str) -> None: ...
 
 
-class PacketBook:
+class PacketTracker:
     """Counts the copies of every packet, so that each ends as delivered, lost for a reason, or in flight."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.trace: PacketTrace | None = None
         self.packets: list[Packet] = []
-        self.losses = Losses()
+        self.drop_reasons = DropReasons()
         self._next_seq: dict[int, int] = {}
         self.duplicates = 0
         self._ashore: dict[int, tuple[int, int]] = {}
@@ -120,8 +120,8 @@ class PacketBook:
         """A new packet at its source."""
         seq = self._next_seq.get(src, 0)
         self._next_seq[src] = seq + 1
-        self.losses.make_room(len(self.packets))
-        packet = Packet(len(self.packets), src, seq, nbytes, self._world.now, self._world.env.event(), self.losses)
+        self.drop_reasons.make_room(len(self.packets))
+        packet = Packet(len(self.packets), src, seq, nbytes, self._world.now, self._world.env.event(), self.drop_reasons)
         self.packets.append(packet)
         if self.trace is not None:
             self.trace.created(packet)

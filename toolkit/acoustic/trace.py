@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.acoustic.packets import Book, Frame, Packet
+from toolkit.acoustic.packets import Frame, NodeTracker, Packet
 from toolkit.core.world import World
 
 if TYPE_CHECKING:
@@ -188,41 +188,41 @@ class Trace:
         return pa.table([pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
 
 
-class NodeBook:
+class TracedTracker:
     """The book of packets as one node has it, when the run is traced: what the node gives up is written down with its name."""
 
-    def __init__(self, book: Book, node: int, trace: Trace) -> None:
-        self._book = book
+    def __init__(self, tracker: NodeTracker, node: int, trace: Trace) -> None:
+        self._tracker = tracker
         self._node = node
         self._trace = trace
 
     @property
     def duplicates(self) -> int:
-        return self._book.duplicates
+        return self._tracker.duplicates
 
     @duplicates.setter
     def duplicates(self, count: int) -> None:
-        self._book.duplicates = count
+        self._tracker.duplicates = count
 
     def hold(self, packet: Packet) -> None:
-        self._book.hold(packet)
+        self._tracker.hold(packet)
 
     def drop(self, packet: Packet, reason: str) -> None:
         if reason:
             self._trace.dropped(self._node, None, packet, reason)
-        self._book.drop(packet, reason)
+        self._tracker.drop(packet, reason)
 
     def refuse(self, packet: Packet, reason: str) -> None:
         self._trace.dropped(self._node, None, packet, reason)
-        self._book.refuse(packet, reason)
+        self._tracker.refuse(packet, reason)
 
     def deliver(self, packet: Packet, sink: int, hops: int) -> None:
         if packet.delivered:
             self._trace.dropped(self._node, None, packet, "duplicate")
-        self._book.deliver(packet, sink, hops)
+        self._tracker.deliver(packet, sink, hops)
 
     def ratio_ashore(self) -> float:
-        return self._book.ratio_ashore()
+        return self._tracker.ratio_ashore()
 
 
 _NAN = float("nan")

@@ -28,7 +28,7 @@ PENDING = 64
 """Messages that may be under way before the oldest is waited for."""
 
 
-class Answer:
+class Future:
     """What a call returns: done at once, or when a message has been received."""
 
     __slots__ = ("_error", "_request", "_thread", "_value", "there")
@@ -68,21 +68,21 @@ class Answer:
         self._thread.start()
 
 
-class FirstAnswer(Answer):
+class AnyFuture(Future):
     """Whichever of several comes first: its place and its value."""
 
-    __slots__ = ("_answers", "_arrivals")
+    __slots__ = ("_arrivals", "_futures")
 
-    def __init__(self, answers: Sequence[Answer], arrivals: queue.SimpleQueue[None]) -> None:
+    def __init__(self, futures: Sequence[Future], arrivals: queue.SimpleQueue[None]) -> None:
         super().__init__()
-        self._answers = answers
+        self._futures = futures
         self._arrivals = arrivals
 
     def wait(self) -> tuple[int, Any]:
         while True:
-            for place, answer in enumerate(self._answers):
-                if answer.there:
-                    return place, answer.wait()
+            for place, future in enumerate(self._futures):
+                if future.there:
+                    return place, future.wait()
             self._arrivals.get()
 
 
@@ -163,32 +163,32 @@ class DistributedContext(Context):
         """Wall time in s since this program began."""
         return time.perf_counter() - self._begun_s
 
-    def compute(self, work: Work, phase: str = "") -> Answer:
-        return Answer()
+    def compute(self, work: Work, phase: str = "") -> Future:
+        return Future()
 
-    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Answer:
-        return Answer()
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Future:
+        return Future()
 
-    def sleep(self, delay_s: float) -> Answer:
-        return Answer()
+    def sleep(self, delay_s: float) -> Future:
+        return Future()
 
-    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Any = None) -> Answer:
+    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Any = None) -> Future:
         self.sent_bytes += nbytes
         if nbytes:
             copy = payload.detach().clone(memory_format=torch.contiguous_format)
             self._sent.append((dist.isend(copy, dst), copy))
             while len(self._sent) > PENDING:
                 self._sent.popleft()[0].wait()
-        return Answer(ARRIVED)
+        return Future(ARRIVED)
 
-    def recv(self, src: int, like: Any) -> Answer:
+    def recv(self, src: int, like: Any) -> Future:
         buffer = torch.empty_like(like, memory_format=torch.contiguous_format)
-        return Answer(buffer, dist.irecv(buffer, src) if buffer.numel() else None)
+        return Future(buffer, dist.irecv(buffer, src) if buffer.numel() else None)
 
-    def first(self, answers: Sequence[Answer]) -> FirstAnswer:
-        for answer in answers:
-            answer.watch(self._arrivals)
-        return FirstAnswer(answers, self._arrivals)
+    def wait_any(self, futures: Sequence[Future]) -> AnyFuture:
+        for future in futures:
+            future.watch(self._arrivals)
+        return AnyFuture(futures, self._arrivals)
 
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
         self.metrics.append(Metric(self.now, step, name, who, value))
@@ -196,8 +196,8 @@ class DistributedContext(Context):
     def rng(self, *name: object) -> np.random.Generator:
         return self._streams.rng(*name, self.node)
 
-    def fresh_rng(self, *name: object) -> np.random.Generator:
-        return self._streams.fresh(*name)
+    def shared_rng(self, *name: object) -> np.random.Generator:
+        return self._streams.shared(*name)
 
     def save(self, step: int, state: Any) -> None:
         self._checkpoints.keep(step, state)
@@ -210,9 +210,9 @@ class DistributedContext(Context):
         value: Any = None
         while True:
             try:
-                answer = program.send(value)
+                future = program.send(value)
             except StopIteration:
                 break
-            value = answer.wait()
+            value = future.wait()
         while self._sent:
             self._sent.popleft()[0].wait()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Self, final
+from collections.abc import Mapping
+from typing import ClassVar, Self, final
 
 from pydantic import Field, model_validator
 
@@ -31,7 +32,7 @@ class Window(Spec):
 
 
 @final
-class Absence(Window):
+class Outage(Window):
     """A node whose processor stands still in a window (another job, a phone in use); what it was doing goes on afterwards."""
 
     node: str = Field(description="name of the node")
@@ -49,14 +50,16 @@ class Degradation(Window):
 class Failures(Spec):
     """What goes wrong and what it costs until the others can go on."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"absences": "outages"}
+
     crashes: list[Crash] = Field(default_factory=list)
-    absences: list[Absence] = Field(default_factory=list)
+    outages: list[Outage] = Field(default_factory=list)
     degradations: list[Degradation] = Field(default_factory=list)
     detect_s: float = Field(5.0, ge=0, description="time until the others know that a worker is gone (a time-out)")
     restart_s: float = Field(10.0, ge=0, description="time to form a new group and go on")
 
 
-def stretched_by_absences(windows: list[tuple[float, float]], start_s: float, dur_s: float) -> float:
+def stretched_by_outages(windows: list[tuple[float, float]], start_s: float, dur_s: float) -> float:
     """Return how long a computation takes that stands still in *windows* (sorted, not overlapping)."""
     end_s = start_s + dur_s
     for from_s, to_s in windows:

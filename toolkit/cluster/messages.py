@@ -10,12 +10,12 @@ from simpy.events import Event
 from toolkit.cluster.flows import Flow, Links
 from toolkit.cluster.maxmin import Use
 from toolkit.cluster.settings import ClusterSettings
-from toolkit.cluster.topology import Wiring
+from toolkit.cluster.topology import BuiltTopology
 from toolkit.core.context import Delivery, Payload
 from toolkit.core.world import World
 
 
-class Letter(Event):
+class Message(Event):
     """A message on its way; as an event it fires when the last byte has arrived, with its `Delivery`."""
 
     def __init__(self, mail: Mail, path: Path, nbytes: int, phase: str, payload: Payload | None) -> None:
@@ -69,14 +69,14 @@ class Path(NamedTuple):
     energy_j_per_byte: float
 
 
-class Lane:
+class Mailbox:
     """The way from one node to another: what a message on it takes, and its mail."""
 
-    __slots__ = ("claims", "letters", "path")
+    __slots__ = ("claims", "messages", "path")
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.letters: deque[Letter] = deque()
+        self.messages: deque[Message] = deque()
         """Sent, and not asked for yet."""
         self.claims: deque[Event] = deque()
         """Asked for, and not sent yet."""
@@ -85,75 +85,75 @@ class Lane:
 class Mail:
     """All messages between the nodes of a cluster."""
 
-    def __init__(self, spec: ClusterSettings, wiring: Wiring, world: World) -> None:
+    def __init__(self, spec: ClusterSettings, built: BuiltTopology, world: World) -> None:
         self.env, self.ledger = world.env, world.ledger
-        self._network, self._wiring = spec.network, wiring
-        self.links = Links(world.env, (wiring.rate_bps * spec.network.bandwidth_factor).tolist())
-        self.members = list(range(len(wiring.nodes)))
+        self._network, self._built = spec.network, built
+        self.links = Links(world.env, (built.rate_bps * spec.network.bandwidth_factor).tolist())
+        self.members = list(range(len(built.nodes)))
         """Nodes by rank in the present group; servers last."""
         self.may_lose_peers = bool(spec.failures.crashes)
-        self.under_way: set[Letter] = set()
+        self.under_way: set[Message] = set()
         """Kept only where a crash will make them void."""
-        self._lanes: dict[tuple[int, int], Lane] = {}
+        self._mailboxes: dict[tuple[int, int], Mailbox] = {}
 
-    def transfer(self, src: int, dst: int, nbytes: int, phase: str, payload: Payload | None) -> Letter:
+    def transfer(self, src: int, dst: int, nbytes: int, phase: str, payload: Payload | None) -> Message:
         """Start a message; the event fires with its `Delivery` when the last byte has arrived."""
-        lane = self._lanes.get((src, dst)) or self._open(src, dst)
-        path = lane.path
-        letter = Letter(self, path, nbytes, phase, payload.clone() if payload is not None else None)
-        if lane.claims:
-            letter.claim = lane.claims.popleft()
+        mailbox = self._mailboxes.get((src, dst)) or self._open(src, dst)
+        path = mailbox.path
+        message = Message(self, path, nbytes, phase, payload.clone() if payload is not None else None)
+        if mailbox.claims:
+            message.claim = mailbox.claims.popleft()
         else:
-            lane.letters.append(letter)
+            mailbox.messages.append(message)
         if self.may_lose_peers:
-            self.under_way.add(letter)
+            self.under_way.add(message)
         if nbytes and path.uses:
-            letter.flow = self.links.start(path.uses, nbytes, path.latency_s, letter)
+            message.flow = self.links.start(path.uses, nbytes, path.latency_s, message)
         else:
             arrival = self.env.timeout(path.latency_s)
             left_s = self.env.now
-            arrival.callbacks.append(lambda _: letter.arrive(left_s))
-        return letter
+            arrival.callbacks.append(lambda _: message.arrive(left_s))
+        return message
 
     def claim(self, src: int, dst: int) -> Event:
         """Return the event of the next unread message from *src* at *dst*; its value is the payload."""
-        lane = self._lanes.get((src, dst)) or self._open(src, dst)
+        mailbox = self._mailboxes.get((src, dst)) or self._open(src, dst)
         event = Event(self.env)
-        if not lane.letters:
-            lane.claims.append(event)
+        if not mailbox.messages:
+            mailbox.claims.append(event)
             return event
-        letter = lane.letters.popleft()
-        if letter.processed:
-            event._ok, event._value, event.callbacks = True, letter.payload, None  # type: ignore[assignment]
+        message = mailbox.messages.popleft()
+        if message.processed:
+            event._ok, event._value, event.callbacks = True, message.payload, None  # type: ignore[assignment]
         else:
-            letter.claim = event
+            message.claim = event
         return event
 
     def path(self, src: int, dst: int) -> Path:
         """Return what a message from node *src* to node *dst* takes."""
-        return (self._lanes.get((src, dst)) or self._open(src, dst)).path
+        return (self._mailboxes.get((src, dst)) or self._open(src, dst)).path
 
-    def _open(self, src: int, dst: int) -> Lane:
-        network, wiring = self._network, self._wiring
-        route = wiring.route(src, dst)
-        back = wiring.route(dst, src) if network.ack_share else ()
+    def _open(self, src: int, dst: int) -> Mailbox:
+        network, built = self._network, self._built
+        route = built.route(src, dst)
+        back = built.route(dst, src) if network.ack_share else ()
         uses = tuple((link, 1.0) for link in route) + tuple((link, network.ack_share) for link in back if link not in route)
-        latency_s = network.latency_factor * sum(float(wiring.delay_s[link]) for link in route)
-        energy_j = 8.0 * sum(float(wiring.energy_j_per_bit[link]) for link in route)
-        lane = self._lanes[src, dst] = Lane(Path(src, dst, uses, latency_s, energy_j))
-        return lane
+        latency_s = network.latency_factor * sum(float(built.delay_s[link]) for link in route)
+        energy_j = 8.0 * sum(float(built.energy_j_per_bit[link]) for link in route)
+        mailbox = self._mailboxes[src, dst] = Mailbox(Path(src, dst, uses, latency_s, energy_j))
+        return mailbox
 
     def waits(self) -> list[tuple[int, int]]:
         """Return who waits for a message of whom: (receiver, sender)."""
-        return [(dst, src) for (src, dst), lane in self._lanes.items() if lane.claims]
+        return [(dst, src) for (src, dst), mailbox in self._mailboxes.items() if mailbox.claims]
 
     def drop_all(self) -> None:
         """Forget all messages under way, unread or waited for."""
-        for letter in self.under_way:
-            if letter.flow is not None:
-                self.links.cancel(letter.flow)
-            letter.dropped = True
+        for message in self.under_way:
+            if message.flow is not None:
+                self.links.cancel(message.flow)
+            message.dropped = True
         self.under_way.clear()
-        for lane in self._lanes.values():
-            lane.letters.clear()
-            lane.claims.clear()
+        for mailbox in self._mailboxes.values():
+            mailbox.messages.clear()
+            mailbox.claims.clear()

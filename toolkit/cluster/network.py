@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simpy.events import Event
 
-from toolkit.cluster.meeting import Meeting
+from toolkit.cluster.ideal import IdealCollectives
 from toolkit.cluster.messages import Mail
 from toolkit.cluster.settings import ClusterSettings
 from toolkit.cluster.slowness import Slowness
@@ -22,19 +22,19 @@ class ClusterNetwork:
     def __init__(self, spec: ClusterSettings, world: World) -> None:
         self.spec = spec
         self.world = world
-        self.wiring = spec.wiring()
-        self.mail = Mail(spec, self.wiring, world)
-        self.meeting = Meeting(spec, self.mail)
+        self.built = spec.built_topology()
+        self.mail = Mail(spec, self.built, world)
+        self.ideal = IdealCollectives(spec, self.mail)
         self.lost: list[int] = []
         slowness = Slowness(spec, world.streams)
         self.workers = [
-            WorkerContext(node, spec, world, device=spec.device_of(name), mail=self.mail, meeting=self.meeting, slowness=slowness)
-            for node, name in enumerate(self.wiring.nodes)
+            WorkerContext(node, spec, world, device=spec.device_of(name), mail=self.mail, ideal=self.ideal, slowness=slowness)
+            for node, name in enumerate(self.built.nodes)
         ]
         for crash in spec.failures.crashes:
-            world.env.process(self._crash(self.wiring.index_of_node(crash.node), crash.at_s))
+            world.env.process(self._crash(self.built.index_of_node(crash.node), crash.at_s))
         for slow in spec.failures.degradations:
-            world.env.process(self._degrade(self.wiring.index_of_link(slow.link), slow.factor, slow.from_s, slow.to_s))
+            world.env.process(self._degrade(self.built.index_of_link(slow.link), slow.factor, slow.from_s, slow.to_s))
 
     @property
     def contexts(self) -> list[Context]:
@@ -48,9 +48,9 @@ class ClusterNetwork:
             processes.append(ctx.process_handle)
         return self.world.env.all_of(processes)
 
-    def stuck(self) -> ToolkitError:
+    def deadlock(self) -> ToolkitError:
         """Say who waits for whom when nothing moves any more although programs are not at their end."""
-        names = self.wiring.nodes
+        names = self.built.nodes
         waits = [f"{names[dst]} waits for {names[src]}" for dst, src in self.mail.waits()]
         return ToolkitError(f"the program cannot go on: {'; '.join(waits) or 'it waits for what never comes'}")
 
@@ -69,14 +69,14 @@ class ClusterNetwork:
             return
         ctx.process_handle.interrupt(CRASH)
         self.lost.append(node)
-        self.world.ledger.metric(env.now, "crash", 1.0, self.wiring.nodes[node])
+        self.world.ledger.metric(env.now, "crash", 1.0, self.built.nodes[node])
         yield env.timeout(self.spec.failures.detect_s)
         self._form_group(node)
 
     def _form_group(self, lost: int) -> None:
         """Drop all messages under way, give out new ranks and tell every program."""
         self.mail.drop_all()
-        self.meeting.forget()
+        self.ideal.forget()
         self.mail.members.remove(lost)
         size = sum(node < self.spec.workers for node in self.mail.members)
         for rank, node in enumerate(self.mail.members):
@@ -90,14 +90,14 @@ class ClusterNetwork:
         """Charge what machines and interfaces draw while they wait, and record how far the links were used."""
         ledger, env = self.world.ledger, self.world.env
         end_s = float(env.now)
-        wiring = self.wiring
+        built = self.built
         for ctx in self.workers:
             idle_s = max(0.0, end_s - ctx.busy_s)
             ledger.charge(0.0, idle_s, ctx.node, ctx.node, "idle", phase="host", energy_j=idle_s * ctx.device.idle_w, outcome="done")
-            for rows in ctx.script.rows:
+            for rows in ctx.call_trace.rows:
                 ledger.request(rows)
-        for link, name in enumerate(wiring.links):
-            draw_j = end_s * float(wiring.idle_w[link]) if len(self.workers) > 1 else 0.0  # a machine alone is on no network
+        for link, name in enumerate(built.links):
+            draw_j = end_s * float(built.idle_w[link]) if len(self.workers) > 1 else 0.0  # a machine alone is on no network
             if draw_j:
                 ledger.charge(0.0, end_s, -1, -1, "idle", phase=f"link {name}", energy_j=draw_j, outcome="done")
             capacity = self.mail.links.bytes_per_s[link] * end_s

@@ -9,10 +9,10 @@ from typing import final
 import pandas as pd
 
 from toolkit.collectives import AllReduce
+from toolkit.core.call_trace import Request
 from toolkit.core.context import Context
-from toolkit.core.phantom import Phantom
 from toolkit.core.program import Process, Program
-from toolkit.core.script import Request
+from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import Work
 from toolkit.errors import RunDirectoryError
 
@@ -23,10 +23,10 @@ ASKS = {"compute", "store", "send", "recv", "sleep"}
 class Replay(Program):
     """Every node asks for what it asked for in the recorded run, in the same order, and waits where it waited."""
 
-    script: Path
+    call_trace: Path
 
     def run(self, ctx: Context) -> Process:
-        rows = _scripts(self.script).get(ctx.node, [])
+        rows = _scripts(self.call_trace).get(ctx.node, [])
         asked: dict[int, object] = {}
         for index, row in enumerate(rows):
             if row.op == "wait":
@@ -47,12 +47,12 @@ def _ask(ctx: Context, row: Request) -> object:
         return ctx.store(row.read_bytes, row.write_bytes, row.phase)
     if row.op == "sleep":
         return ctx.sleep(row.value)
-    payload = Phantom(row.elements, row.itemsize)
+    payload = SizeOnlyPayload(row.elements, row.itemsize)
     return ctx.recv(row.peer, payload) if row.op == "recv" else ctx.send(row.peer, payload.nbytes, row.phase, payload)
 
 
 def _together(ctx: Context, row: Request) -> Process:
-    payload = Phantom(row.elements, row.itemsize)
+    payload = SizeOnlyPayload(row.elements, row.itemsize)
     kind, _, name = row.op.partition(":")
     if kind == "all_reduce":
         yield from ctx.all_reduce(payload, row.phase, AllReduce.find(name)() if name else None)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from toolkit.cluster.failures import Failures
 from toolkit.cluster.stragglers import Stragglers
-from toolkit.cluster.topology import Topology, Wiring
+from toolkit.cluster.topology import BuiltTopology, Topology
 from toolkit.collectives import Collectives
 from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
@@ -48,30 +48,30 @@ class ClusterSettings(Fabric):
     stragglers: Stragglers = default_part("none")
     failures: Failures = Failures()
 
-    def wiring(self) -> Wiring:
+    def built_topology(self) -> BuiltTopology:
         """Return the nodes and links."""
-        return _wiring(self.topology, self.workers, self.servers)
+        return _built(self.topology, self.workers, self.servers)
 
     def device_of(self, name: str) -> Device:
         """Return the machine of a node."""
         return self.node_devices.get(name, self.device)
 
-    def absences(self, wiring: Wiring) -> dict[int, list[tuple[float, float]]]:
+    def outages(self, built: BuiltTopology) -> dict[int, list[tuple[float, float]]]:
         """Return the windows in which a node's processor stands still, by node, joined where they overlap."""
         found: dict[int, list[tuple[float, float]]] = {}
-        for absence in sorted(self.failures.absences, key=lambda item: item.from_s):
-            windows = found.setdefault(wiring.index_of_node(absence.node), [])
-            if windows and absence.from_s <= windows[-1][1]:
-                windows[-1] = (windows[-1][0], max(windows[-1][1], absence.to_s))
+        for outage in sorted(self.failures.outages, key=lambda item: item.from_s):
+            windows = found.setdefault(built.index_of_node(outage.node), [])
+            if windows and outage.from_s <= windows[-1][1]:
+                windows[-1] = (windows[-1][0], max(windows[-1][1], outage.to_s))
             else:
-                windows.append((absence.from_s, absence.to_s))
+                windows.append((outage.from_s, outage.to_s))
         return found
 
     def check(self, duration_s: float) -> None:
         check_group(self)
 
     def machines(self) -> Machines:
-        devices = {name: self.device_of(name) for name in self.wiring().nodes}
+        devices = {name: self.device_of(name) for name in self.built_topology().nodes}
         workers = dict(islice(devices.items(), self.workers))
         servers = {name: device for name, device in devices.items() if name not in workers}
         return Machines(workers, servers, tuple(crash.node for crash in self.failures.crashes))
@@ -95,18 +95,18 @@ class ClusterSettings(Fabric):
 
 
 @lru_cache(maxsize=8)
-def _wiring(topology: Topology, workers: int, servers: int) -> Wiring:
+def _built(topology: Topology, workers: int, servers: int) -> BuiltTopology:
     return topology.init(workers, servers)
 
 
 def check_group(spec: ClusterSettings) -> None:
     """Refuse crashes that leave nobody, and names that the topology does not know."""
-    wiring = spec.wiring()
+    built = spec.built_topology()
     for place, names, find in (
-        ("failures.crashes", [crash.node for crash in spec.failures.crashes], wiring.index_of_node),
-        ("failures.absences", [absence.node for absence in spec.failures.absences], wiring.index_of_node),
-        ("failures.degradations", [slow.link for slow in spec.failures.degradations], wiring.index_of_link),
-        ("node_devices", list(spec.node_devices), wiring.index_of_node),
+        ("failures.crashes", [crash.node for crash in spec.failures.crashes], built.index_of_node),
+        ("failures.outages", [outage.node for outage in spec.failures.outages], built.index_of_node),
+        ("failures.degradations", [slow.link for slow in spec.failures.degradations], built.index_of_link),
+        ("node_devices", list(spec.node_devices), built.index_of_node),
     ):
         for name in names:
             try:

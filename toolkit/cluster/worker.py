@@ -8,13 +8,13 @@ from typing import Any
 import simpy
 from simpy.events import Event, Timeout
 
-from toolkit.cluster.meeting import Meeting
+from toolkit.cluster.ideal import IdealCollectives
 from toolkit.cluster.messages import Mail
 from toolkit.cluster.settings import ClusterSettings
 from toolkit.cluster.slowness import Slowness
+from toolkit.core.call_trace import CallTrace
 from toolkit.core.context import Asking, Payload, PeerLost, SimulatedContext
 from toolkit.core.device import Device
-from toolkit.core.script import Script
 from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ToolkitError
@@ -26,34 +26,34 @@ class WorkerContext(SimulatedContext):
     """A machine of a cluster. Its rank may change when the group is formed anew; its `node` does not."""
 
     def __init__(
-        self, node: int, spec: ClusterSettings, world: World, *, device: Device, mail: Mail, meeting: Meeting, slowness: Slowness
+        self, node: int, spec: ClusterSettings, world: World, *, device: Device, mail: Mail, ideal: IdealCollectives, slowness: Slowness
     ) -> None:
         super().__init__(world, node, spec.workers, device, _refuse)
         self.spec = spec
         self.mail = mail
-        self.meeting = meeting
+        self.ideal = ideal
         self.slowness = slowness
         self.servers = spec.servers
         self.collectives = spec.collectives
         self.may_lose_peers = mail.may_lose_peers
-        self.script = Script(node)
+        self.call_trace = CallTrace(node)
         self.process_handle: simpy.Process | None = None
         checkpoint = world.checkpoint
-        if checkpoint is not None and checkpoint.taken_up is not None:
-            self.script.rows = list(checkpoint.taken_up.machine["script"])
+        if checkpoint is not None and checkpoint.resumed is not None:
+            self.call_trace.rows = list(checkpoint.resumed.machine["script"])
 
     @property
     def alive(self) -> bool:
         return self.process_handle is not None and self.process_handle.is_alive
 
     @property
-    def may_pause(self) -> bool:
+    def may_save(self) -> bool:
         """A machine alone, to which nothing happens at a set time."""
         spec, failures = self.spec, self.spec.failures
-        return spec.workers == 1 and not spec.servers and not (failures.crashes or failures.absences or failures.degradations)
+        return spec.workers == 1 and not spec.servers and not (failures.crashes or failures.outages or failures.degradations)
 
     def machine_state(self) -> dict[str, Any]:
-        return {**super().machine_state(), "script": self.script.rows}
+        return {**super().machine_state(), "script": self.call_trace.rows}
 
     def idle_again(self) -> None:
         """Forget what the processor was doing."""
@@ -61,8 +61,8 @@ class WorkerContext(SimulatedContext):
 
     def compute(self, work: Work, phase: str = "") -> Timeout:
         event = super().compute(work, phase)
-        if not self.script.depth:
-            self.script.add(
+        if not self.call_trace.depth:
+            self.call_trace.add(
                 "compute", event, phase=phase, flops=float(work.flops), read_bytes=float(work.read_bytes),
                 write_bytes=float(work.write_bytes), launches=float(work.launches),
             )
@@ -70,8 +70,8 @@ class WorkerContext(SimulatedContext):
 
     def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Timeout:
         event = super().store(read_bytes, write_bytes, phase)
-        if not self.script.depth:
-            self.script.add("store", event, phase=phase, read_bytes=float(read_bytes), write_bytes=float(write_bytes))
+        if not self.call_trace.depth:
+            self.call_trace.add("store", event, phase=phase, read_bytes=float(read_bytes), write_bytes=float(write_bytes))
         return event
 
     def stretched_s(self, start_s: float, dur_s: float) -> float:
@@ -80,38 +80,38 @@ class WorkerContext(SimulatedContext):
     def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Event:
         mail = self.mail
         event = mail.transfer(self.node, mail.members[dst], nbytes, phase, payload)
-        if not self.script.depth:
+        if not self.call_trace.depth:
             count, itemsize = _shape(payload, nbytes)
-            self.script.add("send", event, phase=phase, elements=count, itemsize=itemsize, peer=dst)
+            self.call_trace.add("send", event, phase=phase, elements=count, itemsize=itemsize, peer=dst)
         return event
 
     def recv(self, src: int, like: Payload) -> Event:
         mail = self.mail
         event = mail.claim(mail.members[src], self.node)
-        if not self.script.depth:
+        if not self.call_trace.depth:
             count, itemsize = _shape(like, like.nbytes)
-            self.script.add("recv", event, elements=count, itemsize=itemsize, peer=src)
+            self.call_trace.add("recv", event, elements=count, itemsize=itemsize, peer=src)
         return event
 
     def sleep(self, delay_s: float) -> Timeout:
         event = super().sleep(delay_s)
-        self.script.add("sleep", event, value=float(delay_s))
+        self.call_trace.add("sleep", event, value=float(delay_s))
         return event
 
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
         super().metric(name, value, who, step)
-        self.script.add("metric", name=name, who=who, step=step, value=float(value))
+        self.call_trace.add("metric", name=name, who=who, step=step, value=float(value))
 
     def _collective(self, kind: str, x: Payload, phase: str, schedule: Asking, root: int = 0) -> Asking:
         count, itemsize = _shape(x, x.nbytes)
-        self.script.add(kind, phase=phase, elements=count, itemsize=itemsize, peer=root)
-        self.script.depth += 1
+        self.call_trace.add(kind, phase=phase, elements=count, itemsize=itemsize, peer=root)
+        self.call_trace.depth += 1
         try:
             if self.spec.pricing == "ideal":
-                return (yield self.meeting.join(self, kind, x, phase, root))
+                return (yield self.ideal.join(self, kind, x, phase, root))
             return (yield from schedule)
         finally:
-            self.script.depth -= 1
+            self.call_trace.depth -= 1
 
 
 def _refuse(*_: object) -> Event:
@@ -125,7 +125,7 @@ def _shape(x: Payload | None, nbytes: int) -> tuple[int, int]:
 
 def drive(ctx: WorkerContext, program: Asking) -> Generator[Event, Any, None]:
     """Run *program* as a process: write down what it waits for, and tell it when another worker is gone."""
-    script = ctx.script
+    call_trace = ctx.call_trace
     value: Any = None
     lost: PeerLost | None = None
     while True:
@@ -133,8 +133,8 @@ def drive(ctx: WorkerContext, program: Asking) -> Generator[Event, Any, None]:
             event = program.throw(lost) if lost is not None else program.send(value)
         except StopIteration:
             return
-        if not script.depth:
-            script.waits(event)
+        if not call_trace.depth:
+            call_trace.waits(event)
         value = lost = None
         try:
             value = yield event

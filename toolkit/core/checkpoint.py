@@ -13,7 +13,7 @@ from typing import Any
 
 
 @dataclass
-class Pause:
+class Snapshot:
     """Everything of a run that stands still between two steps."""
 
     now_s: float
@@ -26,10 +26,10 @@ class Pause:
 
 @dataclass
 class Checkpoint:
-    """Where a run keeps its last pause, and the one that it was taken up from."""
+    """Where a run keeps its last snapshot, and the one that it was resumed from."""
 
     path: Path
-    taken_up: Pause | None = None
+    resumed: Snapshot | None = None
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
@@ -39,11 +39,11 @@ class Checkpoint:
         with path.open("rb") as file:
             return cls(path, pickle.load(file))
 
-    def keep(self, pause: Pause) -> None:
-        """Write *pause* whole or not at all."""
+    def keep(self, snapshot: Snapshot) -> None:
+        """Write *snapshot* whole or not at all."""
         partial = self.path.with_suffix(".partial")
         with partial.open("wb") as file:
-            pickle.dump(pause, file, protocol=pickle.HIGHEST_PROTOCOL)
+            pickle.dump(snapshot, file, protocol=pickle.HIGHEST_PROTOCOL)
         partial.replace(self.path)
 
     def remove(self) -> None:

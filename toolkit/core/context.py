@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from simpy.events import Event, Timeout
 
-from toolkit.core.checkpoint import Pause
+from toolkit.core.checkpoint import Snapshot
 from toolkit.core.device import Device
 from toolkit.core.work import Work
 from toolkit.core.world import World
@@ -25,7 +25,7 @@ Asking = Generator[Any, Any, Any]
 
 
 class Payload(Protocol):
-    """What travels in a message: a torch tensor, or a `toolkit.core.phantom.Phantom` where only the size matters."""
+    """What travels in a message: a torch tensor, or a `toolkit.core.size_only.SizeOnlyPayload` where only the size matters."""
 
     @property
     def nbytes(self) -> int: ...
@@ -125,12 +125,16 @@ class Context(ABC):
         """
 
     @abstractmethod
-    def first(self, answers: Sequence[Any]) -> Any:
-        """Wait for whichever of *answers* (what `recv` returned) comes first; yielding gives its place among them and its payload.
+    def wait_any(self, futures: Sequence[Any]) -> Any:
+        """Wait for whichever of *futures* (what `recv` returned) comes first; yielding gives its place among them and its payload.
 
         The others stay good, and can be waited for again. Of several that are there already the earliest in the list is taken. What a
         program does next then depends on what things cost, so it must say so in `Program.feedback`.
         """
+
+    def first(self, futures: Sequence[Any]) -> Any:
+        """Wait for whichever comes first: the older name of `wait_any`."""
+        return self.wait_any(futures)
 
     @abstractmethod
     def sleep(self, delay_s: float) -> Any:
@@ -155,11 +159,15 @@ class Context(ABC):
         """This node's own random stream of that name."""
 
     @abstractmethod
-    def fresh_rng(self, *name: object) -> np.random.Generator:
+    def shared_rng(self, *name: object) -> np.random.Generator:
         """A stream that begins anew at each call and is the same on every node, for what all must draw alike.
 
         Put the node or the step into the name where draws should differ; a resumed run then needs no saved state.
         """
+
+    def fresh_rng(self, *name: object) -> np.random.Generator:
+        """Return a shared stream: the older name of `shared_rng`."""
+        return self.shared_rng(*name)
 
     def all_reduce(self, x: Payload, phase: str = "all_reduce", schedule: Schedule | None = None) -> Asking:
         """Return the sum of *x* over all workers, the same bits on each of them.
@@ -193,9 +201,9 @@ Sender = Callable[[int, int, int, str], Event]
 
 
 def _tell(ready: Event, place: int) -> Callable[[Event], None]:
-    def happened(answer: Event) -> None:
+    def happened(future: Event) -> None:
         if not ready.triggered:
-            ready.succeed((place, answer.value))
+            ready.succeed((place, future.value))
 
     return happened
 
@@ -214,8 +222,8 @@ class SimulatedContext(Context):
         self._busy_until_s = 0.0
         self._stored_until_s = 0.0
         checkpoint = world.checkpoint
-        if checkpoint is not None and checkpoint.taken_up is not None:
-            self.__dict__.update({name: value for name, value in checkpoint.taken_up.machine.items() if name != "script"})
+        if checkpoint is not None and checkpoint.resumed is not None:
+            self.__dict__.update({name: value for name, value in checkpoint.resumed.machine.items() if name != "script"})
 
     @property
     def now(self) -> float:
@@ -263,31 +271,31 @@ class SimulatedContext(Context):
     def recv(self, src: int, like: Payload) -> Event:
         raise ScenarioError(f"program: node {self.rank} waits for a message of node {src}, and this fabric only carries messages to sinks")
 
-    def first(self, answers: Sequence[Event]) -> Event:
+    def wait_any(self, futures: Sequence[Event]) -> Event:
         ready = Event(self.world.env)
-        for place, answer in enumerate(answers):
-            if answer.processed:
-                return ready.succeed((place, answer.value))
-        for place, answer in enumerate(answers):
-            answer.callbacks.append(_tell(ready, place))
+        for place, future in enumerate(futures):
+            if future.processed:
+                return ready.succeed((place, future.value))
+        for place, future in enumerate(futures):
+            future.callbacks.append(_tell(ready, place))
         return ready
 
     def sleep(self, delay_s: float) -> Timeout:
         return self.world.env.timeout(delay_s)
 
     def save(self, step: int, state: Any) -> None:
-        """Keep *state*, if the run may be taken up again from here: one machine, nothing under way."""
+        """Keep *state*, if the run may be resumed from here: one machine, nothing under way."""
         checkpoint = self.world.checkpoint
-        if checkpoint is not None and self.may_pause:
-            checkpoint.keep(Pause(self.world.now, self.machine_state(), self.world.ledger.state(), state))
+        if checkpoint is not None and self.may_save:
+            checkpoint.keep(Snapshot(self.world.now, self.machine_state(), self.world.ledger.state(), state))
 
     def saved(self) -> Any:
         checkpoint = self.world.checkpoint
-        return checkpoint.taken_up.state if checkpoint is not None and checkpoint.taken_up is not None else None
+        return checkpoint.resumed.state if checkpoint is not None and checkpoint.resumed is not None else None
 
     @property
-    def may_pause(self) -> bool:
-        """Whether a run can be taken up from between two steps of this node's program."""
+    def may_save(self) -> bool:
+        """Whether a run can be resumed from between two steps of this node's program."""
         return False
 
     def machine_state(self) -> dict[str, Any]:
@@ -303,8 +311,8 @@ class SimulatedContext(Context):
     def rng(self, *name: object) -> np.random.Generator:
         return self.world.streams.rng(*name, self.node)
 
-    def fresh_rng(self, *name: object) -> np.random.Generator:
-        return self.world.streams.fresh(*name)
+    def shared_rng(self, *name: object) -> np.random.Generator:
+        return self.world.streams.shared(*name)
 
     def process(self, generator: Any) -> Event:
         """Start another process of this node."""

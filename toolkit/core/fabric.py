@@ -36,7 +36,7 @@ class Network(Protocol):
         """Start *program* on every node; the event fires when all have come to their end."""
         ...
 
-    def stuck(self) -> ToolkitError:
+    def deadlock(self) -> ToolkitError:
         """Say who waits for whom when nothing moves any more although programs are not at their end."""
         ...
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.core.block import SHARD_ROWS, Block, Texts
-from toolkit.core.script import Request
+from toolkit.core.call_trace import Request
+from toolkit.core.row_buffer import SHARD_ROWS, RowBuffer, StringTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,14 +55,14 @@ class Ledger:
         self._metrics: list[tuple[object, ...]] = []
         self._shards: list[Path] = []
         self._requests: list[tuple[object, ...]] = []
-        self._block: Block | None = None
-        self._full: list[tuple[list[tuple[object, ...]], Block]] = []
+        self._block: RowBuffer | None = None
+        self._full: list[tuple[list[tuple[object, ...]], RowBuffer]] = []
 
-    def open_block(self, kind: str, texts: Texts) -> Block:
+    def open_block(self, kind: str, strings: StringTable) -> RowBuffer:
         """Return the block in which a compiled loop writes rows of *kind*; there is one in a run at most."""
         if self._block is not None:
             raise ValueError(f"the ledger has a block of kind '{self._block.kind}' already")
-        self._block = Block(kind, texts, len(self._charges))
+        self._block = RowBuffer(kind, strings, len(self._charges))
         return self._block
 
     def charge(

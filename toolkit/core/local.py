@@ -15,30 +15,30 @@ from toolkit.core.work import Work
 from toolkit.errors import ToolkitError
 
 
-class Ticket:
+class Future:
     """What a call returns and a program yields: done already, or done once a message is there."""
 
-    __slots__ = ("done", "first", "value", "waiting")
+    __slots__ = ("done", "value", "waiters", "waiting")
 
     def __init__(self, value: Any = None, *, done: bool = True) -> None:
         self.value = value
         self.done = done
         self.waiting: Asking | None = None
-        self.first: list[tuple[Ticket, int]] = []
-        """Tickets that are done with the first of several, and the place of this one among them."""
+        self.waiters: list[tuple[Future, int]] = []
+        """Futures that are done with the first of several, and the place of this one among them."""
 
     def settle(self, value: Any, ready: deque[tuple[Asking, Any]]) -> None:
         """Be done with *value*, and let whoever waits for it go on."""
         self.done, self.value = True, value
         if self.waiting is not None:
             ready.append((self.waiting, value))
-        for ticket, place in self.first:
-            if not ticket.done:
-                ticket.settle((place, value), ready)
+        for future, place in self.waiters:
+            if not future.done:
+                future.settle((place, value), ready)
 
 
-DONE = Ticket()
-ARRIVED = Ticket(Delivery("delivered", 0.0, 0.0, 1))
+DONE = Future()
+ARRIVED = Future(Delivery("delivered", 0.0, 0.0, 1))
 
 
 class Group:
@@ -46,7 +46,7 @@ class Group:
 
     def __init__(self) -> None:
         self.mail: dict[tuple[int, int], deque[Payload]] = defaultdict(deque)
-        self.waiting: dict[tuple[int, int], deque[Ticket]] = defaultdict(deque)
+        self.waiting: dict[tuple[int, int], deque[Future]] = defaultdict(deque)
         self.ready: deque[tuple[Asking, Any]] = deque()
 
     def run(self) -> None:
@@ -58,13 +58,13 @@ class Group:
         while self.ready:
             program, value = self.ready.popleft()
             try:
-                ticket = program.send(value)
-                while ticket.done:
-                    ticket = program.send(ticket.value)
+                future = program.send(value)
+                while future.done:
+                    future = program.send(future.value)
             except StopIteration:
                 continue
-            ticket.waiting = program
-        stuck = sorted(pair for pair, tickets in self.waiting.items() if tickets)
+            future.waiting = program
+        stuck = sorted(pair for pair, futures in self.waiting.items() if futures)
         if stuck:
             raise ToolkitError("; ".join(f"rank {dst} waits for a message that rank {src} never sends" for src, dst in stuck))
 
@@ -86,16 +86,16 @@ class LocalContext(Context):
     def now(self) -> float:
         return 0.0
 
-    def compute(self, work: Work, phase: str = "") -> Ticket:
+    def compute(self, work: Work, phase: str = "") -> Future:
         return DONE
 
-    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Ticket:
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Future:
         return DONE
 
-    def sleep(self, delay_s: float) -> Ticket:
+    def sleep(self, delay_s: float) -> Future:
         return DONE
 
-    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Ticket:
+    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Future:
         if payload is None:
             return ARRIVED
         self.sent_bytes += nbytes
@@ -107,21 +107,21 @@ class LocalContext(Context):
             self._group.mail[pair].append(copy)
         return ARRIVED
 
-    def recv(self, src: int, like: Payload) -> Ticket:
+    def recv(self, src: int, like: Payload) -> Future:
         pair = (src, self.rank)
         if self._group.mail[pair]:
-            return Ticket(self._group.mail[pair].popleft())
-        ticket = Ticket(done=False)
-        self._group.waiting[pair].append(ticket)
-        return ticket
+            return Future(self._group.mail[pair].popleft())
+        future = Future(done=False)
+        self._group.waiting[pair].append(future)
+        return future
 
-    def first(self, answers: Sequence[Ticket]) -> Ticket:
-        for place, answer in enumerate(answers):
-            if answer.done:
-                return Ticket((place, answer.value))
-        ready = Ticket(done=False)
-        for place, answer in enumerate(answers):
-            answer.first.append((ready, place))
+    def wait_any(self, futures: Sequence[Future]) -> Future:
+        for place, future in enumerate(futures):
+            if future.done:
+                return Future((place, future.value))
+        ready = Future(done=False)
+        for place, future in enumerate(futures):
+            future.waiters.append((ready, place))
         return ready
 
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
@@ -130,8 +130,8 @@ class LocalContext(Context):
     def rng(self, *name: object) -> np.random.Generator:
         return self._streams.rng(*name, self.node)
 
-    def fresh_rng(self, *name: object) -> np.random.Generator:
-        return self._streams.fresh(*name)
+    def shared_rng(self, *name: object) -> np.random.Generator:
+        return self._streams.shared(*name)
 
 
 def run_local(

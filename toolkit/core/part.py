@@ -14,7 +14,8 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Hashable
+import warnings
+from collections.abc import Hashable, Mapping
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
@@ -28,6 +29,10 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean '{match[0]}'?" if match else ""
 
 
+class RenamedSetting(UserWarning):
+    """A scenario uses a setting's older name."""
+
+
 class Spec(BaseModel):
     """A frozen record of settings that refuses keys it does not know and names the nearest one."""
 
@@ -37,11 +42,18 @@ class Spec(BaseModel):
         """Equal settings have equal hashes, lists and mappings in them included: a spec is the key of what is worked out from it."""
         return hash((type(self), *(_hashable(getattr(self, name)) for name in type(self).model_fields)))
 
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Older names of fields, which are still read, with a word of warning."""
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
+        for old, new in cls.renamed.items():
+            if old in value:
+                warnings.warn(f"the setting '{old}' is now called '{new}'", RenamedSetting, stacklevel=2)
+                value = {**{key: item for key, item in value.items() if key != old}, new: value[old]}
         known = list(cls.model_fields)
         unknown = [str(key) for key in value if key not in known]
         if unknown:

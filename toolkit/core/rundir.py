@@ -1,4 +1,4 @@
-"""The run directory: what a comparison leaves on disk, and how a killed one is taken up again."""
+"""The run directory: what a comparison leaves on disk, and how a killed one is resumed."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ class Streams:
         key = "/".join(str(word) for word in name)
         stream = self._streams.get(key)
         if stream is None:
-            stream = self._streams[key] = self.fresh(*name)
+            stream = self._streams[key] = self.shared(*name)
         return stream
 
-    def fresh(self, *name: object) -> np.random.Generator:
+    def shared(self, *name: object) -> np.random.Generator:
         """Return the generator called by these words at its beginning, leaving `rng`'s of that name where it is."""
         key = "/".join(str(word) for word in name)
         digest = hashlib.blake2b(key.encode(), digest_size=16).digest()

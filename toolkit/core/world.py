@@ -31,10 +31,10 @@ class World:
 
     def __post_init__(self) -> None:
         self.streams = Streams(self.seed)
-        pause = self.checkpoint.taken_up if self.checkpoint is not None else None
-        if pause is not None:
-            self.env = Clock(initial_time=pause.now_s)
-            self.ledger.load_state(pause.ledger)
+        snapshot = self.checkpoint.resumed if self.checkpoint is not None else None
+        if snapshot is not None:
+            self.env = Clock(initial_time=snapshot.now_s)
+            self.ledger.load_state(snapshot.ledger)
 
     @property
     def now(self) -> float:

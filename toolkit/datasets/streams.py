@@ -57,7 +57,7 @@ class Stream:
         channels, height, width = self.dataset.train_images.shape[1:]
         return channels, height, width
 
-    def heads(self, task: int) -> range:
+    def task_classes(self, task: int) -> range:
         """Return the mapped labels of a task."""
         order = self._order()
         labels = [order.index(label) for label in self.classes[task]]
@@ -65,7 +65,7 @@ class Stream:
 
     def seen(self, task: int) -> int:
         """Return how many classes have appeared once *task* has begun: labels below it are known."""
-        return max(self.heads(past).stop for past in range(task + 1))
+        return max(self.task_classes(past).stop for past in range(task + 1))
 
     def train(self, task: int) -> Samples:
         """Return the training samples of a task in the order of the data set."""

@@ -65,12 +65,12 @@ class Classification(Objective[Tensor]):
         share = shards[ctx.rank]
         per_epoch = max(1, len(share) // size)
         epoch, place = divmod(step, per_epoch)
-        order = ctx.fresh_rng("order", ctx.size, ctx.rank, epoch).permutation(len(share))
+        order = ctx.shared_rng("order", ctx.size, ctx.rank, epoch).permutation(len(share))
         chosen = share[order[place * size : (place + 1) * size]]
         return self.data.batch("train", torch.from_numpy(chosen))
 
     def _share_out(self, ctx: Context) -> list[Indices]:
-        rng = ctx.fresh_rng("shards", ctx.size)
+        rng = ctx.shared_rng("shards", ctx.size)
         key = (int(rng.bit_generator.state["state"]["state"]), ctx.size)
         if key not in self._shards:
             self._shards = {key: partition(self.data.train_labels.numpy(), ctx.size, rng, self.skew)}

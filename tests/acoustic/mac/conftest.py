@@ -9,7 +9,7 @@ import pytest
 
 from tests.acoustic.conftest import Pool
 from toolkit.acoustic.mac import Mac
-from toolkit.acoustic.node import Radio
+from toolkit.acoustic.node import MacInterface
 from toolkit.acoustic.packets import Frame
 from toolkit.core.context import SimulatedContext
 from toolkit.core.device import Device
@@ -20,7 +20,7 @@ class Cell:
     """A pool whose nodes run one MAC; `drops` collects (frame, reason)."""
 
     pool: Pool
-    radios: list[Radio]
+    radios: list[MacInterface]
     drops: list[tuple[Frame, str]] = field(default_factory=list)
 
     def offer(self, arrivals: Iterable[tuple[float, Frame]]) -> list[Frame]:
@@ -48,14 +48,14 @@ def cell(pool) -> Callable[..., Cell]:
             raise AssertionError("a MAC sends no packets of its own")
 
         radios = [
-            Radio(
+            MacInterface(
                 node, SimulatedContext(sea.world, node, count, Device(), no_route), sea.medium, mac.queue_limit,
                 lambda frame, reason: drops.append((frame, reason)),
             )
             for node in range(count)
         ]
-        for radio in radios:
-            sea.world.env.process(mac.run(radio))
+        for mac in radios:
+            sea.world.env.process(mac.run(mac))
         return Cell(sea, radios, drops)
 
     return build

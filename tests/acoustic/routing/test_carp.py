@@ -196,8 +196,8 @@ def test_a_packet_that_comes_back_is_not_acknowledged_away(network) -> None:
     net = chain(network, 2)
     net.world.env.run(until=60.0)
     spec, node = net.spec.routing, net.nodes[1]
-    packet = net.book.create(0, 50)
-    net.book.hold(packet)
+    packet = net.tracker.create(0, 50)
+    net.tracker.hold(packet)
     node.state.accepted[packet.key] = 2
 
     def frame_of(hop_count: int) -> Frame:

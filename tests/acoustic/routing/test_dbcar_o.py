@@ -31,7 +31,7 @@ def test_holding_times_follow_the_score() -> None:
 
 def foresee(net, node: int, snr_db: float) -> None:
     """Let a node expect this of all its links upwards."""
-    net.nodes[node].state.watch.forward = lambda neighbour, at_s: (Forecast(snr_db, 0.0), Work())
+    net.nodes[node].state.monitor.forward = lambda neighbour, at_s: (Forecast(snr_db, 0.0), Work())
 
 
 @pytest.mark.parametrize(("poor", "good"), [(1, 2), (2, 1)])
@@ -55,9 +55,9 @@ def test_the_best_of_the_links_upwards_counts(network) -> None:
     net = network([(0, 0, 800), (200, 0, 400)], [(0, 0, 0), (3000, 0, 0)], routing)
     state = net.nodes[0].state
     levels = {1: 4.0, 2: 30.0, 3: -20.0}
-    state.watch.forward = lambda neighbour, at_s: (Forecast(levels[neighbour.id], 0.0), Work(flops=1.0))
+    state.monitor.forward = lambda neighbour, at_s: (Forecast(levels[neighbour.id], 0.0), Work(flops=1.0))
     success, work = net.spec.routing._way_up(net.nodes[0], 80)
     assert success == pytest.approx(1.0)
-    assert work.flops == len(list(state.watch.upward())) > 1
+    assert work.flops == len(list(state.monitor.upward())) > 1
     levels[2] = -20.0
-    assert net.spec.routing._way_up(net.nodes[0], 80)[0] == pytest.approx(state.watch.budget.success(Forecast(4.0, 0.0), 640))
+    assert net.spec.routing._way_up(net.nodes[0], 80)[0] == pytest.approx(state.monitor.budget.success(Forecast(4.0, 0.0), 640))

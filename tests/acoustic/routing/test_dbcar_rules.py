@@ -26,13 +26,13 @@ def routes(rows) -> list[tuple[int, int]]:
 
 def foresee(net, node: int, snr_db: Callable[[int, float], float]) -> None:
     """Let a node expect of its link to a neighbour, both ways, what *snr_db* (neighbour, time) says."""
-    watch = net.nodes[node].state.watch
-    watch.forward = watch.reverse = lambda neighbour, at_s: (Forecast(snr_db(neighbour.id, at_s), 0.0), Work())
+    monitor = net.nodes[node].state.monitor
+    monitor.forward = monitor.reverse = lambda neighbour, at_s: (Forecast(snr_db(neighbour.id, at_s), 0.0), Work())
 
 
 def level_of(net, success: float) -> float:
     """The SNR in dB at which data and acknowledgement get through with this probability."""
-    budget = net.nodes[0].state.watch.budget
+    budget = net.nodes[0].state.monitor.budget
     low_db, high_db = -10.0, 30.0
     for _ in range(60):
         middle_db = (low_db + high_db) / 2

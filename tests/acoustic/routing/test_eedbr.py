@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.acoustic.routing.conftest import finish
-from toolkit.acoustic.packets import PacketBook
+from toolkit.acoustic.packets import PacketTracker
 from toolkit.acoustic.routing.eedbr import Eedbr, Peer
 from toolkit.core.world import World
 
@@ -83,11 +83,11 @@ def test_the_sinks_tell_the_ratio_and_it_gets_about(network) -> None:
     chain = [(0, 0, 1700), (0, 0, 850)]
     net = network(chain, [(0, 0, 0)], {"type": "eedbr", "hello_s": 20.0}, modem={"profile": "evologics_like", "source_level_db": 134})
     for seq in (0, 2):
-        while len(net.book.packets) <= seq:
-            net.book.create(0, 50)
-        packet = net.book.packets[seq]
-        net.book.hold(packet)
-        net.book.deliver(packet, 2, 1)
+        while len(net.tracker.packets) <= seq:
+            net.tracker.create(0, 50)
+        packet = net.tracker.packets[seq]
+        net.tracker.hold(packet)
+        net.tracker.deliver(packet, 2, 1)
     finish(net)
     for node in net.nodes[:2]:
         assert node.state.ratio == pytest.approx(2 / 3, abs=1 / 255)
@@ -95,13 +95,13 @@ def test_the_sinks_tell_the_ratio_and_it_gets_about(network) -> None:
 
 
 def test_the_ratio_ashore_counts_gaps() -> None:
-    book = PacketBook(World(1, 10.0))
-    assert book.ratio_ashore() == 1.0
-    packets = [book.create(src, 10) for src in (3, 3, 3, 3, 4)]
+    tracker = PacketTracker(World(1, 10.0))
+    assert tracker.ratio_ashore() == 1.0
+    packets = [tracker.create(src, 10) for src in (3, 3, 3, 3, 4)]
     for index in (0, 3, 4):
-        book.hold(packets[index])
-        book.deliver(packets[index], 9, 1)
-    assert book.ratio_ashore() == pytest.approx(3 / 5)
+        tracker.hold(packets[index])
+        tracker.deliver(packets[index], 9, 1)
+    assert tracker.ratio_ashore() == pytest.approx(3 / 5)
 
 
 def test_nobody_to_list_is_a_void(network) -> None:

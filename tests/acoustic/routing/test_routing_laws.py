@@ -21,13 +21,13 @@ def test_packets_are_conserved(network, name: str) -> None:
     start_traffic(net)
     rows = finish(net)
     sends = rows[rows.kind == "send"]
-    assert len(sends) == len(net.book.packets) == sends.packet.nunique() > 40
+    assert len(sends) == len(net.tracker.packets) == sends.packet.nunique() > 40
     assert set(sends.outcome) <= {"delivered", "lost", "in_flight"}
     assert (sends.dur_s >= 0).all()
-    assert all(packet.copies >= 0 for packet in net.book.packets)
+    assert all(packet.copies >= 0 for packet in net.tracker.packets)
     lost = sends[sends.outcome == "lost"]
     assert (lost.phase != "").all(), "a lost packet has a reason"
-    in_flight = {packet.id for packet in net.book.packets if packet.copies > 0 and not packet.delivered}
+    in_flight = {packet.id for packet in net.tracker.packets if packet.copies > 0 and not packet.delivered}
     assert set(sends[sends.outcome == "in_flight"].packet) == in_flight
 
 
@@ -51,8 +51,8 @@ def test_states_of_every_node_fill_the_run(network, name: str) -> None:
     net = network(COLUMN, SINKS, settings(name))
     start_traffic(net)
     rows = finish(net)
-    radio = rows[rows.kind.isin(["tx", "rx", "idle"])]
-    for _, own in radio.groupby("node"):
+    mac = rows[rows.kind.isin(["tx", "rx", "idle"])]
+    for _, own in mac.groupby("node"):
         assert own.dur_s.sum() == pytest.approx(600.0, abs=1e-6)
         assert (own.dur_s >= 0).all()
 

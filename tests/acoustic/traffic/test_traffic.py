@@ -73,7 +73,7 @@ def test_only_those_near_an_event_report_and_when_its_sound_has_come() -> None:
     water = sea([(0, 0, 0), (1500, 0, 0), (3000, 0, 0)], 400_000.0)
     program = EventDriven(interval_s=1000.0, radius_m=600.0, jitter_s=0.0)
     sent = water.run(program)
-    events = water.contexts[0].fresh_rng("events")
+    events = water.contexts[0].shared_rng("events")
     expected = []
     t_s = 0.0
     while True:
@@ -136,6 +136,6 @@ def test_traffic_does_not_depend_on_routing(network, name: str) -> None:  # noqa
         for ctx in net.contexts:
             net.world.env.process(program.run(ctx))
         net.world.env.run(until=900.0)
-        born.append([(packet.src, packet.created_s) for packet in net.book.packets])
+        born.append([(packet.src, packet.created_s) for packet in net.tracker.packets])
     assert born[0] == born[1]
     assert len(born[0]) > 15

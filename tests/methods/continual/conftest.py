@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from toolkit.methods.continual.costs import CostTable
 
 from toolkit.core.work import Work
-from toolkit.methods.continual.costs import Prices
 
 KNOWN: dict[tuple[Any, ...], Work] = {}
 
 
 @pytest.fixture(autouse=True)
 def _count_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = Prices.call
+    count = CostTable.call
 
-    def counted(self: Prices, name: str, shape: tuple[int, ...], *arguments: Any, training: bool) -> Work:
+    def counted(self: CostTable, name: str, shape: tuple[int, ...], *arguments: Any, training: bool) -> Work:
         trained = tuple(weight.requires_grad for weight in self.net.parameters())
         key = (str(self.net), name, shape, arguments, training, trained)
         if key not in KNOWN:
             KNOWN[key] = count(self, name, shape, *arguments, training=training)
         return KNOWN[key]
 
-    monkeypatch.setattr(Prices, "call", counted)
+    monkeypatch.setattr(CostTable, "call", counted)

@@ -17,9 +17,9 @@ from toolkit.core.local import DONE, Group, LocalContext, Ticket
 from toolkit.core.work import Work
 from toolkit.datasets.streams import Samples, Stream
 from toolkit.methods.continual import Method
-from toolkit.methods.continual.blueprint import Blueprint
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.program import Continual
+from toolkit.methods.continual.run_plan import RunPlan
 from toolkit.methods.continual.settings import StreamSpec
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -165,9 +165,9 @@ def drive(course: Continual, context: Watched) -> None:
         return
 
 
-def blueprint(method: Method, seed: int = 0, **settings: Any) -> Blueprint:
+def run_plan(method: Method, seed: int = 0, **settings: Any) -> RunPlan:
     """Return the plan of the run that `train` would make."""
-    return program(method, **settings).blueprint(torch.Generator().manual_seed(seed), np.random.default_rng(seed))
+    return program(method, **settings).run_plan(torch.Generator().manual_seed(seed), np.random.default_rng(seed))
 
 
 def opening(method: Method, seed: int = 0, **settings: Any) -> tuple[Learner, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, softmax
 
 from tests.methods.continual.by_hand import SIZE, Twin, batch_of, begun, check_step, to_the_second_task
-from tests.methods.continual.driver import blueprint, make, train
+from tests.methods.continual.driver import make, run_plan, train
 from toolkit.errors import ScenarioError
 from toolkit.learning.flat import gradient_of, weights
 from toolkit.methods.continual import Batch
@@ -267,7 +267,7 @@ def test_hal_anchors_are_what_would_be_forgotten() -> None:
     losses = []
     for steps in (1, 30):
         method, found, state = begun("hal", 2, anchor_steps=steps)
-        labels, twin = torch.tensor(list(found.heads)), Twin(found)
+        labels, twin = torch.tensor(list(found.task_classes)), Twin(found)
         forgetful = method._after_the_memory(twin.learner)
         method.end_task(found, state)
         found.net.eval()
@@ -281,7 +281,7 @@ def test_hal_anchors_are_what_would_be_forgotten() -> None:
 
 
 def test_icarl_refuses_tasks_without_new_classes() -> None:
-    plan = blueprint(make("icarl"), stream={"tasks": 2, "kind": "permuted"}).plan(1, 1)
+    plan = run_plan(make("icarl"), stream={"tasks": 2, "kind": "permuted"}).plan(1, 1)
     with pytest.raises(ScenarioError, match=r"program\.stream\.kind: icarl"):
         make("icarl").check(plan)
 
@@ -291,7 +291,7 @@ def test_icarl_refuses_tasks_without_new_classes() -> None:
 ])
 def test_too_small_a_memory_is_refused_in_one_sentence(name: str, least: int, says: str) -> None:
     for images in (least, least - 1):
-        plan = blueprint(make(name), buffer={"images": images, "equal": "samples"}).plan(1, 1)
+        plan = run_plan(make(name), buffer={"images": images, "equal": "samples"}).plan(1, 1)
         if images == least:
             make(name).check(plan)
         else:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from toolkit.methods.continual.costs import Call
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -18,7 +19,6 @@ from toolkit.learning.random import torch_generator
 from toolkit.learning.work import count
 from toolkit.methods.continual import Batch
 from toolkit.methods.continual.clfd import Clfd
-from toolkit.methods.continual.costs import Call
 from toolkit.methods.continual.er import Er
 from toolkit.methods.continual.feature_selection import ClassAwareSelection, frequency_keep, semantic_keep, similarities
 from toolkit.methods.continual.frequency import Bands, Encoder
@@ -391,9 +391,9 @@ def test_the_memory_of_paper_and_host_have_the_same_bytes() -> None:
     """Check 8 of section 9 (CLFD): 50 float32 images of 3x32x32, or 200 maps, are 614,400 bytes."""
     net = network()
     assert 50 * math.prod(RGB) * 4 == 200 * math.prod(net.map_shape) * 4 == 614_400
-    paper = program(clfd(), buffer={"images": 50, "equal": "paper"}).blueprint(seeded(), torch_numpy())
+    paper = program(clfd(), buffer={"images": 50, "equal": "paper"}).run_plan(seeded(), torch_numpy())
     assert paper.capacity == 200
-    equal = program(clfd("derpp"), buffer={"images": 50, "equal": "bytes"}).blueprint(seeded(), torch_numpy())
+    equal = program(clfd("derpp"), buffer={"images": 50, "equal": "bytes"}).run_plan(seeded(), torch_numpy())
     assert equal.capacity == 50 * (64 * 4 + 8 + 40) // (3 * 16 * 4 + 8 + 40)  # grey: 4 C / 3 more, labels and scores aside
     assert equal.capacity * equal.sample_nbytes <= 50 * (64 * 4 + 8 + 40)
 
@@ -470,4 +470,4 @@ def test_generators_of_dropping_and_of_the_memory_are_apart() -> None:
     course, _ = opening(clfd())
     assert course.memory().generator is course.generators["buffer"]
     assert course.generator("dropout") is not course.generators["buffer"]
-    assert torch_generator(course.fresh_rng("continual", "buffer")).get_state().equal(course.generators["buffer"].get_state())
+    assert torch_generator(course.shared_rng("continual", "buffer")).get_state().equal(course.generators["buffer"].get_state())

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from toolkit.methods.continual.costs import Call
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from tests.methods.continual.driver import Run, blueprint, make, opening, train
+from tests.methods.continual.driver import Run, make, opening, run_plan, train
 from toolkit.errors import ScenarioError
 from toolkit.learning.buffer import ReservoirBuffer
 from toolkit.learning.work import count
 from toolkit.methods.continual import Batch
-from toolkit.methods.continual.costs import Call
 from toolkit.methods.continual.e2net import E2net, ElasticNet, Representative
 from toolkit.methods.continual.e2net_search import best_subnet, share_of, stages
 from toolkit.methods.continual.learner import Learner
@@ -253,7 +253,7 @@ def saved_bytes(method: E2net) -> int:
 def test_terms_one_by_one_keep_less() -> None:
     together, apart = saved_bytes(e2net()), saved_bytes(e2net(accumulate_terms=True))
     assert apart < 0.62 * together  # present 32, replayed 2 x 16: half of them at a time
-    plans = [blueprint(e2net(accumulate_terms=terms), bn="separate") for terms in (False, True)]
+    plans = [run_plan(e2net(accumulate_terms=terms), bn="separate") for terms in (False, True)]
     assert plans[1].memory_bytes(plans[1].plan(1, 1)) < plans[0].memory_bytes(plans[0].plan(1, 1))
 
 

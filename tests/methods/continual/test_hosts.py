@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss, softmax
 
 from tests.methods.continual.by_hand import SIZE, Twin, batch_of, begun, check_step
-from tests.methods.continual.driver import blueprint, make, train
+from tests.methods.continual.driver import make, run_plan, train
 from toolkit.learning.flat import weights
 from toolkit.methods.continual import Batch
 from toolkit.methods.continual.cls_er import better_scores
@@ -199,7 +199,7 @@ def test_fdr_shares_its_memory_evenly_among_the_tasks_so_far() -> None:
 def test_methods_that_store_scores_say_so() -> None:
     storing = {name for name in ("er", "der", "derpp", "er_ace", "cls_er", "fdr", "gss") if make(name).stores_scores}
     assert storing == {"der", "derpp", "fdr"}
-    assert blueprint(make("der")).sample_nbytes == blueprint(make("er")).sample_nbytes + 40
+    assert run_plan(make("der")).sample_nbytes == run_plan(make("er")).sample_nbytes + 40
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.methods.continual.driver import NAMES, Run, blueprint, make, train
+from tests.methods.continual.driver import NAMES, Run, make, run_plan, train
 from toolkit.core.work import Work
 
 EVERY = pytest.mark.parametrize("name", NAMES)
@@ -87,7 +87,7 @@ def stored(state: Any, shape: tuple[int, ...]) -> int:
 
 @EVERY
 def test_the_memory_keeps_within_its_budget(name: str) -> None:
-    run, plan = whole(name), blueprint(make(name))
+    run, plan = whole(name), run_plan(make(name))
     assert bool(plan.capacity) == make(name).replays
     checkpoints = [pickle.loads(saved) for saved in run.context.saves]
     for each in checkpoints:
@@ -117,7 +117,7 @@ def test_what_is_charged_is_what_was_planned(name: str, bn: str) -> None:
     as what the memory takes in is encoded by calls that no plan counts. E2Net finds its subnet by a search, whose expectation is planned:
     15 %.
     """
-    method, plan = make(name), blueprint(make(name), bn=bn)
+    method, plan = make(name), run_plan(make(name), bn=bn)
     context = (whole(name) if bn == "concat" else train(name, bn=bn)).context
     last = plan.tasks - 1
     steps = method.step_work(plan.plan(last, 1)).times(context.counts[last, "step"])
@@ -138,15 +138,15 @@ def test_traffic_of_the_memory_is_what_was_planned(name: str) -> None:
 
     What GSS takes into a full memory is not planned.
     """
-    method, plan = make(name), blueprint(make(name))
+    method, plan = make(name), run_plan(make(name))
     context = whole(name).context
     read = written = offered = 0.0
     for task in range(plan.tasks):
-        length, each = plan.length(task, None), plan.plan(task, 1)
+        step_count, each = plan.step_count(task, None), plan.plan(task, 1)
         between = method.boundary_traffic(each) if method.replays else (0.0, 0.0)
-        read += (length.steps * method.draws(each) + between[0]) * plan.sample_nbytes
-        written += plan.written_nbytes(each, length, offered).sum() + between[1] * plan.sample_nbytes
-        offered += length.steps * method.offers(each)
+        read += (step_count.steps * method.draws(each) + between[0]) * plan.sample_nbytes
+        written += plan.written_nbytes(each, step_count, offered).sum() + between[1] * plan.sample_nbytes
+        offered += step_count.steps * method.offers(each)
     assert context.read_bytes == pytest.approx(read, rel=0.1)
     assert context.written_bytes == pytest.approx(written, rel=0.3) or name == "gss"
     assert context.written_bytes >= 0.7 * written
@@ -155,7 +155,7 @@ def test_traffic_of_the_memory_is_what_was_planned(name: str) -> None:
 @EVERY
 def test_a_method_says_what_memory_it_needs(name: str) -> None:
     """At least what its state holds at the end: networks, vectors, scores."""
-    method, plan = make(name), blueprint(make(name))
+    method, plan = make(name), run_plan(make(name))
     state = whole(name).saved["state"]
     last = plan.plan(plan.tasks - 1, 1)
     assert held(state, plan.net.map_shape) <= method.extra_bytes(last) * 1.001 + 1000

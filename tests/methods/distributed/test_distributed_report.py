@@ -20,7 +20,7 @@ from toolkit.analysis.metric import describe
 from toolkit.analysis.statistics import REPORT_COLUMNS, differences
 from toolkit.cluster.fabric import Cluster
 from toolkit.core.ledger import Ledger
-from toolkit.core.phantom import Phantom
+from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.methods.distributed.findings import distributed_findings
@@ -101,7 +101,7 @@ class Collective:
         for _ in range(self.rounds):
             yield ctx.compute(Work(1e9, 1e6, 1e6), "gradient")
             yield ctx.compute(Work(1e7, 1e6, 1e6), "compress")
-            yield from ctx.all_reduce(Phantom(self.elements, 4), "sketch")
+            yield from ctx.all_reduce(SizeOnlyPayload(self.elements, 4), "sketch")
 
 
 def simulated(program: Any, **settings: Any) -> tuple[Ledger, Cluster]:

@@ -89,7 +89,7 @@ def run_start(program: Any) -> torch.Tensor:
     from toolkit.learning.flat import adopt
     from toolkit.learning.random import torch_generator
 
-    return adopt(program.task.load().build(torch_generator(Streams(1).fresh("model"))))
+    return adopt(program.task.load().build(torch_generator(Streams(1).shared("model"))))
 
 
 def test_the_network_learns() -> None:
@@ -106,7 +106,7 @@ def test_a_replay_on_the_same_cluster_takes_as_long_and_draws_as_much(tmp_path: 
     first, _ = simulate(spec)
     first.ledger._stem = None
     first.ledger.close(tmp_path / "metrics.parquet", tmp_path / "requests.parquet")
-    again, _ = simulate(spec, program=Replay(script=tmp_path / "requests.parquet"))
+    again, _ = simulate(spec, program=Replay(call_trace=tmp_path / "requests.parquet"))
     assert isinstance(again.ledger, Ledger)
     a, b = first.ledger.charges(), again.ledger.charges()
     assert again.now == pytest.approx(first.now, rel=1e-12)

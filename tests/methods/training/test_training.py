@@ -194,7 +194,7 @@ def test_images_and_targets_are_prepared_by_name_and_step() -> None:
     black = torch.full((1, 1, 1), -0.5)
 
     def fresh(*name: object) -> np.random.Generator:
-        return Streams(3).fresh(*name)
+        return Streams(3).shared(*name)
 
     first, again, other = (recipe.prepared(images, labels, black, 10, fresh, step) for step in (0, 0, 1))
     assert torch.equal(first[0], again[0])

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from toolkit.acoustic.node import Radio
+from toolkit.acoustic.node import MacInterface
 from toolkit.core.part import Part
 from toolkit.core.program import Process
 
@@ -21,7 +21,7 @@ class Mac(Part):
     queue_limit: int = Field(50, ge=1, description="frames that may wait; more are dropped (queue_full)")
 
     @abstractmethod
-    def run(self, radio: Radio) -> Process:
+    def run(self, mac: MacInterface) -> Process:
         """Serve the queue for ever."""
 
 

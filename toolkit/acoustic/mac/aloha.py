@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from toolkit.acoustic.mac import Mac
-from toolkit.acoustic.node import Radio
+from toolkit.acoustic.node import MacInterface
 from toolkit.core.program import Process
 
 
@@ -13,7 +13,7 @@ from toolkit.core.program import Process
 class Aloha(Mac):
     """Sends every frame as soon as the modem is free (Abramson 1970). Throughput G exp(-2 G) under Poisson load."""
 
-    def run(self, radio: Radio) -> Process:
+    def run(self, mac: MacInterface) -> Process:
         while True:
-            frame = yield radio.next_frame()
-            yield radio.transmit(frame)
+            frame = yield mac.next_frame()
+            yield mac.transmit(frame)

@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field
 
 from toolkit.acoustic.mac import Mac
-from toolkit.acoustic.node import Radio
+from toolkit.acoustic.node import MacInterface
 from toolkit.core.program import Process
 
 
@@ -22,13 +22,13 @@ class Broadcast(Mac):
     backoff_s: float = Field(0.1, gt=0, description="longest wait after a busy sense")
     attempts: int = Field(4, ge=1, description="busy senses at which the frame is dropped (channel_busy)")
 
-    def run(self, radio: Radio) -> Process:
+    def run(self, mac: MacInterface) -> Process:
         while True:
-            frame = yield radio.next_frame()
+            frame = yield mac.next_frame()
             for _ in range(self.attempts):
-                if not radio.busy():
-                    yield radio.transmit(frame)
+                if not mac.busy():
+                    yield mac.transmit(frame)
                     break
-                yield radio.sleep(self.backoff_s * radio.rng.random())
+                yield mac.sleep(self.backoff_s * mac.rng.random())
             else:
-                radio.give_up(frame)
+                mac.give_up(frame)

@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field
 
 from toolkit.acoustic.mac import Mac
-from toolkit.acoustic.node import Radio
+from toolkit.acoustic.node import MacInterface
 from toolkit.core.program import Process
 
 
@@ -24,16 +24,16 @@ class Csma(Mac):
     persistence: float = Field(1.0, gt=0, le=1, description="probability of sending into an idle channel; else wait one slot")
     attempts: int = Field(50, ge=1, description="busy senses after which the frame is dropped (channel_busy)")
 
-    def run(self, radio: Radio) -> Process:
+    def run(self, mac: MacInterface) -> Process:
         while True:
-            frame = yield radio.next_frame()
+            frame = yield mac.next_frame()
             for _ in range(self.attempts):
-                if radio.busy():
-                    yield radio.sleep(self.slot_s * self.window * radio.rng.random())
-                elif self.persistence < 1.0 and radio.rng.random() >= self.persistence:
-                    yield radio.sleep(self.slot_s)
+                if mac.busy():
+                    yield mac.sleep(self.slot_s * self.window * mac.rng.random())
+                elif self.persistence < 1.0 and mac.rng.random() >= self.persistence:
+                    yield mac.sleep(self.slot_s)
                 else:
-                    yield radio.transmit(frame)
+                    yield mac.transmit(frame)
                     break
             else:
-                radio.give_up(frame)
+                mac.give_up(frame)

@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field
 
 from toolkit.acoustic.mac import Mac
-from toolkit.acoustic.node import Radio
+from toolkit.acoustic.node import MacInterface
 from toolkit.core.program import Process
 
 
@@ -28,27 +28,27 @@ class CsmaAloha(Mac):
     sense_s: float = Field(0.02, gt=0, description="time between two looks at the channel; shorter than the shortest frame")
     patience_s: float = Field(60.0, gt=0, description="time in which a frame must have been sent, or it is dropped (channel_busy)")
 
-    def run(self, radio: Radio) -> Process:
+    def run(self, mac: MacInterface) -> Process:
         while True:
-            frame = yield radio.next_frame()
-            give_up_s = radio.now + self.patience_s
-            while radio.now < give_up_s:
-                silent = yield from self._listen(radio, give_up_s)
+            frame = yield mac.next_frame()
+            give_up_s = mac.now + self.patience_s
+            while mac.now < give_up_s:
+                silent = yield from self._listen(mac, give_up_s)
                 if silent:
-                    yield radio.transmit(frame)
+                    yield mac.transmit(frame)
                     break
             else:
-                radio.give_up(frame)
+                mac.give_up(frame)
 
-    def _listen(self, radio: Radio, give_up_s: float) -> Process:
+    def _listen(self, mac: MacInterface, give_up_s: float) -> Process:
         """Wait for the channel to fall silent, then listen for a random time; return whether it stayed silent."""
-        while radio.busy():
-            if radio.now >= give_up_s:
+        while mac.busy():
+            if mac.now >= give_up_s:
                 return False
-            yield radio.sleep(self.sense_s)
-        until_s = radio.now + self.least_s + self.listen_s * radio.rng.random()
-        while radio.now < until_s:
-            yield radio.sleep(min(self.sense_s, until_s - radio.now))
-            if radio.busy():
+            yield mac.sleep(self.sense_s)
+        until_s = mac.now + self.least_s + self.listen_s * mac.rng.random()
+        while mac.now < until_s:
+            yield mac.sleep(min(self.sense_s, until_s - mac.now))
+            if mac.busy():
                 return False
         return True

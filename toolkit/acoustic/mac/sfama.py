@@ -10,7 +10,7 @@ from pydantic import Field
 from simpy.events import Event
 
 from toolkit.acoustic.mac import Mac, next_slot
-from toolkit.acoustic.node import Radio
+from toolkit.acoustic.node import MacInterface
 from toolkit.acoustic.packets import BROADCAST, Frame
 from toolkit.core.program import Process
 
@@ -64,105 +64,105 @@ class Sfama(Mac):
     patience_slots: int = Field(400, ge=1, description="slots that a frame waits for a free floor before it is dropped (channel_busy)")
     short_nbytes: int = Field(24, ge=0, description="unicast frames no longer than this are sent without RTS")
 
-    def slot_s(self, radio: Radio) -> float:
+    def slot_s(self, mac: MacInterface) -> float:
         """Length of a slot."""
-        return radio.airtime_s(CONTROL_BYTES) + self.range_m / self.speed_m_s + self.guard_s
+        return mac.airtime_s(CONTROL_BYTES) + self.range_m / self.speed_m_s + self.guard_s
 
-    def run(self, radio: Radio) -> Process:
-        state = SfamaState(self.slot_s(radio))
-        radio.intercept(lambda frame: self._overhear(radio, state, frame))
+    def run(self, mac: MacInterface) -> Process:
+        state = SfamaState(self.slot_s(mac))
+        mac.intercept(lambda frame: self._overhear(mac, state, frame))
         while True:
-            frame = yield radio.next_frame()
+            frame = yield mac.next_frame()
             if self._asks(frame):
-                yield from self._exchange(radio, state, frame)
-            elif (yield from self._free_slot(radio, state)):
-                yield radio.transmit(frame)
+                yield from self._exchange(mac, state, frame)
+            elif (yield from self._free_slot(mac, state)):
+                yield mac.transmit(frame)
             else:
-                radio.give_up(frame)
+                mac.give_up(frame)
 
     def _asks(self, frame: Frame) -> bool:
         return frame.dst != BROADCAST and frame.nbytes > self.short_nbytes
 
-    def _exchange(self, radio: Radio, state: SfamaState, frame: Frame) -> Process:
+    def _exchange(self, mac: MacInterface, state: SfamaState, frame: Frame) -> Process:
         """Carry one frame over: RTS, CTS, data, ACK."""
         slot_s = state.slot_s
         way_s = self.range_m / self.speed_m_s + self.guard_s
-        slots = math.ceil((radio.airtime_s(frame.nbytes) + way_s) / slot_s)
+        slots = math.ceil((mac.airtime_s(frame.nbytes) + way_s) / slot_s)
         for _ in range(self.attempts):
-            if not (yield from self._free_slot(radio, state)):
-                radio.give_up(frame)
+            if not (yield from self._free_slot(mac, state)):
+                mac.give_up(frame)
                 return
-            now = round(radio.now / slot_s)
+            now = round(mac.now / slot_s)
             state.engaged = True
-            yield radio.emit(Frame("rts", radio.node, frame.dst, CONTROL_BYTES, body=Reservation(slots)))
-            granted = yield from self._await(radio, state, "cts", frame.dst, slot_s * (now + 2))
+            yield mac.emit(Frame("rts", mac.node, frame.dst, CONTROL_BYTES, body=Reservation(slots)))
+            granted = yield from self._await(mac, state, "cts", frame.dst, slot_s * (now + 2))
             if granted:
-                yield radio.sleep_until(slot_s * (now + 2))
-                yield radio.emit(frame)
-                acknowledged = yield from self._await(radio, state, "mac_ack", frame.dst, slot_s * (now + 3 + slots))
+                yield mac.sleep_until(slot_s * (now + 2))
+                yield mac.emit(frame)
+                acknowledged = yield from self._await(mac, state, "mac_ack", frame.dst, slot_s * (now + 3 + slots))
                 if acknowledged:
                     state.engaged = False
-                    radio.tell_sent(frame)
+                    mac.tell_sent(frame)
                     return
             state.engaged = False
-            yield radio.sleep(slot_s * int(radio.rng.integers(0, self.backoff_slots)) + slot_s / 2)
-        radio.give_up(frame, "unanswered")
+            yield mac.sleep(slot_s * int(mac.rng.integers(0, self.backoff_slots)) + slot_s / 2)
+        mac.give_up(frame, "unanswered")
 
-    def _free_slot(self, radio: Radio, state: SfamaState) -> Process:
+    def _free_slot(self, mac: MacInterface, state: SfamaState) -> Process:
         """Wait for the beginning of a slot in which the floor is free; return whether it came in time."""
         waited = False
         for _ in range(self.patience_slots):
-            yield radio.sleep_until(state.slot_s * next_slot(radio.now, state.slot_s))
-            if radio.now >= state.quiet_until_s - 1e-9 and not radio.busy():
+            yield mac.sleep_until(state.slot_s * next_slot(mac.now, state.slot_s))
+            if mac.now >= state.quiet_until_s - 1e-9 and not mac.busy():
                 if not waited:
                     return True
                 waited = False
-                extra = int(radio.rng.integers(0, self.backoff_slots))
+                extra = int(mac.rng.integers(0, self.backoff_slots))
                 if extra == 0:
                     return True
-                yield radio.sleep(state.slot_s * (extra - 0.5))
+                yield mac.sleep(state.slot_s * (extra - 0.5))
             else:
                 waited = True
-                yield radio.sleep(max(state.slot_s / 2, state.quiet_until_s - radio.now - state.slot_s / 2))
+                yield mac.sleep(max(state.slot_s / 2, state.quiet_until_s - mac.now - state.slot_s / 2))
         return False
 
-    def _await(self, radio: Radio, state: SfamaState, kind: str, sender: int, until_s: float) -> Process:
+    def _await(self, mac: MacInterface, state: SfamaState, kind: str, sender: int, until_s: float) -> Process:
         """Wait for an answer; return whether it came."""
-        answer = radio.event()
+        answer = mac.event()
         state.awaited = (kind, sender, answer)
-        yield answer | radio.sleep_until(until_s)
+        yield answer | mac.sleep_until(until_s)
         state.awaited = None
         return answer.triggered
 
-    def _overhear(self, radio: Radio, state: SfamaState, frame: Frame) -> bool:
+    def _overhear(self, mac: MacInterface, state: SfamaState, frame: Frame) -> bool:
         """Answer what is for this node, keep silent for the others; True for frames that are none of routing's business."""
         slot_s = state.slot_s
-        slot = next_slot(radio.now, slot_s)
+        slot = next_slot(mac.now, slot_s)
         if not isinstance(frame.body, Reservation):
             if not self._asks(frame):
                 return False
-            if frame.dst != radio.node:
+            if frame.dst != mac.node:
                 state.quiet_until_s = max(state.quiet_until_s, slot_s * (slot + 1))  # for the ACK
                 return False
             known = state.last.get(frame.src) is frame
             state.last[frame.src] = frame
-            radio.start(self._answer(radio, Frame("mac_ack", radio.node, frame.src, CONTROL_BYTES, body=Reservation(0)), slot_s * slot))
+            mac.start(self._answer(mac, Frame("mac_ack", mac.node, frame.src, CONTROL_BYTES, body=Reservation(0)), slot_s * slot))
             return known
         slots = frame.body.slots
-        if frame.dst != radio.node:
+        if frame.dst != mac.node:
             ahead = {"rts": slots + 2, "cts": slots + 1}.get(frame.kind, 0)
             state.quiet_until_s = max(state.quiet_until_s, slot_s * (slot + ahead))
         elif frame.kind == "rts":
-            if not state.engaged and radio.now >= state.quiet_until_s:
+            if not state.engaged and mac.now >= state.quiet_until_s:
                 state.quiet_until_s = slot_s * (slot + slots + 2)
-                cts = Frame("cts", radio.node, frame.src, CONTROL_BYTES, body=Reservation(slots))
-                radio.start(self._answer(radio, cts, slot_s * slot))
+                cts = Frame("cts", mac.node, frame.src, CONTROL_BYTES, body=Reservation(slots))
+                mac.start(self._answer(mac, cts, slot_s * slot))
         elif state.awaited is not None and state.awaited[:2] == (frame.kind, frame.src):
             answer = state.awaited[2]
             if not answer.triggered:
                 answer.succeed()
         return True
 
-    def _answer(self, radio: Radio, frame: Frame, at_s: float) -> Process:
-        yield radio.sleep_until(at_s)
-        yield radio.emit(frame)
+    def _answer(self, mac: MacInterface, frame: Frame, at_s: float) -> Process:
+        yield mac.sleep_until(at_s)
+        yield mac.emit(frame)

@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field
 
 from toolkit.acoustic.mac import Mac, next_slot
-from toolkit.acoustic.node import Radio
+from toolkit.acoustic.node import MacInterface
 from toolkit.core.program import Process
 
 
@@ -26,13 +26,13 @@ class SlottedAloha(Mac):
     range_m: float = Field(1500.0, gt=0, description="distance whose travel time a slot allows for")
     speed_m_s: float = Field(1500.0, gt=0, description="sound speed that the slot assumes")
 
-    def slot_s(self, radio: Radio) -> float:
+    def slot_s(self, mac: MacInterface) -> float:
         """Length of a slot: the longest frame and its way."""
-        return radio.airtime_s(self.frame_nbytes) + self.range_m / self.speed_m_s
+        return mac.airtime_s(self.frame_nbytes) + self.range_m / self.speed_m_s
 
-    def run(self, radio: Radio) -> Process:
-        slot_s = self.slot_s(radio)
+    def run(self, mac: MacInterface) -> Process:
+        slot_s = self.slot_s(mac)
         while True:
-            frame = yield radio.next_frame()
-            yield radio.sleep_until(slot_s * next_slot(radio.now, slot_s))
-            yield radio.transmit(frame)
+            frame = yield mac.next_frame()
+            yield mac.sleep_until(slot_s * next_slot(mac.now, slot_s))
+            yield mac.transmit(frame)

@@ -8,7 +8,7 @@ from typing import final
 from pydantic import Field
 
 from toolkit.acoustic.mac import Mac
-from toolkit.acoustic.node import Radio
+from toolkit.acoustic.node import MacInterface
 from toolkit.core.program import Process
 from toolkit.errors import ScenarioError
 
@@ -29,23 +29,23 @@ class Tdma(Mac):
     gap_s: float = Field(0.001, gt=0, description="pause between two frames in one slot, by which a receiver can tell them apart")
     slots: int | None = Field(None, ge=1, description="slots in a round; none means one per node, sinks included")
 
-    def run(self, radio: Radio) -> Process:
-        slots = self.slots or radio.size
-        room_s = radio.airtime_s(self.slot_nbytes)
+    def run(self, mac: MacInterface) -> Process:
+        slots = self.slots or mac.size
+        room_s = mac.airtime_s(self.slot_nbytes)
         slot_s = room_s + self.range_m / self.speed_m_s
         round_s = slots * slot_s
-        offset_s = slot_s * (radio.node % slots)
+        offset_s = slot_s * (mac.node % slots)
         while True:
-            frame = yield radio.next_frame()
-            airtime_s = radio.airtime_s(frame.nbytes)
+            frame = yield mac.next_frame()
+            airtime_s = mac.airtime_s(frame.nbytes)
             if airtime_s > room_s:
                 raise ScenarioError(
                     f"fabric.mac.slot_nbytes: {self.slot_nbytes} bytes have no room for a {frame.kind} frame of {frame.nbytes} bytes; "
                     f"at least {frame.nbytes} are needed"
                 )
-            turn = math.floor((radio.now - offset_s) / round_s + 1e-9)
+            turn = math.floor((mac.now - offset_s) / round_s + 1e-9)
             start_s = offset_s + round_s * turn
-            if turn < 0 or radio.now + airtime_s > start_s + room_s + 1e-9 * slot_s:  # no room left in the slot that is going on
-                yield radio.sleep_until(start_s + round_s)
-            yield radio.transmit(frame)
-            yield radio.sleep(self.gap_s)
+            if turn < 0 or mac.now + airtime_s > start_s + room_s + 1e-9 * slot_s:  # no room left in the slot that is going on
+                yield mac.sleep_until(start_s + round_s)
+            yield mac.transmit(frame)
+            yield mac.sleep(self.gap_s)

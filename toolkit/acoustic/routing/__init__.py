@@ -43,7 +43,7 @@ class Routing(Part, Generic[State]):
 
     @abstractmethod
     def originate(self, node: SeaNode[State], packet: Packet) -> None:
-        """Take a new packet of this node's own. The node holds a copy of it already, and must `node.book.drop` it once done."""
+        """Take a new packet of this node's own. The node holds a copy of it already, and must `node.tracker.drop` it once done."""
 
     @abstractmethod
     def on_receive(self, node: SeaNode[State], frame: Frame, snr_db: float) -> None:

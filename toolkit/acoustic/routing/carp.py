@@ -81,7 +81,7 @@ class TrainAck(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
-class Copy:
+class QueuedPacket:
     """A packet in this node's care."""
 
     packet: Packet
@@ -102,7 +102,7 @@ class CarpState:
     """Smoothed share of packets acknowledged, by neighbour."""
     next_hops: dict[int, int] = field(default_factory=dict)
     """Neighbours that were heard to tell their hop counts, and these."""
-    queue: deque[Copy] = field(default_factory=deque)
+    queue: deque[QueuedPacket] = field(default_factory=deque)
     accepted: dict[tuple[int, int], int] = field(default_factory=dict)
     """Packets taken so far, and the hop count that this node told then."""
     idle: Event | None = None
@@ -162,7 +162,7 @@ class Carp(Routing[CarpState]):
         state.quality = {other: float(quality[other]) for other in range(len(quality)) if other != node.id and both[:, other].any()}
 
     def originate(self, node: SeaNode[CarpState], packet: Packet) -> None:
-        self._accept(node, Copy(packet, 0, UNKNOWN, level=False))
+        self._accept(node, QueuedPacket(packet, 0, UNKNOWN, level=False))
 
     def processes(self, node: SeaNode[CarpState]) -> Iterable[Process]:
         yield self._floods(node) if node.is_sink else self._forwarding(node)
@@ -241,11 +241,11 @@ class Carp(Routing[CarpState]):
         state = node.state
         told = state.accepted.get(packet.key)
         if told is not None and data.hop_count < told and not node.is_sink:
-            node.book.refuse(packet, "loop")  # it has come back, since this node's hop count has fallen; silence sends it elsewhere
+            node.tracker.refuse(packet, "loop")  # it has come back, since this node's hop count has fallen; silence sends it elsewhere
             return
         new = told is None
         if new and not node.is_sink and len(state.queue) >= self.queue_limit:
-            node.book.refuse(packet, "queue_full")
+            node.tracker.refuse(packet, "queue_full")
             return
         train = (frame.src, data.train)
         received = state.arriving.setdefault(train, set())
@@ -257,10 +257,10 @@ class Carp(Routing[CarpState]):
             state.accepted[packet.key] = 0
             node.deliver(packet, frame.hops)
         elif new:
-            node.book.hold(packet)
-            self._accept(node, Copy(packet, frame.hops, data.hop_count, data.level))
+            node.tracker.hold(packet)
+            self._accept(node, QueuedPacket(packet, frame.hops, data.hop_count, data.level))
         else:
-            node.book.duplicates += 1
+            node.tracker.duplicates += 1
 
     def _acknowledge(self, node: SeaNode[CarpState], train: tuple[int, int], wait_s: float) -> Process:
         """Acknowledge a train together, once its last packet must have come."""
@@ -269,13 +269,13 @@ class Carp(Routing[CarpState]):
         ack = TrainAck(train[1], frozenset(state.arriving.pop(train)))
         yield node.send_frame(Frame("ack", node.id, train[0], ACK_BYTES, None, 0, node.depth_m, ack))
 
-    def _accept(self, node: SeaNode[CarpState], copy: Copy) -> None:
+    def _accept(self, node: SeaNode[CarpState], queued: QueuedPacket) -> None:
         state = node.state
         if len(state.queue) >= self.queue_limit:
-            node.book.drop(copy.packet, "queue_full")
+            node.tracker.drop(queued.packet, "queue_full")
             return
-        state.accepted[copy.packet.key] = copy.hop_count
-        state.queue.append(copy)
+        state.accepted[queued.packet.key] = queued.hop_count
+        state.queue.append(queued)
         if state.idle is not None:
             state.idle.succeed()
             state.idle = None
@@ -316,24 +316,24 @@ class Carp(Routing[CarpState]):
 
     def _drop_old(self, node: SeaNode[CarpState]) -> None:
         state = node.state
-        for copy in [copy for copy in state.queue if node.now - copy.packet.created_s > self.lifetime_s]:
-            state.queue.remove(copy)
-            node.book.drop(copy.packet, "void" if state.hop_count == UNKNOWN else "retries")
+        for queued in [queued for queued in state.queue if node.now - queued.packet.created_s > self.lifetime_s]:
+            state.queue.remove(queued)
+            node.tracker.drop(queued.packet, "void" if state.hop_count == UNKNOWN else "retries")
 
-    def _next_train(self, state: CarpState) -> tuple[int, list[Copy]]:
+    def _next_train(self, state: CarpState) -> tuple[int, list[QueuedPacket]]:
         """The hop count that a relay has to be below, and the first packets of the queue that may go the same ways."""
 
-        def ways(copy: Copy) -> tuple[int, bool]:
-            return min(copy.hop_count, state.hop_count), copy.level
+        def ways(queued: QueuedPacket) -> tuple[int, bool]:
+            return min(queued.hop_count, state.hop_count), queued.level
 
         first = ways(state.queue[0])
-        return first[0], [copy for copy in state.queue if ways(copy) == first][: self.train]
+        return first[0], [queued for queued in state.queue if ways(queued) == first][: self.train]
 
-    def _find_relay(self, node: SeaNode[CarpState], limit: int, copies: list[Copy]) -> Process:
+    def _find_relay(self, node: SeaNode[CarpState], limit: int, copies: list[QueuedPacket]) -> Process:
         """PING, and choose among the PONGs; return (relay, its pong), or None if there is none."""
         state = node.state
         pongs: dict[int, Pong] = {}
-        nbytes = DATA_BYTES + max(copy.packet.nbytes for copy in copies)
+        nbytes = DATA_BYTES + max(queued.packet.nbytes for queued in copies)
         ping = Ping(limit, not copies[0].level, len(copies), nbytes)
         state.pongs = pongs
         sent = yield node.send_frame(Frame("ping", node.id, BROADCAST, PING_BYTES, None, 0, node.depth_m, ping))
@@ -347,26 +347,26 @@ class Carp(Routing[CarpState]):
         quality = in_a_byte(state.quality.get(relay, self.first_quality)) * pong.quality
         return quality, -pong.hop_count, pong.energy, pong.room
 
-    def _send_train(self, node: SeaNode[CarpState], limit: int, copies: list[Copy], relay: int, pong: Pong) -> Process:
+    def _send_train(self, node: SeaNode[CarpState], limit: int, copies: list[QueuedPacket], relay: int, pong: Pong) -> Process:
         """Send packets back to back, wait for the acknowledgement, and keep what is missing."""
         state = node.state
         state.train += 1
         acknowledged = node.ctx.world.env.event()
         state.awaited = (state.train, acknowledged)
-        for place, copy in enumerate(copies):
-            data = Data(state.train, place, len(copies), pong.hop_count, copy.level or pong.hop_count == limit)
-            nbytes = DATA_BYTES + copy.packet.nbytes
-            yield node.send_frame(Frame("data", node.id, relay, nbytes, copy.packet, copy.hops + 1, node.depth_m, data))
+        for place, queued in enumerate(copies):
+            data = Data(state.train, place, len(copies), pong.hop_count, queued.level or pong.hop_count == limit)
+            nbytes = DATA_BYTES + queued.packet.nbytes
+            yield node.send_frame(Frame("data", node.id, relay, nbytes, queued.packet, queued.hops + 1, node.depth_m, data))
         timeout_s = 2.0 * self.range_m / 1500.0 + node.modem.frame_s(ACK_BYTES) + (len(copies) + 1) * self.guard_s
         yield acknowledged | node.ctx.sleep(timeout_s)
         state.awaited = None
         received = cast(frozenset[int], acknowledged.value) if acknowledged.triggered else frozenset[int]()
         before = state.quality.get(relay, self.first_quality)
         state.quality[relay] = self.smoothed(before, len(received), len(copies))
-        for place, copy in enumerate(copies):
+        for place, queued in enumerate(copies):
             if place in received:
-                state.queue.remove(copy)
-                node.book.drop(copy.packet, "")
+                state.queue.remove(queued)
+                node.tracker.drop(queued.packet, "")
 
 
 def in_a_byte(share: float) -> float:

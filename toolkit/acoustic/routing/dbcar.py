@@ -14,8 +14,8 @@ from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import Frame, Packet
 from toolkit.acoustic.prediction import Forecast, Predictor
 from toolkit.acoustic.routing import LinkHistory, Routing
+from toolkit.acoustic.routing.link_monitor import LinkMonitor
 from toolkit.acoustic.routing.neighbours import Neighbour, encode_snr
-from toolkit.acoustic.routing.watch import Watch
 from toolkit.core.program import Process
 from toolkit.core.work import Work
 
@@ -23,7 +23,7 @@ DATA_BYTES = 16
 """Type 1, source 2, sequence 2, previous 2, next 2, depth 2, ttl 1, flags 1, SNR feedback 1, CRC 2."""
 ACK_BYTES = 14
 """Type 1, from 2, to 2, source 2, sequence 2, depth 2, SNR 1, CRC 2."""
-MAX_SIDEWAYS = 2
+MAX_DETOUR = 2
 """Hops to a neighbour that is no shallower, at most, to get around a void."""
 DEFER_STEP_S = 300.0
 """How finely the time ahead is searched for a better channel."""
@@ -34,7 +34,7 @@ class DataHeader(NamedTuple):
 
     feedback: int
     """SNR at which the sender hears the next hop (one byte, see `encode_snr`)."""
-    sideways: int
+    detour: int
     has_way_up: bool
     energy: float
 
@@ -48,12 +48,12 @@ class AckHeader(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
-class Copy:
+class QueuedPacket:
     """A packet in this node's care."""
 
     packet: Packet
     hops: int
-    sideways: int
+    detour: int
     previous: int
     defer_until_s: float | None = None
     """When waiting for a better channel ends, once it has begun."""
@@ -63,8 +63,8 @@ class Copy:
 class DbcarState:
     """What one node knows and is busy with."""
 
-    watch: Watch
-    queue: deque[Copy] = field(default_factory=deque)
+    monitor: LinkMonitor
+    queue: deque[QueuedPacket] = field(default_factory=deque)
     idle: Event | None = None
     accepted: dict[tuple[int, int], int] = field(default_factory=dict)
     """Packets taken so far, and the node each came from."""
@@ -72,7 +72,7 @@ class DbcarState:
 
     @property
     def neighbours(self) -> dict[int, Neighbour]:
-        return self.watch.neighbours
+        return self.monitor.neighbours
 
 
 class Hop(NamedTuple):
@@ -80,7 +80,7 @@ class Hop(NamedTuple):
 
     neighbour: Neighbour
     success: float
-    sideways: bool = False
+    detour: bool = False
 
 
 class Later(NamedTuple):
@@ -133,14 +133,14 @@ class Dbcar(Routing[DbcarState]):
     offers: int | None = Field(None, ge=1, description="neighbours a packet is offered to before it is given up; none: while it lives")
 
     def init(self, node: SeaNode[DbcarState]) -> DbcarState:
-        return DbcarState(Watch(self, node))
+        return DbcarState(LinkMonitor(self, node))
 
     def originate(self, node: SeaNode[DbcarState], packet: Packet) -> None:
-        self._accept(node, Copy(packet, 0, 0, node.id))
+        self._accept(node, QueuedPacket(packet, 0, 0, node.id))
 
     def processes(self, node: SeaNode[DbcarState]) -> Iterable[Process]:
         state = node.state
-        yield state.watch.beacons()
+        yield state.monitor.beacons()
         if not node.is_sink:
             yield self._forwarding(node)
 
@@ -148,17 +148,17 @@ class Dbcar(Routing[DbcarState]):
 
     def on_receive(self, node: SeaNode[DbcarState], frame: Frame, snr_db: float) -> None:
         state = node.state
-        neighbour = state.watch.heard(frame, snr_db)
+        neighbour = state.monitor.heard(frame, snr_db)
         header = frame.body
         if isinstance(header, AckHeader):
             if frame.dst == node.id:
-                state.watch.take_feedback(neighbour, header.feedback)
+                state.monitor.take_feedback(neighbour, header.feedback)
             self._acknowledged(state, header.key, frame.src)
         elif isinstance(header, DataHeader) and frame.packet is not None:
             neighbour.energy = header.energy
             self._acknowledged(state, frame.packet.key, frame.src)  # heard forwarding: an implicit ack
             if frame.dst == node.id:
-                state.watch.take_feedback(neighbour, header.feedback)
+                state.monitor.take_feedback(neighbour, header.feedback)
                 self._take_data(node, frame, frame.packet, snr_db)
 
     def _take_data(self, node: SeaNode[DbcarState], frame: Frame, packet: Packet, snr_db: float) -> None:
@@ -166,30 +166,30 @@ class Dbcar(Routing[DbcarState]):
         state = node.state
         known = packet.key in state.accepted
         if not known and not node.is_sink and len(state.queue) >= self.queue_limit:
-            node.book.refuse(packet, "queue_full")
+            node.tracker.refuse(packet, "queue_full")
             return
-        if known and not node.is_sink and frame.body.sideways and frame.src != state.accepted[packet.key]:
-            node.book.refuse(packet, "loop")  # it has come back on a way around a void; silence sends it elsewhere
+        if known and not node.is_sink and frame.body.detour and frame.src != state.accepted[packet.key]:
+            node.tracker.refuse(packet, "loop")  # it has come back on a way around a void; silence sends it elsewhere
             return
-        ack = AckHeader(packet.key, encode_snr(snr_db), node.is_sink or state.watch.has_way_up())
-        state.watch.last_sent_s = node.now
+        ack = AckHeader(packet.key, encode_snr(snr_db), node.is_sink or state.monitor.has_way_up())
+        state.monitor.last_sent_s = node.now
         node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, None, 0, node.depth_m, ack))
         if node.is_sink:
             state.accepted[packet.key] = frame.src
             node.deliver(packet, frame.hops)
         elif known:
-            node.book.duplicates += 1
+            node.tracker.duplicates += 1
         else:
-            node.book.hold(packet)
-            self._accept(node, Copy(packet, frame.hops, frame.body.sideways, frame.src))
+            node.tracker.hold(packet)
+            self._accept(node, QueuedPacket(packet, frame.hops, frame.body.detour, frame.src))
 
-    def _accept(self, node: SeaNode[DbcarState], copy: Copy) -> None:
+    def _accept(self, node: SeaNode[DbcarState], queued: QueuedPacket) -> None:
         state = node.state
         if len(state.queue) >= self.queue_limit:
-            node.book.drop(copy.packet, "queue_full")
+            node.tracker.drop(queued.packet, "queue_full")
             return
-        state.accepted[copy.packet.key] = copy.previous
-        state.queue.append(copy)
+        state.accepted[queued.packet.key] = queued.previous
+        state.queue.append(queued)
         if state.idle is not None:
             state.idle.succeed()
             state.idle = None
@@ -209,24 +209,24 @@ class Dbcar(Routing[DbcarState]):
             while not state.queue:
                 state.idle = node.ctx.world.env.event()
                 yield state.idle
-            copy = state.queue[0]
-            delivered, reason = yield from self._carry(node, copy)
+            queued = state.queue[0]
+            delivered, reason = yield from self._carry(node, queued)
             state.queue.popleft()
-            node.book.drop(copy.packet, "" if delivered else reason)
+            node.tracker.drop(queued.packet, "" if delivered else reason)
 
-    def _carry(self, node: SeaNode[DbcarState], copy: Copy) -> Process:
+    def _carry(self, node: SeaNode[DbcarState], queued: QueuedPacket) -> Process:
         """Try neighbours until one takes the packet or it is too old; return (taken, reason)."""
         reason = "void"
         offers = 0
-        while node.now < copy.packet.created_s + self.lifetime_s:
-            hop = yield from self._choose(node, copy)
+        while node.now < queued.packet.created_s + self.lifetime_s:
+            hop = yield from self._choose(node, queued)
             if hop is None:
                 yield node.ctx.sleep(self.hold_s)
                 continue
             if isinstance(hop, Later):
                 yield node.ctx.sleep(hop.at_s - node.now)
                 continue
-            taken = yield from self._offer(node, copy, hop)
+            taken = yield from self._offer(node, queued, hop)
             if taken:
                 return True, ""
             reason = "retries"
@@ -235,14 +235,14 @@ class Dbcar(Routing[DbcarState]):
                 break
         return False, reason
 
-    def _choose(self, node: SeaNode[DbcarState], copy: Copy) -> Process:
+    def _choose(self, node: SeaNode[DbcarState], queued: QueuedPacket) -> Process:
         """Pick the next hop, or the time to wait for, paying for the predictions that this needs; None in a void.
 
         Candidates are looked at in the order of preference of rule A, and no further than needed.
         """
         state = node.state
-        data_bytes = DATA_BYTES + copy.packet.nbytes
-        candidates = [n for n in state.watch.upward() if n.blacklist_until_s <= node.now and n.id != copy.previous]
+        data_bytes = DATA_BYTES + queued.packet.nbytes
+        candidates = [n for n in state.monitor.upward() if n.blacklist_until_s <= node.now and n.id != queued.previous]
         candidates.sort(key=lambda n: (not n.is_surface, n.depth_m, -n.energy))
         work = Work()
         chosen: Hop | Later | None = None
@@ -255,12 +255,12 @@ class Dbcar(Routing[DbcarState]):
                 chosen = hops[-1]
                 break
         if chosen is None and self.defer_s > 0.0 and all(hop.success < self.p_min for hop in hops):
-            chosen, cost = self._later(node, copy, candidates, data_bytes)
+            chosen, cost = self._later(node, queued, candidates, data_bytes)
             work += cost
         if chosen is None and any(hop.success >= self.p_void for hop in hops):  # rules B and C
             chosen = min(hops, key=lambda hop: self._cost(node, hop, data_bytes))
-        if chosen is None and copy.sideways < MAX_SIDEWAYS:
-            chosen, cost = self._sideways(node, copy, data_bytes)
+        if chosen is None and queued.detour < MAX_DETOUR:
+            chosen, cost = self._detour(node, queued, data_bytes)
             work += cost
         if work.flops > 0.0:
             yield node.ctx.compute(work, "prediction")
@@ -273,12 +273,12 @@ class Dbcar(Routing[DbcarState]):
         """
         state = node.state
         arrival_s = begin_s + node.modem.frame_s(data_bytes) + neighbour.delay_s
-        forward, work = state.watch.forward(neighbour, arrival_s)
-        success = state.watch.budget.success(forward, 8 * data_bytes)
+        forward, work = state.monitor.forward(neighbour, arrival_s)
+        success = state.monitor.budget.success(forward, 8 * data_bytes)
         if success < self.p_min and self.rule == "a":
             return success, False, work
-        reverse, cost = state.watch.reverse(neighbour, arrival_s)
-        return success * state.watch.budget.success(reverse, 8 * ACK_BYTES), True, work + cost
+        reverse, cost = state.monitor.reverse(neighbour, arrival_s)
+        return success * state.monitor.budget.success(reverse, 8 * ACK_BYTES), True, work + cost
 
     def _cost(self, node: SeaNode[DbcarState], hop: Hop, data_bytes: int) -> float:
         """What rule B or C minimises: minus the expected advance, or the expected delay or energy per metre gained."""
@@ -294,13 +294,13 @@ class Dbcar(Routing[DbcarState]):
         return price / (gain_m * max(hop.success, 1e-12))
 
     def _later(
-        self, node: SeaNode[DbcarState], copy: Copy, candidates: list[Neighbour], data_bytes: int
+        self, node: SeaNode[DbcarState], queued: QueuedPacket, candidates: list[Neighbour], data_bytes: int
     ) -> tuple[Later | None, Work]:
         """The first time within `defer_s`, and within the packet's life, at which some neighbour is expected to reach `p_min`."""
         work = Work()
-        if copy.defer_until_s is None:
-            copy.defer_until_s = node.now + self.defer_s
-        last_s = min(copy.defer_until_s, copy.packet.created_s + self.lifetime_s - DEFER_STEP_S)
+        if queued.defer_until_s is None:
+            queued.defer_until_s = node.now + self.defer_s
+        last_s = min(queued.defer_until_s, queued.packet.created_s + self.lifetime_s - DEFER_STEP_S)
         at_s = node.now + DEFER_STEP_S
         while at_s <= last_s:
             for neighbour in candidates:
@@ -311,42 +311,42 @@ class Dbcar(Routing[DbcarState]):
             at_s += DEFER_STEP_S
         return None, work
 
-    def _sideways(self, node: SeaNode[DbcarState], copy: Copy, data_bytes: int) -> tuple[Hop | None, Work]:
+    def _detour(self, node: SeaNode[DbcarState], queued: QueuedPacket, data_bytes: int) -> tuple[Hop | None, Work]:
         """The surest neighbour that has a way up, although it is no shallower."""
         state = node.state
         work = Work()
         best: Hop | None = None
         for neighbour in state.neighbours.values():
             if (
-                neighbour.depth_m < node.depth_m - self.threshold_m or not neighbour.has_way_up or neighbour.id == copy.previous
-                or not state.watch.is_fresh(neighbour) or neighbour.blacklist_until_s > node.now
+                neighbour.depth_m < node.depth_m - self.threshold_m or not neighbour.has_way_up or neighbour.id == queued.previous
+                or not state.monitor.is_fresh(neighbour) or neighbour.blacklist_until_s > node.now
             ):
                 continue
             arrival_s = node.now + node.modem.frame_s(data_bytes) + neighbour.delay_s
-            forward, cost = state.watch.forward(neighbour, arrival_s)
+            forward, cost = state.monitor.forward(neighbour, arrival_s)
             work += cost
-            success = state.watch.budget.success(forward, 8 * data_bytes)
+            success = state.monitor.budget.success(forward, 8 * data_bytes)
             if success >= self.p_min and (best is None or success > best.success):
-                best = Hop(neighbour, success, sideways=True)
+                best = Hop(neighbour, success, detour=True)
         return best, work
 
-    def _offer(self, node: SeaNode[DbcarState], copy: Copy, hop: Hop) -> Process:
+    def _offer(self, node: SeaNode[DbcarState], queued: QueuedPacket, hop: Hop) -> Process:
         """Send to one neighbour until it acknowledges; return whether it did."""
         state = node.state
         neighbour = hop.neighbour
-        has_other = sum(1 for n in state.watch.upward() if n.blacklist_until_s <= node.now) > 1
+        has_other = sum(1 for n in state.monitor.upward() if n.blacklist_until_s <= node.now) > 1
         tries = self._tries(hop.success)
         if has_other:
             tries = min(tries, 2)  # after two failures the next candidate gets its turn
         header = DataHeader(
-            encode_snr(neighbour.last_snr_db), copy.sideways + int(hop.sideways), True, node.residual_energy
+            encode_snr(neighbour.last_snr_db), queued.detour + int(hop.detour), True, node.residual_energy
         )
         for attempt in range(tries):
             acknowledged = node.ctx.world.env.event()
-            state.awaited[copy.packet.key] = (neighbour.id, acknowledged)
-            state.watch.last_sent_s = node.now
+            state.awaited[queued.packet.key] = (neighbour.id, acknowledged)
+            state.monitor.last_sent_s = node.now
             sent = yield node.send_frame(
-                Frame("data", node.id, neighbour.id, DATA_BYTES + copy.packet.nbytes, copy.packet, copy.hops + 1,
+                Frame("data", node.id, neighbour.id, DATA_BYTES + queued.packet.nbytes, queued.packet, queued.hops + 1,
                       node.depth_m, header)
             )
             sent_s = node.now
@@ -356,9 +356,9 @@ class Dbcar(Routing[DbcarState]):
                 if attempt == 0:
                     neighbour.rtt(node.now - sent_s)
                 return True
-            state.awaited.pop(copy.packet.key, None)
+            state.awaited.pop(queued.packet.key, None)
             yield node.ctx.sleep(2**attempt * self.backoff_s * node.rng.random())
-        state.watch.mark_down(neighbour)
+        state.monitor.mark_down(neighbour)
         neighbour.blacklist_until_s = node.now + self.blacklist_s
         return False
 
@@ -382,8 +382,8 @@ class Dbcar(Routing[DbcarState]):
 
     def learn(self, node: SeaNode[DbcarState], history: LinkHistory) -> None:
         state = node.state
-        state.watch.learn(history)
+        state.monitor.learn(history)
 
     def forecast(self, node: SeaNode[DbcarState], receiver: int, at_s: float) -> Forecast | None:
         state = node.state
-        return state.watch.forecast(receiver, at_s)
+        return state.monitor.forecast(receiver, at_s)

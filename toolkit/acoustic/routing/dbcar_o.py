@@ -13,7 +13,7 @@ from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.prediction import Forecast, Predictor
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
-from toolkit.acoustic.routing.watch import Watch
+from toolkit.acoustic.routing.link_monitor import LinkMonitor
 from toolkit.core.program import Process
 from toolkit.core.work import Work
 
@@ -32,7 +32,7 @@ class DataHeader(NamedTuple):
 class DbcarOState:
     """The watch over the links, and the packets held and done with."""
 
-    watch: Watch
+    monitor: LinkMonitor
     queue: HoldingQueue
 
 
@@ -74,19 +74,19 @@ class DbcarO(Routing[DbcarOState]):
         return max(0.0, self.longest_s * (1.0 - gain_m / self.range_m * success))
 
     def init(self, node: SeaNode[DbcarOState]) -> DbcarOState:
-        return DbcarOState(Watch(self, node), HoldingQueue(node, self.history))
+        return DbcarOState(LinkMonitor(self, node), HoldingQueue(node, self.history))
 
     def processes(self, node: SeaNode[DbcarOState]) -> Iterable[Process]:
         state = node.state
-        yield state.watch.beacons()
+        yield state.monitor.beacons()
 
     def learn(self, node: SeaNode[DbcarOState], history: LinkHistory) -> None:
         state = node.state
-        state.watch.learn(history)
+        state.monitor.learn(history)
 
     def forecast(self, node: SeaNode[DbcarOState], receiver: int, at_s: float) -> Forecast | None:
         state = node.state
-        return state.watch.forecast(receiver, at_s)
+        return state.monitor.forecast(receiver, at_s)
 
     def originate(self, node: SeaNode[DbcarOState], packet: Packet) -> None:
         state = node.state
@@ -95,7 +95,7 @@ class DbcarO(Routing[DbcarOState]):
 
     def on_receive(self, node: SeaNode[DbcarOState], frame: Frame, snr_db: float) -> None:
         state = node.state
-        neighbour = state.watch.heard(frame, snr_db)
+        neighbour = state.monitor.heard(frame, snr_db)
         packet = frame.packet
         if packet is None or not isinstance(frame.body, DataHeader):
             return
@@ -118,7 +118,7 @@ class DbcarO(Routing[DbcarOState]):
             pass_over(packet)
             return
         if frame.hops >= self.ttl:
-            node.book.refuse(packet, "ttl")
+            node.tracker.refuse(packet, "ttl")
             return
         success, work = self._way_up(node, HEADER_BYTES + packet.nbytes)
         if work.flops > 0.0:
@@ -129,11 +129,11 @@ class DbcarO(Routing[DbcarOState]):
         """Success on the best link upwards as predicted for now, and the work of predicting all of them."""
         state = node.state
         best, work = 0.0, Work()
-        for neighbour in state.watch.upward():
+        for neighbour in state.monitor.upward():
             arrival_s = node.now + node.modem.frame_s(nbytes) + neighbour.delay_s
-            forecast, cost = state.watch.forward(neighbour, arrival_s)
+            forecast, cost = state.monitor.forward(neighbour, arrival_s)
             work += cost
-            best = max(best, state.watch.budget.success(forecast, 8 * nbytes))
+            best = max(best, state.monitor.budget.success(forecast, 8 * nbytes))
         return best, work
 
     def _due(self, node: SeaNode[DbcarOState], held: Held) -> None:
@@ -141,7 +141,7 @@ class DbcarO(Routing[DbcarOState]):
 
     def _send(self, node: SeaNode[DbcarOState], packet: Packet, hops: int) -> None:
         state = node.state
-        state.watch.last_sent_s = node.now
-        header = DataHeader(node.is_sink or state.watch.has_way_up(), node.residual_energy)
+        state.monitor.last_sent_s = node.now
+        header = DataHeader(node.is_sink or state.monitor.has_way_up(), node.residual_energy)
         frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m, header)
         node.ctx.process(send_copy(node, frame))

@@ -68,7 +68,7 @@ class Dbr(Routing[HoldingQueue]):
             pass_over(packet)
             return
         if frame.hops >= self.ttl:
-            node.book.refuse(packet, "ttl")
+            node.tracker.refuse(packet, "ttl")
             return
         queue.hold(packet, frame.hops, self.hold_s(gain_m), None, lambda held: self._due(node, held))
 

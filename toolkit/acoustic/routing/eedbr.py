@@ -130,7 +130,7 @@ class Eedbr(Routing[EedbrState]):
             pass_over(packet)
             return
         if frame.hops >= self.ttl:
-            node.book.refuse(packet, "ttl")
+            node.tracker.refuse(packet, "ttl")
             return
         wait_s = self.hold_s(listed.nodes.index(node.id) + 1, node.residual_energy)
         state.queue.hold(packet, frame.hops, wait_s, None, lambda held: self._due(node, held))
@@ -159,7 +159,7 @@ class Eedbr(Routing[EedbrState]):
         yield node.ctx.sleep(first_s * node.rng.random())
         while True:
             if node.is_sink:
-                state.ratio, state.told_s = round(255 * node.book.ratio_ashore()) / 255, node.now
+                state.ratio, state.told_s = round(255 * node.tracker.ratio_ashore()) / 255, node.now
             energy = round(255 * node.residual_energy) / 255
             hello = Hello(energy, state.ratio, state.told_s)
             yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, None, 0, node.depth_m, hello))

@@ -50,16 +50,16 @@ class Flooding(Routing[FloodingState]):
         if node.is_sink:
             node.deliver(packet, frame.hops)
         elif frame.hops < self.ttl:
-            node.book.hold(packet)
+            node.tracker.hold(packet)
             self._broadcast(node, packet, frame.hops + 1, self.jitter_s * node.rng.random())
         else:
-            node.book.refuse(packet, "ttl")
+            node.tracker.refuse(packet, "ttl")
 
     def _broadcast(self, node: SeaNode[FloodingState], packet: Packet, hops: int, delay_s: float) -> None:
         """Send a copy after *delay_s*, and let go of it once it has left."""
 
         def let_go(_: object) -> None:
-            node.book.drop(packet, "")
+            node.tracker.drop(packet, "")
 
         def send(_: object) -> None:
             sent = node.send_frame(Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m))

@@ -73,7 +73,7 @@ class HhVbf(Routing[HoldingQueue]):
             held.note.append(offset_m)
         elif offset_m <= self.pipe_m:
             if frame.hops >= self.ttl:
-                node.book.refuse(packet, "ttl")
+                node.tracker.refuse(packet, "ttl")
                 return
             alpha = self.alpha(advance_m(here, header.forwarder_m, header.target_m))
             wait_s = self.wait_s(alpha, float(np.linalg.norm(here - header.forwarder_m)))
@@ -83,7 +83,7 @@ class HhVbf(Routing[HoldingQueue]):
 
     def _due(self, node: SeaNode[HoldingQueue], held: Held) -> None:
         if held.note and min(held.note) <= self.beta_m:
-            node.book.drop(held.packet, "suppressed")
+            node.tracker.drop(held.packet, "suppressed")
         else:
             self._send(node, held.packet, held.hops + 1)
 

@@ -51,7 +51,7 @@ class HoldingQueue:
     def hold(self, packet: Packet, hops: int, wait_s: float, note: Any, act: Callable[[Held], None]) -> None:
         """Take a copy, and call *act* with it after *wait_s*, unless it is silenced before."""
         held = self._held[packet.key] = Held(packet, hops, self._node.now + wait_s, note)
-        self._node.book.hold(packet)
+        self._node.tracker.hold(packet)
         self._set_alarm(held, act)
 
     def hasten(self, held: Held, due_s: float, act: Callable[[Held], None]) -> None:
@@ -64,7 +64,7 @@ class HoldingQueue:
         """Drop a packet that waits: others carry it on."""
         held = self._held.pop(key)
         self.finish(key)
-        self._node.book.drop(held.packet, reason)
+        self._node.tracker.drop(held.packet, reason)
 
     def _set_alarm(self, held: Held, act: Callable[[Held], None]) -> None:
         key, due_s = held.packet.key, held.due_s
@@ -87,4 +87,4 @@ def send_copy(node: SeaNode, frame: Frame) -> Process:
     """Broadcast a copy that this node holds, and let go of it."""
     yield node.send_frame(frame)
     if frame.packet is not None:
-        node.book.drop(frame.packet, "")
+        node.tracker.drop(frame.packet, "")

@@ -37,7 +37,7 @@ class AckHeader(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
-class Copy:
+class QueuedPacket:
     """A packet in this node's care."""
 
     packet: Packet
@@ -52,7 +52,7 @@ class PathState:
     """The neighbour that all packets go to; -1 for a node without a way to any sink."""
     etx: float = float("inf")
     """Expected transmissions from here to a sink."""
-    queue: deque[Copy] = field(default_factory=deque)
+    queue: deque[QueuedPacket] = field(default_factory=deque)
     accepted: set[tuple[int, int]] = field(default_factory=set)
     idle: Event | None = None
     awaited: tuple[tuple[int, int], Event] | None = None
@@ -117,7 +117,7 @@ class ShortestPath(Routing[PathState]):
         state.next_hop, state.etx = int(next_hop[node.id]), float(cost[node.id])
 
     def originate(self, node: SeaNode[PathState], packet: Packet) -> None:
-        self._accept(node, Copy(packet, 0))
+        self._accept(node, QueuedPacket(packet, 0))
 
     def processes(self, node: SeaNode[PathState]) -> Iterable[Process]:
         if not node.is_sink:
@@ -136,24 +136,24 @@ class ShortestPath(Routing[PathState]):
             return
         new = packet.key not in state.accepted
         if new and not node.is_sink and len(state.queue) >= self.queue_limit:
-            node.book.refuse(packet, "queue_full")
+            node.tracker.refuse(packet, "queue_full")
             return
         node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, None, 0, node.depth_m, AckHeader(packet.key)))
         if node.is_sink:
             node.deliver(packet, frame.hops)
         elif new:
-            node.book.hold(packet)
-            self._accept(node, Copy(packet, frame.hops))
+            node.tracker.hold(packet)
+            self._accept(node, QueuedPacket(packet, frame.hops))
         else:
-            node.book.duplicates += 1
+            node.tracker.duplicates += 1
 
-    def _accept(self, node: SeaNode[PathState], copy: Copy) -> None:
+    def _accept(self, node: SeaNode[PathState], queued: QueuedPacket) -> None:
         state = node.state
         if len(state.queue) >= self.queue_limit:
-            node.book.drop(copy.packet, "queue_full")
+            node.tracker.drop(queued.packet, "queue_full")
             return
-        state.accepted.add(copy.packet.key)
-        state.queue.append(copy)
+        state.accepted.add(queued.packet.key)
+        state.queue.append(queued)
         if state.idle is not None:
             state.idle.succeed()
             state.idle = None
@@ -164,25 +164,25 @@ class ShortestPath(Routing[PathState]):
             while not state.queue:
                 state.idle = node.ctx.world.env.event()
                 yield state.idle
-            copy = state.queue[0]
+            queued = state.queue[0]
             if state.next_hop < 0:
                 reason = "void"
             else:
-                taken = yield from self._offer(node, copy)
+                taken = yield from self._offer(node, queued)
                 reason = "" if taken else "retries"
             state.queue.popleft()
-            node.book.drop(copy.packet, reason)
+            node.tracker.drop(queued.packet, reason)
 
-    def _offer(self, node: SeaNode[PathState], copy: Copy) -> Process:
+    def _offer(self, node: SeaNode[PathState], queued: QueuedPacket) -> Process:
         """Send to the next hop until it acknowledges; return whether it did."""
         state = node.state
         timeout_s = 2.0 * self.range_m / 1500.0 + node.modem.frame_s(ACK_BYTES) + self.guard_s
-        nbytes = DATA_BYTES + copy.packet.nbytes
+        nbytes = DATA_BYTES + queued.packet.nbytes
         for attempt in range(self.tries):
             acknowledged = node.ctx.world.env.event()
-            state.awaited = (copy.packet.key, acknowledged)
+            state.awaited = (queued.packet.key, acknowledged)
             sent = yield node.send_frame(
-                Frame("data", node.id, state.next_hop, nbytes, copy.packet, copy.hops + 1, node.depth_m)
+                Frame("data", node.id, state.next_hop, nbytes, queued.packet, queued.hops + 1, node.depth_m)
             )
             if sent:
                 yield acknowledged | node.ctx.sleep(timeout_s)

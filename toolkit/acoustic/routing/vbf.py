@@ -82,7 +82,7 @@ class Vbf(Routing[HoldingQueue]):
             queue.finish(packet.key)
             pass_over(packet)
         elif frame.hops >= self.ttl:
-            node.book.refuse(packet, "ttl")
+            node.tracker.refuse(packet, "ttl")
         else:
             distance_m = float(((here - header.forwarder_m) ** 2).sum() ** 0.5)
             note = (header, [alpha])
@@ -92,7 +92,7 @@ class Vbf(Routing[HoldingQueue]):
         header, alphas = held.note
         copies = len(alphas) - 1
         if copies and min(alphas) >= self.alpha_c / 2**copies:
-            node.book.drop(held.packet, "suppressed")
+            node.tracker.drop(held.packet, "suppressed")
             return
         header = header._replace(forwarder_m=node.position_m)
         node.ctx.process(send_copy(node, self._frame(node, held.packet, held.hops + 1, header)))

@@ -43,7 +43,7 @@ class EventDriven(Program):
         if not isinstance(ctx, SeaContext):
             raise ScenarioError(NEEDS_PLACES)
         rng = ctx.rng("traffic")
-        events = ctx.fresh_rng("events")  # the same on every node
+        events = ctx.shared_rng("events")  # the same on every node
         low_m, high_m = ctx.region_m
         due_s: list[float] = []
         event_s = self.interval_s * events.standard_exponential()

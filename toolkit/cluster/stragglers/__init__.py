@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
-from toolkit.cluster.topology import Wiring
+from toolkit.cluster.topology import BuiltTopology
 from toolkit.core.part import Part
 from toolkit.core.streams import Streams
 
@@ -20,5 +20,5 @@ class Stragglers(Part):
     family: ClassVar[str] = "stragglers"
 
     @abstractmethod
-    def init(self, wiring: Wiring, streams: Streams) -> Factor:
+    def init(self, built: BuiltTopology, streams: Streams) -> Factor:
         """Return the slow-down of every node at every time."""

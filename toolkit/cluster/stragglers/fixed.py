@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field
 
 from toolkit.cluster.stragglers import Factor, Stragglers
-from toolkit.cluster.topology import Wiring
+from toolkit.cluster.topology import BuiltTopology
 from toolkit.core.streams import Streams
 
 
@@ -17,6 +17,6 @@ class FixedStragglers(Stragglers):
 
     factors: dict[str, float] = Field(description="node name to how many times longer it takes, e.g. {worker3: 4.0}")
 
-    def init(self, wiring: Wiring, streams: Streams) -> Factor:
-        slow = {wiring.index_of_node(name): factor for name, factor in self.factors.items()}
+    def init(self, built: BuiltTopology, streams: Streams) -> Factor:
+        slow = {built.index_of_node(name): factor for name, factor in self.factors.items()}
         return lambda node, start_s: slow.get(node, 1.0)

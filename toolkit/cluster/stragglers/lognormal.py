@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.cluster.stragglers import Factor, Stragglers
-from toolkit.cluster.topology import Wiring
+from toolkit.cluster.topology import BuiltTopology
 from toolkit.core.streams import Streams
 
 
@@ -23,13 +23,13 @@ class LognormalStragglers(Stragglers):
     sigma: float = Field(0.5, gt=0, le=3, description="standard deviation of the logarithm of the factor")
     hold_s: float = Field(1.0, gt=0, description="how long one factor lasts")
 
-    def init(self, wiring: Wiring, streams: Streams) -> Factor:
+    def init(self, built: BuiltTopology, streams: Streams) -> Factor:
         drawn: dict[tuple[int, int], float] = {}
 
         def factor(node: int, start_s: float) -> float:
             key = (node, floor(start_s / self.hold_s))
             if key not in drawn:
-                normal = float(streams.fresh("straggler", *key).standard_normal())
+                normal = float(streams.shared("straggler", *key).standard_normal())
                 drawn[key] = float(np.exp(self.sigma * normal - self.sigma**2 / 2))
             return drawn[key]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from toolkit.cluster.stragglers import Factor, Stragglers
-from toolkit.cluster.topology import Wiring
+from toolkit.cluster.topology import BuiltTopology
 from toolkit.core.streams import Streams
 
 
@@ -13,5 +13,5 @@ from toolkit.core.streams import Streams
 class NoStragglers(Stragglers):
     """Nobody is slow."""
 
-    def init(self, wiring: Wiring, streams: Streams) -> Factor:
+    def init(self, built: BuiltTopology, streams: Streams) -> Factor:
         return lambda node, start_s: 1.0

@@ -20,7 +20,7 @@ Router = Callable[[int, int], tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Wiring:
+class BuiltTopology:
     """A topology laid out for so many nodes.
 
     `nodes` holds the names of the nodes (``worker0`` …, then ``server0`` …), a node's index being its rank. `links` holds the names
@@ -70,7 +70,7 @@ class Topology(Part):
     family: ClassVar[str] = "topology"
 
     @abstractmethod
-    def init(self, workers: int, servers: int = 0) -> Wiring:
+    def init(self, workers: int, servers: int = 0) -> BuiltTopology:
         """Lay out the links for *workers* workers and *servers* servers, which have the ranks after the workers.
 
         Raises:
@@ -91,15 +91,15 @@ def node_names(workers: int, servers: int) -> tuple[str, ...]:
     return tuple(f"worker{i}" for i in range(workers)) + tuple(f"server{i}" for i in range(servers))
 
 
-def lay_out(nodes: tuple[str, ...], links: Sequence[tuple[str, str, Link]], router: Router) -> Wiring:
-    """Build a wiring from its links, each given as (from, to, link), in the order in which *router* counts them."""
+def lay_out(nodes: tuple[str, ...], links: Sequence[tuple[str, str, Link]], router: Router) -> BuiltTopology:
+    """Build a topology from its links, each given as (from, to, link), in the order in which *router* counts them."""
 
     def column(values: list[float]) -> Floats:
         array = np.array(values, dtype=np.float64)
         array.setflags(write=False)
         return array
 
-    return Wiring(
+    return BuiltTopology(
         nodes=nodes, links=tuple(f"{start}>{end}" for start, end, _ in links), router=router,
         rate_bps=column([link.goodput_bps for _, _, link in links]), delay_s=column([link.delay_s for _, _, link in links]),
         energy_j_per_bit=column([link.energy_j_per_delivered_bit for _, _, link in links]),

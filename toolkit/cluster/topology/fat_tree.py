@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field
 
 from toolkit.cluster.link import Link
-from toolkit.cluster.topology import Topology, Wiring, duplex, lay_out, node_names
+from toolkit.cluster.topology import BuiltTopology, Topology, duplex, lay_out, node_names
 
 MASK = 2**64 - 1
 
@@ -28,7 +28,7 @@ class FatTree(Topology):
     k: int | None = Field(None, ge=2, multiple_of=2, description="ports per switch; by default the fewest that hold the nodes")
     ecmp_seed: int = Field(0, ge=0, description="another number spreads the flows in another way")
 
-    def init(self, workers: int, servers: int = 0) -> Wiring:
+    def init(self, workers: int, servers: int = 0) -> BuiltTopology:
         nodes = node_names(workers, servers)
         count = len(nodes)
         fewest = 2

@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field
 
 from toolkit.cluster.link import Link
-from toolkit.cluster.topology import Topology, Wiring, duplex, lay_out, node_names
+from toolkit.cluster.topology import BuiltTopology, Topology, duplex, lay_out, node_names
 
 
 @final
@@ -22,7 +22,7 @@ class Hierarchy(Topology):
     inner_link: Link = Field(default_factory=lambda: Link(profile="nvlink3"), description="link between a GPU and its host's switch")
     link: Link = Field(default_factory=lambda: Link(profile="hundred_gigabit"), description="link of a host, or server, to the network")
 
-    def init(self, workers: int, servers: int = 0) -> Wiring:
+    def init(self, workers: int, servers: int = 0) -> BuiltTopology:
         nodes = node_names(workers, servers)
         gpus = self.gpus_per_host
         hosts = -(-workers // gpus)

@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field
 
 from toolkit.cluster.link import Link
-from toolkit.cluster.topology import Topology, Wiring, lay_out, node_names
+from toolkit.cluster.topology import BuiltTopology, Topology, lay_out, node_names
 
 
 @final
@@ -19,7 +19,7 @@ class Ring(Topology):
 
     link: Link = Field(default_factory=lambda: Link(profile="gigabit_ethernet"), description="link between two neighbours")
 
-    def init(self, workers: int, servers: int = 0) -> Wiring:
+    def init(self, workers: int, servers: int = 0) -> BuiltTopology:
         nodes = node_names(workers, servers)
         count = len(nodes)
         clockwise = [(nodes[i], nodes[(i + 1) % count], self.link) for i in range(count)]

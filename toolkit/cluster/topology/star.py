@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field
 
 from toolkit.cluster.link import Link
-from toolkit.cluster.topology import Topology, Wiring, duplex, lay_out, node_names
+from toolkit.cluster.topology import BuiltTopology, Topology, duplex, lay_out, node_names
 
 
 @final
@@ -20,7 +20,7 @@ class Star(Topology):
     link: Link = Field(default_factory=lambda: Link(profile="gigabit_ethernet"), description="link of every node")
     server_link: Link | None = Field(None, description="link of the servers, where it is another one")
 
-    def init(self, workers: int, servers: int = 0) -> Wiring:
+    def init(self, workers: int, servers: int = 0) -> BuiltTopology:
         nodes = node_names(workers, servers)
         links = []
         for rank, node in enumerate(nodes):

@@ -7,7 +7,7 @@ from typing import Self, final
 from pydantic import Field, model_validator
 
 from toolkit.cluster.link import Link
-from toolkit.cluster.topology import Topology, Wiring, duplex, lay_out, node_names
+from toolkit.cluster.topology import BuiltTopology, Topology, duplex, lay_out, node_names
 
 
 @final
@@ -29,7 +29,7 @@ class Tree(Topology):
             raise ValueError("give either uplink or oversubscription, not both: each says how wide an uplink is")
         return self
 
-    def init(self, workers: int, servers: int = 0) -> Wiring:
+    def init(self, workers: int, servers: int = 0) -> BuiltTopology:
         nodes = node_names(workers, servers)
         count, size = len(nodes), self.rack_size
         if 1 < count <= size:

@@ -7,7 +7,7 @@ from typing import final
 from pydantic import Field, model_validator
 
 from toolkit.cluster.link import Link
-from toolkit.cluster.topology import Topology, Wiring, duplex, lay_out, node_names
+from toolkit.cluster.topology import BuiltTopology, Topology, duplex, lay_out, node_names
 from toolkit.core.part import Spec
 
 
@@ -44,7 +44,7 @@ class WanEdge(Topology):
     site_link: Link = Field(default_factory=lambda: Link(profile="ten_gigabit_ethernet"), description="the site's link to the internet")
     server_link: Link = Field(default_factory=lambda: Link(profile="ten_gigabit_ethernet"), description="a server's link inside the site")
 
-    def init(self, workers: int, servers: int = 0) -> Wiring:
+    def init(self, workers: int, servers: int = 0) -> BuiltTopology:
         nodes = node_names(workers, servers)
         half_s = self.internet_delay_s / 2  # each way in and each way out has one half, and a route has one of each
         links = []

@@ -24,7 +24,7 @@ __all__ = ["Batch", "Method"]
 
 class Method(Part):
     """A way of learning tasks one after the other. Frozen; what changes lives in the state that `init` returns (plain values, tensors and
-    modules, so that a run can be stopped and taken up again).
+    modules, so that a run can be stopped and resumed).
     """
 
     family: ClassVar[str] = "continual learning method"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BATCH = 500
 
 
-class Examination(NamedTuple):
+class Evaluation(NamedTuple):
     """Accuracies of one examination."""
 
     class_il: list[float]
@@ -28,7 +28,7 @@ class Examination(NamedTuple):
     """By label; NaN where a class has no test samples."""
 
 
-def examine(method: Method, learner: Learner, state: Any, named: int) -> Examination:
+def evaluate(method: Method, learner: Learner, state: Any, named: int) -> Evaluation:
     """Examine on all tasks of the stream; a class-incremental answer names one of the first *named* classes."""
     training = learner.net.training
     learner.net.eval()
@@ -39,14 +39,14 @@ def examine(method: Method, learner: Learner, state: Any, named: int) -> Examina
         for task in range(learner.stream.tasks):
             scores, labels = _scores(method, learner, state, learner.stream, task)
             hit = scores[:, :named].argmax(1) == labels
-            heads = learner.stream.heads(task)
-            told = scores[:, heads.start : heads.stop].argmax(1) + heads.start == labels
+            task_classes = learner.stream.task_classes(task)
+            told = scores[:, task_classes.start : task_classes.stop].argmax(1) + task_classes.start == labels
             class_il.append(float(hit.double().mean()))
             task_il.append(float(told.double().mean()))
             right.index_add_(0, labels, hit.double())
             count.index_add_(0, labels, torch.ones(len(labels), dtype=torch.float64))
     learner.net.train(training)
-    return Examination(class_il, task_il, (right / count).tolist())
+    return Evaluation(class_il, task_il, (right / count).tolist())
 
 
 def _scores(method: Method, learner: Learner, state: Any, stream: Stream, task: int) -> tuple[Tensor, Tensor]:

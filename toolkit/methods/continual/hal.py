@@ -94,7 +94,7 @@ class Hal(Method):
         return change.detach()
 
     def end_task(self, learner: Learner, state: Anchors) -> None:
-        labels = torch.tensor(list(learner.heads), device=learner.device)
+        labels = torch.tensor(list(learner.task_classes), device=learner.device)
         forgetful = self._after_the_memory(learner)
         drawn = torch.rand((len(labels), *learner.net.map_shape), generator=learner.generator("method"))
         maps = drawn.to(learner.device).requires_grad_()
@@ -125,7 +125,7 @@ class Hal(Method):
 
 def anchors_of(stream: Stream) -> int:
     """Return how many anchors there will be: one for each class of each task."""
-    return sum(len(stream.heads(task)) for task in range(stream.tasks))
+    return sum(len(stream.task_classes(task)) for task in range(stream.tasks))
 
 
 def no_features(learner: Learner) -> Tensor:

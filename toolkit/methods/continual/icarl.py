@@ -55,7 +55,7 @@ class Icarl(Method):
 
     def check(self, stream: Stream, capacity: int) -> None:
         last, seen = stream.tasks - 1, stream.seen(stream.tasks - 1)
-        if last and len(stream.heads(last)) == seen:
+        if last and len(stream.task_classes(last)) == seen:
             raise ScenarioError("program.stream.kind: icarl chooses exemplars of new classes, and no task but the first has any; use class")
         if capacity < seen:
             raise ScenarioError(f"program.buffer.images: icarl keeps a sample of each of {seen} classes (got {capacity})")
@@ -111,7 +111,7 @@ class Icarl(Method):
             memory.keep(torch.cat(kept))
         with torch.no_grad():
             features = unit_features(learner, learner.net.encode(learner.clean(samples.images)))
-        for label in learner.heads:
+        for label in learner.task_classes:
             own = (samples.labels == label).nonzero()[:, 0]
             chosen = own[herd(features[own], share)] if label >= state.known else own[:0]  # Alg. 4
             learner.place(len(memory) + torch.arange(len(chosen)), samples.images[chosen], samples.labels[chosen])

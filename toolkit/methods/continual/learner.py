@@ -29,7 +29,7 @@ class Learner:
     """
 
     def __init__(
-        self, stream: Stream, net: ContinualNet, *, fresh_rng: Draw, batch: int, replay: int, lr: float, bn: Literal["concat", "separate"],
+        self, stream: Stream, net: ContinualNet, *, shared_rng: Draw, batch: int, replay: int, lr: float, bn: Literal["concat", "separate"],
         augment: Augment, storage: Storage, capacity: int,
     ) -> None:
         self.stream = stream
@@ -37,9 +37,9 @@ class Learner:
         self.batch, self.replay_size, self.lr, self.bn = batch, replay, lr, bn
         self.augment = augment
         self.storage = storage
-        self.fresh_rng = fresh_rng
+        self.shared_rng = shared_rng
         """Numpy generators by name, the same for every arm of a seed; begin anew at each call."""
-        self.generators = {name: torch_generator(fresh_rng("continual", name)) for name in ("augment", "buffer", "method")}
+        self.generators = {name: torch_generator(shared_rng("continual", name)) for name in ("augment", "buffer", "method")}
         self.buffer: ReservoirBuffer | None = ReservoirBuffer(capacity, self.generators["buffer"]) if capacity else None
         self.parameters = [weight for weight in net.parameters() if weight.requires_grad]
         self.task = 0
@@ -70,14 +70,14 @@ class Learner:
         return self.stream.seen(self.task)
 
     @property
-    def heads(self) -> range:
+    def task_classes(self) -> range:
         """Labels of the present task."""
-        return self.stream.heads(self.task)
+        return self.stream.task_classes(self.task)
 
     def generator(self, name: str) -> torch.Generator:
         """Return a torch generator of this name, one for the whole run, kept in checkpoints."""
         if name not in self.generators:
-            self.generators[name] = torch_generator(self.fresh_rng("continual", name))
+            self.generators[name] = torch_generator(self.shared_rng("continual", name))
         return self.generators[name]
 
     def clean(self, images: Tensor) -> Tensor:

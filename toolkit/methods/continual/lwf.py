@@ -50,15 +50,15 @@ class Lwf(Method):
 
     def _warm_up(self, learner: Learner) -> None:
         """Train the classifier's rows of the new classes, everything before them frozen and in eval mode."""
-        samples, heads = learner.stream.train(learner.task), learner.heads
+        samples, task_classes = learner.stream.train(learner.task), learner.task_classes
         with evaluating(learner.net):
             for _ in learner.repeated(learner.epochs if self.warm_up_epochs is None else self.warm_up_epochs):
                 for chosen in learner.parts(torch.randperm(len(samples), generator=learner.generator("method")), learner.batch):
                     batch = Batch(samples.images[chosen], samples.labels[chosen], chosen)
                     with torch.no_grad():
                         features = learner.net.features(learner.net.encode(learner.augmented(batch)))
-                    scores = learner.net.classify(features)[:, heads.start : heads.stop]
-                    learner.descend(cross_entropy(scores, batch.labels - heads.start))
+                    scores = learner.net.classify(features)[:, task_classes.start : task_classes.stop]
+                    learner.descend(cross_entropy(scores, batch.labels - task_classes.start))
 
     def step(self, learner: Learner, state: Recorded, batch: Batch) -> Tensor:
         (scores,) = learner.passes(learner.augmented(batch), batch.labels)

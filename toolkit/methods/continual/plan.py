@@ -24,11 +24,11 @@ from toolkit.learning.standin import StandIn
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.spec import ContinualSettings
-from toolkit.methods.continual.standin import StandInLearner, StandInStream, fresh_rng, shaped
+from toolkit.methods.continual.standin import StandInLearner, StandInStream, shaped, shared_rng
 from toolkit.methods.continual.storage import Storage
 
 
-class Length(NamedTuple):
+class StepCount(NamedTuple):
     """How long a task is learnt."""
 
     steps: int
@@ -107,17 +107,17 @@ def task_samples(stream: Stream, task: int, *, everything: bool) -> Samples:
 
 
 def plan_tasks(
-    settings: ContinualSettings, net: ContinualNet, stream: Stream, *, capacity: int, sample_nbytes: int, lengths: tuple[Length, ...]
+    settings: ContinualSettings, net: ContinualNet, stream: Stream, *, capacity: int, sample_nbytes: int, lengths: tuple[StepCount, ...]
 ) -> tuple[TaskPlan, ...]:
     """Return the plan of every task; *net* has shapes and no memory, and stays as it is."""
     learner = StandInLearner(
-        StandInStream.like(stream), shaped(net), fresh_rng=fresh_rng, batch=settings.batch, replay=settings.replay, lr=settings.lr,
+        StandInStream.like(stream), shaped(net), shared_rng=shared_rng, batch=settings.batch, replay=settings.replay, lr=settings.lr,
         bn=settings.bn, augment=settings.augment, storage=Storage(settings.buffer.dtype), capacity=capacity,
     )
     learner.net.train()
     with StandIn() as standin:
         planner = _Planner(settings, learner, settings.method.init(learner), standin, sample_nbytes)
-        return tuple(planner.task(task, length) for task, length in enumerate(lengths))
+        return tuple(planner.task(task, step_count) for task, step_count in enumerate(lengths))
 
 
 @dataclass
@@ -131,16 +131,16 @@ class _Planner:
     sample_nbytes: int
     plan: TaskPlan = field(default_factory=TaskPlan)
 
-    def task(self, task: int, length: Length) -> TaskPlan:
+    def task(self, task: int, step_count: StepCount) -> TaskPlan:
         method, learner, state = self.settings.method, self.learner, self.state
         self.plan = TaskPlan()
         learner.task = learner.stream.tasks - 1 if method.sees_all else task
-        learner.epochs, learner.last_epoch = length.epochs, max(0, length.steps // length.per_epoch - 1)
+        learner.epochs, learner.last_epoch = step_count.epochs, max(0, step_count.steps // step_count.per_epoch - 1)
         samples = task_samples(learner.stream, task, everything=method.sees_all)
         method.begin_task(learner, state)
         self._pay("begin task")
         steps: dict[int, tuple[tuple[Charge, float], ...]] = {}
-        for epoch in range(length.epochs):
+        for epoch in range(step_count.epochs):
             learner.epoch = epoch
             method.begin_epoch(learner, state)
             self._pay("begin epoch")
@@ -149,10 +149,10 @@ class _Planner:
                 self._settle()
                 learner.fill(method, state, samples, learner.epochs)
                 self.standin.live.peak = self.standin.live.now
-                whole, rest = self._sizes(len(samples), length)
+                whole, rest = self._sizes(len(samples), step_count)
                 first = self._step(samples, whole)
                 steps[stands_for] = first, first if rest == whole else self._step(samples, rest)
-            self._add_steps(steps[stands_for], length, length.of_epoch(epoch))
+            self._add_steps(steps[stands_for], step_count, step_count.of_epoch(epoch))
             method.end_epoch(learner, state)
             self._pay("end epoch")
         method.end_task(learner, state)
@@ -161,10 +161,10 @@ class _Planner:
         self.plan.assumed = dict(self.standin.assumed)
         return self.plan
 
-    def _sizes(self, samples: int, length: Length) -> tuple[int, ...]:
+    def _sizes(self, samples: int, step_count: StepCount) -> tuple[int, ...]:
         """Samples of a whole batch, and of the last one of an epoch."""
         batch = min(self.settings.batch, samples)
-        return batch, min(batch, samples - (length.per_epoch - 1) * batch)
+        return batch, min(batch, samples - (step_count.per_epoch - 1) * batch)
 
     def _step(self, samples: Samples, size: int) -> tuple[Charge, float]:
         """Take one step; return what it takes, and how many samples it offers to the memory."""
@@ -174,9 +174,9 @@ class _Planner:
         self.settings.method.step(self.learner, self.state, batch)
         return self._taken(), self.learner.offered
 
-    def _add_steps(self, kinds: tuple[tuple[Charge, float], ...], length: Length, steps: int) -> None:
+    def _add_steps(self, kinds: tuple[tuple[Charge, float], ...], step_count: StepCount, steps: int) -> None:
         """Add the steps of an epoch, the last of them with the smaller batch where the epoch is whole."""
-        last = 1 if steps == length.per_epoch else 0
+        last = 1 if steps == step_count.per_epoch else 0
         for (charge, offers), count in zip(kinds, (steps - last, last), strict=True):
             if count:
                 inserted, encoding = self._insertions(offers, count)

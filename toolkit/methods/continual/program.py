@@ -15,11 +15,11 @@ from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import check_finite
 from toolkit.methods.continual.batch import Batch
-from toolkit.methods.continual.blueprint import Blueprint, unweighted
-from toolkit.methods.continual.evaluation import examine, recalibrate
+from toolkit.methods.continual.evaluation import evaluate, recalibrate
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import recount
-from toolkit.methods.continual.plan import Length, TaskPlan, task_samples
+from toolkit.methods.continual.plan import StepCount, TaskPlan, task_samples
+from toolkit.methods.continual.run_plan import RunPlan, unweighted
 from toolkit.methods.continual.spec import ContinualSettings
 from toolkit.methods.continual.storage import Storage
 from toolkit.methods.loop import training_loop
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class ContinualState:
     """A run under way: the learner, the method's state, and where they are."""
 
-    blueprint: Blueprint
+    run_plan: RunPlan
     learner: Learner
     state: Any
     device: Device | None
@@ -76,19 +76,19 @@ class Continual(ContinualSettings, Program):
             raise ScenarioError("program.budget: flops and time_s are both given; give one")
         if self.task.blank is not None and self.learn:
             raise ScenarioError("program.task.blank: there is nothing to learn from images without content; set program.learn: false")
-        blueprint = unweighted(self)
-        if self.buffer.dtype == "uint8" and blueprint.net.has_front:
+        run_plan = unweighted(self)
+        if self.buffer.dtype == "uint8" and run_plan.net.has_front:
             raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps maps; use float32, float16 or int8")
         device = fabric.machines().first
-        self.method.check(blueprint.stream, blueprint.capacity)
-        plan = blueprint.plan(blueprint.tasks - 1, device)
-        device.check_fits(blueprint.memory_bytes(plan), f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
-        if self.buffer.place == "storage" and blueprint.capacity:
-            device.check_fits(blueprint.buffer_bytes, f"a replay memory of {blueprint.capacity} samples", "storage")
+        self.method.check(run_plan.stream, run_plan.capacity)
+        plan = run_plan.plan(run_plan.tasks - 1, device)
+        device.check_fits(run_plan.memory_bytes(plan), f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
+        if self.buffer.place == "storage" and run_plan.capacity:
+            device.check_fits(run_plan.buffer_bytes, f"a replay memory of {run_plan.capacity} samples", "storage")
 
-    def blueprint(self, weights: torch.Generator, rng: np.random.Generator) -> Blueprint:
+    def run_plan(self, weights: torch.Generator, rng: np.random.Generator) -> RunPlan:
         """Return the run's plan with a new network; *weights* draws them, *rng* the stream's order."""
-        return Blueprint.draw(self, weights, rng)
+        return RunPlan.draw(self, weights, rng)
 
     def estimate(self, fabric: Fabric) -> Estimate | None:
         """The closed form of a run with `learn` false, on the first machine of the cluster; frames are not waited for."""
@@ -100,60 +100,60 @@ class Continual(ContinualSettings, Program):
     def run(self, ctx: Context) -> Process:
         torch.set_num_threads(self.threads)
         course = self._begin(ctx)
-        blueprint = course.blueprint
-        for task in range(course.task, blueprint.tasks):
-            length = blueprint.length(task, course.device)
-            plan = blueprint.plan(task, course.device)
+        run_plan = course.run_plan
+        for task in range(course.task, run_plan.tasks):
+            step_count = run_plan.step_count(task, course.device)
+            plan = run_plan.plan(task, course.device)
             if not course.step:
-                ctx.metric("memory_nbytes", blueprint.memory_bytes(plan), step=task)
+                ctx.metric("memory_nbytes", run_plan.memory_bytes(plan), step=task)
                 course.began_s = ctx.now
             learner = course.learner
-            learner.task = blueprint.stream.tasks - 1 if self.method.sees_all else task
-            learner.epochs = length.epochs
-            learner.last_epoch = max(0, length.steps // length.per_epoch - 1)
-            yield from self._learn(ctx, course, length) if self.learn else self._pretend(ctx, course, plan, length)
+            learner.task = run_plan.stream.tasks - 1 if self.method.sees_all else task
+            learner.epochs = step_count.epochs
+            learner.last_epoch = max(0, step_count.steps // step_count.per_epoch - 1)
+            yield from self._learn(ctx, course, step_count) if self.learn else self._pretend(ctx, course, plan, step_count)
             course.task, course.step = task + 1, 0
             if self.learn:
                 ctx.save(learner.steps, course.state_dict())
 
     def _begin(self, ctx: Context) -> ContinualState:
         """Build the learner, or take up a stopped one."""
-        blueprint = self.blueprint(torch_generator(ctx.fresh_rng("model")), ctx.fresh_rng("stream"))
+        run_plan = self.run_plan(torch_generator(ctx.shared_rng("model")), ctx.shared_rng("stream"))
         learner = Learner(
-            blueprint.stream, blueprint.net, fresh_rng=ctx.fresh_rng, batch=self.batch, replay=self.replay, lr=self.lr, bn=self.bn,
-            augment=self.augment, storage=Storage(self.buffer.dtype), capacity=blueprint.capacity,
+            run_plan.stream, run_plan.net, shared_rng=ctx.shared_rng, batch=self.batch, replay=self.replay, lr=self.lr, bn=self.bn,
+            augment=self.augment, storage=Storage(self.buffer.dtype), capacity=run_plan.capacity,
         )
         learner.net.train()
-        course = ContinualState(blueprint, learner, None, getattr(ctx, "device", None))
+        course = ContinualState(run_plan, learner, None, getattr(ctx, "device", None))
         saved = ctx.saved()
         if self.learn:
             course.state = self.method.init(learner)
         if saved is not None:
             course.load_state_dict(saved)
             return course
-        ctx.metric("buffer_capacity", blueprint.capacity)
-        ctx.metric("buffer_nbytes", blueprint.buffer_bytes)
-        ctx.metric("parameters", blueprint.net.size)
+        ctx.metric("buffer_capacity", run_plan.capacity)
+        ctx.metric("buffer_nbytes", run_plan.buffer_bytes)
+        ctx.metric("parameters", run_plan.net.size)
         if self.learn:
-            self.examine_all(ctx, course, "untrained", -1)
+            self.record_evaluation(ctx, course, "untrained", -1)
         return course
 
     # Learning
 
-    def _learn(self, ctx: Context, course: ContinualState, length: Length) -> Asking:
+    def _learn(self, ctx: Context, course: ContinualState, step_count: StepCount) -> Asking:
         """Learn one task and be examined."""
         learner, method, state, task = course.learner, self.method, course.state, course.task
-        trainer = TaskTrainer(self, ctx, course, length)
+        trainer = TaskTrainer(self, ctx, course, step_count)
         if course.step == 0:
             method.begin_task(learner, state)
             yield from self.pay(ctx, learner, "begin task")
-        yield from training_loop(ctx, course, trainer, steps=length.steps, evaluate_every=None, save_every=self.save_every or None)
+        yield from training_loop(ctx, course, trainer, steps=step_count.steps, evaluate_every=None, save_every=self.save_every or None)
         method.end_task(learner, state)
         yield from self.pay(ctx, learner, "end task")
         if self.recalibrate_bn and learner.remembers:
             recalibrate(learner)
             yield from self.pay(ctx, learner, "recalibrate")
-        self.examine_all(ctx, course, "examined", learner.task)
+        self.record_evaluation(ctx, course, "examined", learner.task)
         if learner.buffer is not None:
             ctx.metric("buffer_samples", len(learner.buffer), step=task)
 
@@ -166,11 +166,11 @@ class Continual(ContinualSettings, Program):
         if self.buffer.place == "storage" and (read or written):
             yield ctx.store(read, written, "replay memory")
 
-    def examine_all(self, ctx: Context, course: ContinualState, kind: str, step: int) -> None:
+    def record_evaluation(self, ctx: Context, course: ContinualState, kind: str, step: int) -> None:
         """Record accuracies by task (``class_il``, ``task_il``) and by class, as *kind* ``examined``, ``untrained`` or ``under_way``."""
         learner = course.learner
-        named = learner.num_classes if self.eval_heads == "all" or kind == "untrained" else learner.seen
-        found = examine(self.method, learner, course.state, named)
+        named = learner.num_classes if self.eval_classes == "all" or kind == "untrained" else learner.seen
+        found = evaluate(self.method, learner, course.state, named)
         for name, values in (("class_il", found.class_il), ("task_il", found.task_il), ("per_class", found.per_class)):
             for place, value in enumerate(values):
                 ctx.metric(f"{kind}:{name}", value, who=str(place), step=step)
@@ -179,7 +179,7 @@ class Continual(ContinualSettings, Program):
 
     # Pricing without learning
 
-    def _pretend(self, ctx: Context, course: ContinualState, plan: TaskPlan, length: Length) -> Asking:
+    def _pretend(self, ctx: Context, course: ContinualState, plan: TaskPlan, step_count: StepCount) -> Asking:
         """Charge what a task would take; what the memory takes in is its expectation."""
         done = 0
         for charges in plan.charges:
@@ -191,7 +191,7 @@ class Continual(ContinualSettings, Program):
                     yield ctx.store(read, written + inserted, "replay memory")
                 if charges.phase == "step":
                     done += 1
-                    ctx.progress((course.task + done / length.steps) / course.blueprint.tasks)
+                    ctx.progress((course.task + done / step_count.steps) / course.run_plan.tasks)
 
     # The report
 
@@ -202,15 +202,15 @@ class TaskTrainer:
 
     rate_key = "program.lr"
 
-    def __init__(self, program: Continual, ctx: Context, course: ContinualState, length: Length) -> None:
-        self.program, self.ctx, self.course, self.length = program, ctx, course, length
+    def __init__(self, program: Continual, ctx: Context, course: ContinualState, step_count: StepCount) -> None:
+        self.program, self.ctx, self.course, self.step_count = program, ctx, course, step_count
         self.who = f"{program.task.model.name} with {program.method.type_name()}"
         self._samples = task_samples(course.learner.stream, course.task, everything=program.method.sees_all)
 
     def take_step(self) -> Asking:
-        program, ctx, course, length = self.program, self.ctx, self.course, self.length
+        program, ctx, course, step_count = self.program, self.ctx, self.course, self.step_count
         learner, method, state = course.learner, program.method, course.state
-        learner.epoch, place = divmod(course.step, length.per_epoch)
+        learner.epoch, place = divmod(course.step, step_count.per_epoch)
         if place == 0:
             method.begin_epoch(learner, state)
             yield from program.pay(ctx, learner, "begin epoch")
@@ -221,17 +221,17 @@ class TaskTrainer:
         check_finite(loss, *gradients, step=learner.steps, rate=learner.lr)
         learner.steps += 1
         yield from program.pay(ctx, learner, "step")
-        last = course.step == length.steps - 1
-        if place == length.per_epoch - 1 or last:
+        last = course.step == step_count.steps - 1
+        if place == step_count.per_epoch - 1 or last:
             ctx.metric("train_loss", float(loss), step=learner.steps)
             method.end_epoch(learner, state)
             yield from program.pay(ctx, learner, "end epoch")
-            if program.examine == "epoch" and not last:
-                program.examine_all(ctx, course, "under_way", learner.steps)
+            if program.evaluate == "epoch" and not last:
+                program.record_evaluation(ctx, course, "under_way", learner.steps)
 
     def step_done(self) -> None:
         course = self.course
-        self.ctx.progress((course.task + course.step / self.length.steps) / course.blueprint.tasks)
+        self.ctx.progress((course.task + course.step / self.step_count.steps) / course.run_plan.tasks)
 
     def evaluate(self) -> None:
         """Examinations belong to tasks and epochs, not to steps."""
@@ -242,14 +242,14 @@ class TaskTrainer:
     def _batch(self, place: int) -> Batch:
         """Return the samples of a step: a new order in every epoch, the same for all arms of a seed."""
         samples, size = self._samples, self.program.batch
-        order = self.ctx.fresh_rng("order", self.course.task, self.course.learner.epoch).permutation(len(samples))
+        order = self.ctx.shared_rng("order", self.course.task, self.course.learner.epoch).permutation(len(samples))
         chosen = torch.from_numpy(order[place * size : (place + 1) * size])
         return Batch(samples.images[chosen], samples.labels[chosen], chosen)
 
     def _await_frames(self) -> Asking:
         """Wait until the samples of a step of the first epoch have arrived."""
         program, course, ctx = self.program, self.course, self.ctx
-        if program.frames_per_s is not None and course.step < self.length.per_epoch:
+        if program.frames_per_s is not None and course.step < self.step_count.per_epoch:
             there_s = course.began_s + min((course.step + 1) * program.batch, len(self._samples)) / program.frames_per_s
             if there_s > ctx.now:
                 yield ctx.sleep(there_s - ctx.now)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +15,8 @@ from toolkit.methods.task import TaskSpec
 
 class ContinualSettings(Spec):
     """The settings of `toolkit.methods.continual.program`."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"examine": "evaluate", "eval_heads": "eval_classes"}
 
     task: TaskSpec = TaskSpec()
     stream: StreamSpec = StreamSpec()
@@ -28,8 +31,8 @@ class ContinualSettings(Spec):
     recalibrate_bn: bool = Field(False, description="after each task, take BatchNorm's running statistics anew from the memory")
     augment: Augment = Augment()
     frames_per_s: float | None = Field(None, gt=0, description="rate at which samples of a task's first epoch arrive; none: at once")
-    eval_heads: Literal["seen", "all"] = Field("seen", description="classes that an answer may name in class-incremental examinations")
-    examine: Literal["task", "epoch"] = Field("task", description="when examinations are held")
+    eval_classes: Literal["seen", "all"] = Field("seen", description="classes that an answer may name in class-incremental evaluations")
+    evaluate: Literal["task", "epoch"] = Field("task", description="when the tasks so far are evaluated")
     learn: bool = Field(True, description="false: nothing is learnt, and each step costs what the method's plan says")
     save_every: int = Field(0, ge=0, description="steps between two checkpoints; 0: at the end of each task only")
     threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")

@@ -154,6 +154,6 @@ class StandInStream(Stream):
         return self.given[task]
 
 
-def fresh_rng(*name: object) -> np.random.Generator:
+def shared_rng(*name: object) -> np.random.Generator:
     """Return the generator of this name, always the same: a plan does not depend on a seed."""
     return np.random.default_rng(zlib.crc32(repr(name).encode()))

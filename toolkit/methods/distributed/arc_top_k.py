@@ -112,7 +112,7 @@ class ArcTopK(Method[Ef14State | Ef21State]):
     def _exchanged(self, ctx: Context, matrices: tuple[tuple[int, int], ...], vector: Tensor, step: Step) -> Asking:
         """Agree on rows and sum them; return their places in *vector*, this worker's values there, and the sums."""
         parts = [part.view(shape) for part, shape in zip(vector.split_with_sizes([n * m for n, m in matrices]), matrices, strict=True)]
-        generator = torch_generator(ctx.fresh_rng("arc_top_k", step.index))
+        generator = torch_generator(ctx.shared_rng("arc_top_k", step.index))
         sketches = [part @ torch.randn(part.shape[1], self.rank, generator=generator).to(part.device) for part in parts]
         yield ctx.compute(projecting(matrices, self.rank), "compress")
         summed = yield from ctx.all_reduce(torch.cat([sketch.view(-1) for sketch in sketches]), "sketch")

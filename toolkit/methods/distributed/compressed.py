@@ -80,7 +80,7 @@ def compressed_step(
 def average(ctx: Context, compressor: Compressor, vector: Tensor, step: Step, memory: Memory | None = None) -> Asking:
     """Return the mean over all workers of what their payloads stand for; take this worker's out of its *memory*."""
     size = vector.numel()
-    generator = torch_generator(ctx.fresh_rng("compress", ctx.node, step.index), vector.device)
+    generator = torch_generator(ctx.shared_rng("compress", ctx.node, step.index), vector.device)
     payload = compressor.compress(vector, generator)
     work, adding = Work(*compressor.work(size)), Work(*compressor.add_work(size))
     if memory:

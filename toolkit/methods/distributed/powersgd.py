@@ -60,7 +60,7 @@ class PowerSgd(Method[PowerSgdState]):
 
     def init(self, ctx: Context, layout: Layout) -> PowerSgdState:
         split, compressor = self._parted(layout)
-        right = compressor.draw(torch_generator(ctx.fresh_rng("powersgd")))
+        right = compressor.draw(torch_generator(ctx.shared_rng("powersgd")))
         return PowerSgdState(split, compressor, Residual.zeros(split.size), right, torch.zeros(layout.size if self.momentum else 0))
 
     def step(self, ctx: Context, state: PowerSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
@@ -86,7 +86,7 @@ class PowerSgd(Method[PowerSgdState]):
         """The low-rank approximation of the mean over all workers of gradient and memory; what it misses goes into the memory."""
         compressor, size = state.compressor, gradient.numel()
         if not self.warm_start:
-            state.right = compressor.draw(torch_generator(ctx.fresh_rng("powersgd", step.index)))
+            state.right = compressor.draw(torch_generator(ctx.shared_rng("powersgd", step.index)))
         matrices = state.memory.add(gradient, scale)  # Alg. 2, l. 7
         left = compressor.left(matrices, state.right)  # Alg. 1, l. 3
         yield ctx.compute(Work(*state.memory.work()) + Work(*compressor.work(size)), "compress")

@@ -96,7 +96,7 @@ class DistributedSgd(Program):
 
     def _begin(self, ctx: Context, task: Classification) -> TrainState[Any]:
         """All workers begin with the same weights, or with what they kept."""
-        model = task.build(torch_generator(ctx.fresh_rng("model"))).to(ctx.accelerator)
+        model = task.build(torch_generator(ctx.shared_rng("model"))).to(ctx.accelerator)
         state = TrainState.create(model, self.method.init(ctx, task.layout))
         saved = ctx.saved()
         if saved is not None:

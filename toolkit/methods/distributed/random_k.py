@@ -38,7 +38,7 @@ class RandomK(Method[CompressedState]):
         return state
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        seed = int(ctx.fresh_rng("random_k", step.index).integers(2**63))  # the same on all workers
+        seed = int(ctx.shared_rng("random_k", step.index).integers(2**63))  # the same on all workers
         compressor = self._compressor(state.split, seed)
         inside = self.lr_inside and self.error_feedback
         yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=inside)

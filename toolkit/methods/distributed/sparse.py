@@ -91,7 +91,7 @@ def count(k: int | None, density: float, size: int) -> int:
 
 def new_sketch(ctx: Context, rows: int, cols: int | None, k: int, size: int, fraction_bits: int | None = None) -> CountSketch:
     """Return the sketch of *size* coordinates that all workers and servers share, with hashes drawn from the run's seed."""
-    seed = int(ctx.fresh_rng("sketch").integers(2**63))
+    seed = int(ctx.shared_rng("sketch").integers(2**63))
     return CountSketch(rows, columns(cols, k), seed, size=size, fraction_bits=fraction_bits, workers=ctx.size)
 
 

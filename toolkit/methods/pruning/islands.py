@@ -12,7 +12,7 @@ from toolkit.core.context import Asking, Context
 from toolkit.core.work import Work
 from toolkit.learning.pruning.rebuild import rebuild
 from toolkit.methods.pruning import Pruner
-from toolkit.methods.pruning.farm import FLOPS_PER_BIT
+from toolkit.methods.pruning.evaluation_pool import FLOPS_PER_BIT
 from toolkit.methods.pruning.messages import EVALUATE, load_weights, pack_order, unpack_order, weights_like, weights_of
 from toolkit.methods.pruning.problem import Problem, Samples, Whole
 from toolkit.methods.pruning.records import Outcome
@@ -42,7 +42,7 @@ def archipelago(ctx: Context, program: Framework, samples: Samples, whole: Whole
         share = max(2, program.evaluations // ctx.size)
         problem = program.problem_of(outcome.model, samples, whole, done=(index + 1) / program.rounds, evaluations=share)
         alive = np.flatnonzero(outcome.mask)
-        chooser: Any = program.pruner.start(problem, ctx.fresh_rng("island", index, ctx.rank))
+        chooser: Any = program.pruner.start(problem, ctx.shared_rng("island", index, ctx.rank))
         if ctx.rank == 0:
             ctx.metric("search_begin_s", ctx.now, step=index)
         for generation in range(1, max(1, share // chooser.search.population) + 1):

@@ -25,7 +25,7 @@ from toolkit.learning.random import torch_generator
 from toolkit.learning.work import step_work
 from toolkit.methods.loop import divergence_told
 from toolkit.methods.pruning import Pruner
-from toolkit.methods.pruning.farm import Farm, serve
+from toolkit.methods.pruning.evaluation_pool import EvaluationPool, serve
 from toolkit.methods.pruning.islands import archipelago
 from toolkit.methods.pruning.problem import Counts, Problem, Samples, Whole, trained
 from toolkit.methods.pruning.records import Outcome, record
@@ -131,7 +131,7 @@ class Pruning(Program):
             yield from self._run(ctx, time.process_time())
 
     def _run(self, ctx: Context, begun_s: float) -> Process:
-        seed = int(ctx.fresh_rng("pruning").integers(2**31))
+        seed = int(ctx.shared_rng("pruning").integers(2**31))
         recipe = Recipe(self.dense_epochs, self.lr, gamma_l1=self.pruner.gamma_l1())
         samples, whole = trained(self.task, self.samples.counts, self.samples.share, recipe, seed)
         if self.form == "islands":
@@ -160,20 +160,20 @@ class Pruning(Program):
         )
 
     def _lead(self, ctx: Context, samples: Samples, whole: Whole, begun_s: float) -> Asking:
-        farm = Farm(ctx, whole, self.dispatch, self.in_flight, self.processes, self.early_reject)
+        pool = EvaluationPool(ctx, whole, self.dispatch, self.in_flight, self.processes, self.early_reject)
         outcome = Outcome(whole, whole.model, whole.groups.dense())
         for index in range(self.rounds):
             if self.pruner.units:
-                yield from self._one_round(ctx, farm, samples, whole, outcome, index)
+                yield from self._one_round(ctx, pool, samples, whole, outcome, index)
             else:
                 yield from self._one_round_of_weights(ctx, samples, whole, outcome, index)
             ctx.progress((index + 1) / (self.rounds + 1))
             if self.reached(outcome):
                 break
-        farm.stop()
+        pool.stop()
         self.close(ctx, samples, whole, outcome, begun_s)
 
-    def _one_round(self, ctx: Context, farm: Farm, samples: Samples, whole: Whole, outcome: Outcome, index: int) -> Asking:
+    def _one_round(self, ctx: Context, pool: EvaluationPool, samples: Samples, whole: Whole, outcome: Outcome, index: int) -> Asking:
         """Step 1, a search (or one per layer), and step 2, the small network fine-tuned."""
         searches: list[tuple[tuple[str, ...], slice]] = [((), slice(0, whole.groups.units))]
         if self.schedule == "layers":
@@ -183,15 +183,15 @@ class Pruning(Program):
             problem = self.problem_of(outcome.model, samples, whole, done=(index + 1) / self.rounds, only=only, evaluations=evaluations)
             alive = part.start + np.flatnonzero(outcome.mask[part])
             begun_s = ctx.now
-            yield from farm.begin(problem, alive, outcome.mask)
+            yield from pool.begin(problem, alive, outcome.mask)
             ctx.metric("distribute_s", ctx.now - begun_s, step=index)
-            rng = ctx.fresh_rng("search", index, place)
+            rng = ctx.shared_rng("search", index, place)
             chooser: Any = self.pruner.start(problem, rng)
             ctx.metric("search_begin_s", ctx.now, step=index)
             if self.form == "asynchronous":
-                yield from farm.steady(chooser, self.evaluations)
+                yield from pool.steady(chooser, self.evaluations)
             else:
-                yield from farm.search(chooser)
+                yield from pool.search(chooser)
             ctx.metric("search_end_s", ctx.now, step=index)
             outcome.searched(ctx, problem, chooser, index)
             mask = chooser.best()
@@ -222,7 +222,7 @@ class Pruning(Program):
         if self.fine_tune_epochs:
             recipe = Recipe(self.fine_tune_epochs, self.lr, distil=self.distil)
             teacher = outcome.whole.model if self.distil else None
-            order = ctx.fresh_rng("fine tune", index)
+            order = ctx.shared_rng("fine tune", index)
             train(outcome.model, *samples.train, recipe, order, teacher=teacher, alive=outcome.alive_weights)
             work = step_work(outcome.model, (recipe.batch, *samples.shape), training=True)
             steps = self.fine_tune_epochs * -(-len(samples.train[1]) // recipe.batch)
@@ -256,7 +256,7 @@ class Pruning(Program):
 
     def _from_scratch(self, ctx: Context, samples: Samples, outcome: Outcome) -> float:
         """Return the test error of the same structure, trained from new weights as long as all training of the pruned one."""
-        rng = ctx.fresh_rng("from scratch")
+        rng = ctx.shared_rng("from scratch")
         model = rebuild(outcome.whole.model, outcome.whole.groups, outcome.mask)
         initialise(model, torch_generator(rng), "xavier")
         epochs = self.dense_epochs + outcome.rounds * self.fine_tune_epochs

@@ -72,7 +72,7 @@ class Training(Program):
 
     def _begin(self, ctx: Context, task: Classification) -> TrainState[Tensor]:
         """Return a new network with its momentum, or the one that was kept."""
-        state = TrainState.create(task.build(torch_generator(ctx.fresh_rng("model"))).to(ctx.accelerator), torch.zeros(0))
+        state = TrainState.create(task.build(torch_generator(ctx.shared_rng("model"))).to(ctx.accelerator), torch.zeros(0))
         state.optimiser = torch.zeros_like(state.weights if self.recipe.momentum else state.weights[:0])
         saved = ctx.saved()
         if saved is not None:
@@ -106,9 +106,9 @@ class RecipeTrainer:
     def take_step(self) -> Asking:
         recipe, ctx, state, step = self.program.recipe, self.ctx, self.state, self.state.step
         images, labels = (tensor.to(ctx.accelerator) for tensor in self.task.batch(ctx, step, recipe.batch))
-        images, targets = recipe.prepared(images, labels, self._black, self.task.data.num_classes, ctx.fresh_rng, step)
+        images, targets = recipe.prepared(images, labels, self._black, self.task.data.num_classes, ctx.shared_rng, step)
         rate = recipe.drop_at(step, self.per_epoch)
-        set_drop(state.model, rate, torch_generator(ctx.fresh_rng("drop", step)) if rate else None)
+        set_drop(state.model, rate, torch_generator(ctx.shared_rng("drop", step)) if rate else None)
         state.model.train()
         loss = self.task.loss(state.model, _channels_last(images), targets)
         penalty = recipe.group_lasso * state.model.penalty() if isinstance(state.model, Evolving) else 0.0

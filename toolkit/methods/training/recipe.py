@@ -16,7 +16,7 @@ from toolkit.learning.random import torch_generator
 from toolkit.learning.schedules import drop_rate, sgdr
 
 Streams = Callable[..., np.random.Generator]
-"""A context's `fresh_rng`."""
+"""A context's `shared_rng`."""
 
 
 @final

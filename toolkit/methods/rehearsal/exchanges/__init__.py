@@ -1,4 +1,4 @@
-"""Exchanges: what one step of a method sends, in phantoms, one file each.
+"""Exchanges: what one step of a method sends, in size-only payloads, one file each.
 
 Each sends the bytes of its namesake in `toolkit.methods.distributed`, in the same messages (a test compares them with the real ones)
 and takes the same settings; there are no small tensors that travel whole. Nothing here needs torch.
@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.part import Part
-from toolkit.core.phantom import Phantom
+from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import FLOAT_BYTES
 from toolkit.learning.sketch_hash import LINE
 from toolkit.learning.sketch_sizes import candidates, check_table, columns, picks
@@ -78,11 +78,11 @@ class SketchExchange(SparseExchange):
         return candidates(self.p2, self.chosen(parameters), parameters)
 
 
-def floats(count: int) -> Phantom:
+def floats(count: int) -> SizeOnlyPayload:
     """Return *count* float32 values (or int32 indices)."""
-    return Phantom(count, FLOAT_BYTES)
+    return SizeOnlyPayload(count, FLOAT_BYTES)
 
 
-def pairs(count: int) -> Phantom:
+def pairs(count: int) -> SizeOnlyPayload:
     """Return *count* float32 values with their int32 indices."""
-    return Phantom(2 * count, FLOAT_BYTES)
+    return SizeOnlyPayload(2 * count, FLOAT_BYTES)

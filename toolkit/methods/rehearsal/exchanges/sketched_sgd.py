@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 from toolkit.collectives import arrived, post
 from toolkit.core.context import Asking, Context
-from toolkit.core.phantom import Phantom
+from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import FLOAT_BYTES
 from toolkit.methods.rehearsal.exchanges import SketchExchange, floats, pairs
 
@@ -33,12 +33,12 @@ class SketchedSgd(SketchExchange):
         yield from self._told(ctx, pairs(self.chosen(parameters)), "update")
 
     @staticmethod
-    def _heard(ctx: Context, like: Phantom) -> Asking:
+    def _heard(ctx: Context, like: SizeOnlyPayload) -> Asking:
         for worker in range(ctx.size):
             yield ctx.recv(worker, like)
 
     @staticmethod
-    def _told(ctx: Context, message: Phantom, phase: str) -> Asking:
+    def _told(ctx: Context, message: SizeOnlyPayload, phase: str) -> Asking:
         yield from arrived([post(ctx, worker, message, phase) for worker in range(ctx.size)])
 
     def wire_bytes(self, parameters: int) -> int:

@@ -45,7 +45,7 @@ FLOPS_PER_BIT = 30.0
 
 
 @dataclass
-class Farm:
+class EvaluationPool:
     """Rank 0's side."""
 
     ctx: Context
@@ -186,7 +186,7 @@ class Farm:
         waiting = {rank: ctx.recv(rank, ANSWER) for rank in ranks if given[rank]}
         while waiting:
             order = list(waiting)
-            place, payload = yield ctx.first([waiting[rank] for rank in order])
+            place, payload = yield ctx.wait_any([waiting[rank] for rank in order])
             rank = order[place]
             answers[given[rank].popleft()] = self._heard(rank, payload)
             if todo:
@@ -219,7 +219,7 @@ class Farm:
         waiting = {rank: ctx.recv(rank, ANSWER) for rank in ranks if given[rank]}
         while waiting:
             order = list(waiting)
-            place, payload = yield ctx.first([waiting[rank] for rank in order])
+            place, payload = yield ctx.wait_any([waiting[rank] for rank in order])
             rank = order[place]
             index = given[rank].popleft()
             answer = self._heard(rank, payload)

@@ -12,7 +12,7 @@ from toolkit.collectives import AllReduce, LinkCost, adding, depth
 from toolkit.collectives.all_reduce.parameter_server import ParameterServer
 from toolkit.core.context import Context, Payload
 from toolkit.core.device import Device
-from toolkit.core.phantom import Phantom
+from toolkit.core.size_only import SizeOnlyPayload
 
 PROBE_BYTES = 1 << 20
 
@@ -26,7 +26,7 @@ class _Present(NamedTuple):
     x: Payload
 
 
-class Meeting:
+class IdealCollectives:
     """Where workers wait for the last to come. One event per worker and collective, so ten thousand workers are no trouble.
 
     The sum is taken in the order of ranks: its last bits may differ from those of a schedule of messages.
@@ -36,7 +36,7 @@ class Meeting:
         self._collectives = spec.collectives
         self._mail = mail
         self._nodes = len(mail.members)
-        self._device = spec.device_of(spec.wiring().nodes[0])
+        self._device = spec.device_of(spec.built_topology().nodes[0])
         self._here: list[_Present] = []
 
     def join(self, ctx: Context, kind: str, x: Payload, phase: str, root: int) -> Event:
@@ -106,4 +106,4 @@ class Meeting:
 
 def add_s_per_byte(device: Device) -> float:
     """Time to add a received byte to what is there, the fixed cost of starting a computation left out."""
-    return (device.duration_s(adding(Phantom(PROBE_BYTES // 4))) - device.overhead_s) / PROBE_BYTES
+    return (device.duration_s(adding(SizeOnlyPayload(PROBE_BYTES // 4))) - device.overhead_s) / PROBE_BYTES

@@ -15,7 +15,7 @@ from toolkit.core.work import FLOAT_BYTES
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.methods.continual.plan import BETWEEN, Charges, Length, TaskPlan, plan_tasks
+from toolkit.methods.continual.plan import BETWEEN, Charges, StepCount, TaskPlan, plan_tasks
 from toolkit.methods.continual.spec import ContinualSettings
 from toolkit.methods.continual.storage import ITEM_BYTES, LABEL_BYTES, sample_nbytes
 
@@ -24,7 +24,7 @@ PAPER_FACTOR = 4
 
 
 @dataclass(frozen=True)
-class Blueprint:
+class RunPlan:
     """A run's settings together with its network and its stream."""
 
     spec: ContinualSettings
@@ -32,7 +32,7 @@ class Blueprint:
     stream: Stream
 
     @classmethod
-    def draw(cls, spec: ContinualSettings, weights: torch.Generator, rng: np.random.Generator) -> Blueprint:
+    def draw(cls, spec: ContinualSettings, weights: torch.Generator, rng: np.random.Generator) -> RunPlan:
         """Return the blueprint with a new network; *weights* draws them, *rng* the stream's order."""
         task = spec.task.load()
         channels, height, width = task.data.train_images.shape[1:]
@@ -80,7 +80,7 @@ class Blueprint:
 
     # How long
 
-    def length(self, task: int, device: Device | None) -> Length:
+    def step_count(self, task: int, device: Device | None) -> StepCount:
         """Return how many steps a task gets: its epochs, or what its share of the budget pays for beside the work between tasks.
 
         Time is that of *device*, its storage included.
@@ -107,21 +107,21 @@ class Blueprint:
             flops = plan.work("step").flops / epochs.steps
             name = self.spec.method.type_name()
             raise ScenarioError(f"program.budget: pays for no step of {name} in task {task}; one takes {flops:.3g} FLOPs")
-        return Length(steps, epochs.per_epoch)
+        return StepCount(steps, epochs.per_epoch)
 
-    def _unlimited(self, task: int) -> Length:
+    def _unlimited(self, task: int) -> StepCount:
         """Return the length of a task by its epochs alone."""
         batches = self.samples(task) / self.spec.batch
         per_epoch = max(1, math.floor(batches)) if self.spec.drop_last else math.ceil(batches)
-        return Length(self.spec.budget.epochs * per_epoch, per_epoch)
+        return StepCount(self.spec.budget.epochs * per_epoch, per_epoch)
 
     # What it takes
 
     def plan(self, task: int, device: Device | None = None) -> TaskPlan:
         """Return what a task will take."""
-        return self._plans(tuple(self.length(each, device) for each in range(self.tasks)))[task]
+        return self._plans(tuple(self.step_count(each, device) for each in range(self.tasks)))[task]
 
-    def _plans(self, lengths: tuple[Length, ...]) -> tuple[TaskPlan, ...]:
+    def _plans(self, lengths: tuple[StepCount, ...]) -> tuple[TaskPlan, ...]:
         return _planned(self.spec, self.stream.classes, lengths)
 
     def _time_s(self, charges: Charges, device: Device) -> float:
@@ -162,18 +162,18 @@ def _computing_s(charges: Charges, device: Device) -> float:
 
 
 @lru_cache(maxsize=64)
-def unweighted(spec: ContinualSettings) -> Blueprint:
+def unweighted(spec: ContinualSettings) -> RunPlan:
     """Return the blueprint of a run with a network that has shapes and no memory: all that counting needs."""
-    found = Blueprint.draw(spec, torch.Generator().manual_seed(0), np.random.default_rng(0))
+    found = RunPlan.draw(spec, torch.Generator().manual_seed(0), np.random.default_rng(0))
     found.net.to("meta")
     return found
 
 
 @lru_cache(maxsize=64)
-def _planned(spec: ContinualSettings, classes: tuple[tuple[int, ...], ...], lengths: tuple[Length, ...]) -> tuple[TaskPlan, ...]:
+def _planned(spec: ContinualSettings, classes: tuple[tuple[int, ...], ...], lengths: tuple[StepCount, ...]) -> tuple[TaskPlan, ...]:
     """Return the plan of every task of a stream that brings *classes*."""
-    blueprint = unweighted(spec)
-    stream = Stream(blueprint.stream.dataset, classes, (None,) * len(classes))
+    run_plan = unweighted(spec)
+    stream = Stream(run_plan.stream.dataset, classes, (None,) * len(classes))
     return plan_tasks(
-        spec, blueprint.net, stream, capacity=blueprint.capacity, sample_nbytes=blueprint.sample_nbytes, lengths=lengths
+        spec, run_plan.net, stream, capacity=run_plan.capacity, sample_nbytes=run_plan.sample_nbytes, lengths=lengths
     )

@@ -32,7 +32,7 @@ class BeaconHeader(NamedTuple):
     heard: dict[int, int]
 
 
-class Watcher(Protocol):
+class MonitorSettings(Protocol):
     """The settings of a protocol that keeps watch."""
 
     @property
@@ -53,10 +53,10 @@ class Watcher(Protocol):
     def reciprocity_std_db(self) -> float: ...
 
 
-class Watch:
+class LinkMonitor:
     """What one node knows of its neighbours."""
 
-    def __init__(self, spec: Watcher, node: SeaNode) -> None:
+    def __init__(self, spec: MonitorSettings, node: SeaNode) -> None:
         self._spec = spec
         self._node = node
         self.budget = LinkBudget(node.modem)

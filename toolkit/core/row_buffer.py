@@ -21,32 +21,32 @@ BLOCK_ROW = np.dtype([
 """A row as compiled loops write it: `phase` and `outcome` are numbers of texts, its kind is that of the block, its flops are 0."""
 
 
-class Texts:
+class StringTable:
     """Texts by number, so that a compiled loop can name them."""
 
-    def __init__(self, texts: tuple[str, ...] = ()) -> None:
-        self.texts = list(texts)
-        self._codes = {text: code for code, text in enumerate(texts)}
+    def __init__(self, strings: tuple[str, ...] = ()) -> None:
+        self.strings = list(strings)
+        self._codes = {text: code for code, text in enumerate(strings)}
 
     def code(self, text: str) -> int:
         """The number of *text*, a new one if need be."""
         code = self._codes.get(text)
         if code is None:
-            code = self._codes[text] = len(self.texts)
-            self.texts.append(text)
+            code = self._codes[text] = len(self.strings)
+            self.strings.append(text)
         return code
 
 
-class Block:
+class RowBuffer:
     """Rows of one *kind* that a compiled loop writes itself, among those that `Ledger.charge` writes.
 
     The loop writes row `tally[0]` of `rows` and counts `tally[0]` up; when that has reached `tally[1]`, it has to have
     `Ledger.make_room` called first. Both arrays stay the same ones throughout.
     """
 
-    def __init__(self, kind: str, texts: Texts, charged: int) -> None:
+    def __init__(self, kind: str, strings: StringTable, charged: int) -> None:
         self.kind = kind
-        self.texts = texts
+        self.strings = strings
         self.rows: NDArray[Any] = np.empty(SHARD_ROWS, dtype=BLOCK_ROW)
         self.tally = np.array([0, SHARD_ROWS - charged], dtype=np.int64)
         self.marks = [0] * charged
@@ -62,7 +62,7 @@ class Block:
         self.marks.append(int(self.tally[0]))
         self.tally[1] -= 1
 
-    def snapshot(self) -> Block:
+    def snapshot(self) -> RowBuffer:
         """The block as it is now, which no loop writes any more."""
         taken = copy.copy(self)
         taken.rows, taken.tally, taken.marks = self.rows[: self.tally[0]].copy(), self.tally.copy(), self.marks.copy()
@@ -76,9 +76,9 @@ class Block:
     def among(self, charged: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Return the columns of *charged* with this block's rows in their places."""
         rows = self.rows[: self.tally[0]]
-        texts = np.array(self.texts.texts, dtype=object)
+        strings = np.array(self.strings.strings, dtype=object)
         own = {name: rows[name] for name in BLOCK_ROW.names or ()}
-        own |= {"phase": texts[rows["phase"]], "outcome": texts[rows["outcome"]]}
+        own |= {"phase": strings[rows["phase"]], "outcome": strings[rows["outcome"]]}
         own |= {"kind": np.full(len(rows), self.kind, dtype=object), "flops": np.zeros(len(rows))}
         total = len(rows) + len(self.marks)
         places = np.arange(len(self.marks)) + np.array(self.marks, dtype=np.int64)

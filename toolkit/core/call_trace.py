@@ -29,7 +29,7 @@ class Request(NamedTuple):
     launches: float = 0.0
 
 
-class Script:
+class CallTrace:
     """The requests of one node, in the order in which it made them."""
 
     def __init__(self, node: int) -> None:

@@ -1,11 +1,11 @@
-"""Phantoms: payloads of which only the size matters, so that schedules can be timed without data."""
+"""Size-only payloads: messages of which only the size matters, so that schedules can be timed without data."""
 
 from __future__ import annotations
 
 from typing import Self
 
 
-class Phantom:
+class SizeOnlyPayload:
     """A vector of *count* elements of *itemsize* bytes without values; the schedules of the collectives take it like a tensor."""
 
     __slots__ = ("count", "itemsize", "nbytes")

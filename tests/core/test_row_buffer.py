@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 
 from toolkit.core import block, ledger
-from toolkit.core.block import Texts
 from toolkit.core.ledger import Charge, Ledger
+from toolkit.core.row_buffer import StringTable
 
 
 def fill(book: Ledger, count: int) -> list[tuple]:
     """Write rows both ways, in an order drawn at random; return them as they should be read."""
-    texts = Texts(("", "delivered"))
-    rows = book.open_block("rx", texts)
+    strings = StringTable(("", "delivered"))
+    rows = book.open_block("rx", strings)
     rng = np.random.default_rng(3)
     expected = []
     for number in range(count):
@@ -25,7 +25,7 @@ def fill(book: Ledger, count: int) -> list[tuple]:
             continue
         if rows.tally[0] >= rows.tally[1]:
             book.make_room()
-        rows.rows[rows.tally[0]] = (t_s, 0.25, 0.125, node, 7, number, -1, texts.code("ack"), 1)
+        rows.rows[rows.tally[0]] = (t_s, 0.25, 0.125, node, 7, number, -1, strings.code("ack"), 1)
         rows.tally[0] += 1
         expected.append((t_s, 0.25, node, 7, "rx", "ack", 0.0, number, 0.125, "delivered", -1))
     return expected
@@ -55,6 +55,6 @@ def test_rows_charged_before_the_block_come_first() -> None:
 
 def test_there_is_one_block() -> None:
     book = Ledger()
-    book.open_block("rx", Texts())
+    book.open_block("rx", StringTable())
     with pytest.raises(ValueError, match="a block of kind 'rx' already"):
-        book.open_block("tx", Texts())
+        book.open_block("tx", StringTable())

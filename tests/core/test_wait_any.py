@@ -26,7 +26,7 @@ def collect(order: list[tuple[int, float]], delays_s: dict[int, float]) -> Any:
         heard = dict.fromkeys(waiting, 0)
         while waiting:
             ranks = list(waiting)
-            place, payload = yield ctx.first([waiting[rank] for rank in ranks])
+            place, payload = yield ctx.wait_any([waiting[rank] for rank in ranks])
             rank = ranks[place]
             assert payload.tolist() == [rank, heard[rank]]
             order.append((rank, ctx.now))
@@ -53,7 +53,7 @@ def test_of_several_that_are_there_the_earliest_in_the_list_is_taken() -> None:
             return
         yield ctx.sleep(1.0)
         answers = [ctx.recv(rank, LIKE) for rank in (2, 1)]
-        assert (yield ctx.first(answers))[0] == 0
+        assert (yield ctx.wait_any(answers))[0] == 0
         assert (yield answers[1]).tolist() == [1.0, 1.0]  # still good by itself
 
     simulate(cluster(3), act)
