@@ -20,7 +20,7 @@ class Cell:
     """A pool whose nodes run one MAC; `drops` collects (frame, reason)."""
 
     pool: Pool
-    radios: list[MacInterface]
+    interfaces: list[MacInterface]
     drops: list[tuple[Frame, str]] = field(default_factory=list)
 
     def offer(self, arrivals: Iterable[tuple[float, Frame]]) -> list[Frame]:
@@ -31,7 +31,7 @@ class Cell:
             for t_s, frame in arrivals:
                 yield self.pool.world.env.timeout(t_s - self.pool.world.now)
                 frames.append(frame)
-                self.radios[frame.src].enqueue(frame)
+                self.interfaces[frame.src].enqueue(frame)
 
         self.pool.world.env.process(process())
         return frames
@@ -47,15 +47,15 @@ def cell(pool) -> Callable[..., Cell]:
         def no_route(*_):
             raise AssertionError("a MAC sends no packets of its own")
 
-        radios = [
+        interfaces = [
             MacInterface(
                 node, SimulatedContext(sea.world, node, count, Device(), no_route), sea.medium, mac.queue_limit,
                 lambda frame, reason: drops.append((frame, reason)),
             )
             for node in range(count)
         ]
-        for mac in radios:
-            sea.world.env.process(mac.run(mac))
-        return Cell(sea, radios, drops)
+        for interface in interfaces:
+            sea.world.env.process(mac.run(interface))
+        return Cell(sea, interfaces, drops)
 
     return build

@@ -109,7 +109,7 @@ def test_an_exchange_takes_the_slots_it_should(cell) -> None:
         frames = net.offer([(0.3, Frame("data", 0, 1, nbytes))])
         net.pool.run()
         slot_s = CONTROL_BYTES * BYTE_S + 1.0 + 0.005
-        assert mac.slot_s(net.radios[0]) == pytest.approx(slot_s)
+        assert mac.slot_s(net.interfaces[0]) == pytest.approx(slot_s)
         rows = net.pool.world.ledger.charges().query("kind == 'tx'").sort_values("t0_s")
         assert list(rows.phase) == ["rts", "cts", "data", "mac_ack"]
         assert rows.t0_s.to_numpy()[:3] / slot_s == pytest.approx([1, 2, 3])
