@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Generic
 
 import numpy as np
@@ -128,7 +128,7 @@ class MacInterface:
 class SeaContext(SimulatedContext):
     """The context of a node in the sea, which has a place."""
 
-    def __init__(self, world: World, rank: int, size: int, device: Device, sender: Sender, channel: Channel) -> None:
+    def __init__(self, world: World, rank: int, size: int, device: Device, sender: Sender, *, channel: Channel) -> None:
         super().__init__(world, rank, size, device, sender)
         self._channel = channel
         position_m = channel.position_m
@@ -146,12 +146,13 @@ State = TypeVar("State", default=Any)
 """What a routing protocol keeps at one node."""
 
 
-@dataclass(eq=False, kw_only=True)
+@dataclass(eq=False)
 class SeaNode(Generic[State]):
     """A sensor node or a sink. Routing protocols act through it, and keep their own state in `state`."""
 
     id: int
     is_sink: bool
+    _: KW_ONLY
     ctx: SimulatedContext
     mac: MacInterface
     channel: Channel

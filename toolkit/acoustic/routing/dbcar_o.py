@@ -143,5 +143,5 @@ class DbcarO(Routing[DbcarOState]):
         state = node.state
         state.monitor.last_sent_s = node.now
         header = DataHeader(node.is_sink or state.monitor.has_way_up(), node.residual_energy)
-        frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m, header)
+        frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops, depth_m=node.depth_m, body=header)
         node.ctx.process(send_copy(node, frame))
