@@ -70,7 +70,8 @@ def links(scenario: str, month: datetime, seeds: range) -> list[LinkRecord]:
             channel, _ = spec.open_channel(streams, 1.0)
             gain_db = spec.modem.ebn0_db(0.0)
             pasts.append(history.record(
-                channel, fading, spec.modem.success_table(), gain_db, spec.history_s, spec.history_step_s, streams.rng("history")
+                channel, fading, spec.modem.success_table(), gain_db, history_s=spec.history_s, step_s=spec.history_step_s,
+                rng=streams.rng("history"),
             ))
         past, still = pasts
         level_db = LinkBudget(spec.modem).least_snr_db

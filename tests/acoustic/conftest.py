@@ -69,7 +69,7 @@ def pool() -> Callable[..., Pool]:
         channel = Channel(StillWater(noise_db), modem, lambda t_s: places, shadowing)
         channel.advance(0.0)
         book = PacketBook(world)
-        result = Pool(world, channel, Medium(world, channel, modem, fading or FastFading(), book, count), modem, book)
+        result = Pool(world, channel, Medium(world, channel, modem, fading or FastFading(), book, count=count), modem, book)
         for node in range(count):
             result.medium.listen(
                 node, lambda frame, snr_db, node=node: result.heard.append((world.now, node, frame, snr_db))

@@ -104,12 +104,12 @@ class SeaNetwork:
         self.count = spec.layout.node_count + spec.layout.sink_count
         self.table = spec.modem.success_table()
         past = history.record(
-            self.channel, spec.fading, self.table, spec.modem.ebn0_db(0.0), spec.history_s, spec.history_step_s,
-            streams.rng("history"),
+            self.channel, spec.fading, self.table, spec.modem.ebn0_db(0.0), history_s=spec.history_s, step_s=spec.history_step_s,
+            rng=streams.rng("history"),
         )
         self.channel.advance(0.0)
         self.book = PacketBook(world)
-        self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.book, self.count, spec.interference)
+        self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.book, count=self.count, interference=spec.interference)
         self.trace = self._open_trace() if spec.trace else None
         self.book.trace = self.medium.trace = self.trace
         world.env.process(self._epochs())
@@ -156,14 +156,15 @@ class SeaNetwork:
         return packet.done
 
     def _node(self, rank: int, *, is_sink: bool) -> SeaNode:
-        ctx = SeaContext(self.world, rank, self.count, self.spec.device, self.send, self.channel)
+        ctx = SeaContext(self.world, rank, self.count, self.spec.device, self.send, channel=self.channel)
         trace = self.trace
         note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
         book = self.book if trace is None else NodeBook(self.book, rank, trace)
         radio = Radio(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
         node = SeaNode(
-            rank, is_sink, ctx, radio, self.channel, self.spec.modem, book, self._truth, self.spec.battery_j, self._radio_energy_j,
-            range(self.spec.layout.node_count, self.count),
+            rank, is_sink, ctx=ctx, radio=radio, channel=self.channel, modem=self.spec.modem, book=book, truth=self._truth,
+            battery_j=self.spec.battery_j, radio_energy_j=self._radio_energy_j,
+            sinks=range(self.spec.layout.node_count, self.count),
         )
         self.medium.listen(rank, partial(self.spec.routing.on_receive, node))
         return node

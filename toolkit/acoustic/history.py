@@ -17,7 +17,7 @@ GREY_LOW, GREY_HIGH = 0.05, 0.95
 
 
 def record(
-    channel: Channel, fading: FastFading, table: SuccessTable, ebn0_gain_db: float, history_s: float, step_s: float,
+    channel: Channel, fading: FastFading, table: SuccessTable, ebn0_gain_db: float, *, history_s: float, step_s: float,
     rng: np.random.Generator,
 ) -> LinkHistory:
     """Move *channel* from -*history_s* to 0 in steps of *step_s*, one beacon per node and step, and return what was heard.

@@ -83,10 +83,12 @@ def read(path: Path, columns: Columns) -> LinkLog:
         raise DataError(
             f"{path}: needs the columns {', '.join(wanted)}, or one column per link, called like 3->7 (columns: {', '.join(names)})"
         )
-    return _sorted(path, senders, receivers, time_s, snr_db, lines, by_calendar)
+    return _sorted(path, senders=senders, receivers=receivers, time_s=time_s, snr_db=snr_db, lines=lines, by_calendar=by_calendar)
 
 
-def _sorted(path: Path, senders: Ints, receivers: Ints, time_s: Floats, snr_db: Floats, lines: Ints, by_calendar: bool) -> LinkLog:
+def _sorted(
+    path: Path, *, senders: Ints, receivers: Ints, time_s: Floats, snr_db: Floats, lines: Ints, by_calendar: bool
+) -> LinkLog:
     known = ~np.isnan(snr_db)
     if not known.any():
         raise DataError(f"{path}: holds no SNR")
@@ -106,7 +108,10 @@ def _sorted(path: Path, senders: Ints, receivers: Ints, time_s: Floats, snr_db: 
             "keep one of the two"
         )
     starts = np.flatnonzero(new)
-    return LinkLog(path, senders[starts], receivers[starts], np.append(starts, len(time_s)), time_s, snr_db, by_calendar)
+    return LinkLog(
+        path, senders=senders[starts], receivers=receivers[starts], starts=np.append(starts, len(time_s)), time_s=time_s, snr_db=snr_db,
+        by_calendar=by_calendar,
+    )
 
 
 def _csv(path: Path) -> tuple[list[str], dict[str, Sequence[str] | Floats]]:

@@ -42,7 +42,7 @@ class Medium:
     """
 
     def __init__(
-        self, world: World, channel: Channel, modem: Modem, fading: FastFading, book: PacketBook, count: int,
+        self, world: World, channel: Channel, modem: Modem, fading: FastFading, book: PacketBook, *, count: int,
         interference: Interference = "piecewise",
     ) -> None:
         self._world = world
@@ -188,11 +188,13 @@ class Medium:
             outcome=outcome, packet=-1 if frame.packet is None else frame.packet.id,
         )
         if self._trace is not None:
-            self._tell(self._trace, node, row, begin_s, dur_s, outcome, math.nan)
+            self._tell(self._trace, node, row, begin_s, dur_s, outcome=outcome, sinr_db=math.nan)
 
-    def _tell(self, trace: Trace, node: int, row: int, begin_s: float, dur_s: float, outcome: str, sinr_db: float) -> None:
+    def _tell(self, trace: Trace, node: int, row: int, begin_s: float, dur_s: float, *, outcome: str, sinr_db: float) -> None:
         snr = float(self._water[phy.POWER, node, row] / self._channel.noise[node])
-        trace.received(begin_s, dur_s, node, self._numbers[row], self._carried[row], 10.0 * math.log10(snr), sinr_db, outcome)
+        trace.received(
+            begin_s, dur_s, node, self._numbers[row], self._carried[row], snr_db=10.0 * math.log10(snr), sinr_db=sinr_db, outcome=outcome,
+        )
 
     def _wake(self, _: object) -> None:
         """Let the arrivals that are due end, one after the other, and those after them until something else is due."""
@@ -213,7 +215,8 @@ class Medium:
                     if self._trace is not None:
                         line = self._block.rows[self._block.tally[0] - 1]
                         self._tell(
-                            self._trace, node, row, float(line["t0_s"]), float(line["dur_s"]), phy.OUTCOMES[outcome], float(sinr_db)
+                            self._trace, node, row, float(line["t0_s"]), float(line["dur_s"]), outcome=phy.OUTCOMES[outcome],
+                            sinr_db=float(sinr_db),
                         )
                     if outcome == phy.DELIVERED:
                         self._listeners[node](frame, sinr_db)

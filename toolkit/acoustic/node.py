@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,7 @@ class Radio:
 class SeaContext(SimulatedContext):
     """The context of a node in the sea, which has a place."""
 
-    def __init__(self, world: World, rank: int, size: int, device: Device, sender: Sender, channel: Channel) -> None:
+    def __init__(self, world: World, rank: int, size: int, device: Device, sender: Sender, *, channel: Channel) -> None:
         super().__init__(world, rank, size, device, sender)
         self._channel = channel
         position_m = channel.position_m
@@ -147,6 +147,7 @@ class SeaNode:
 
     id: int
     is_sink: bool
+    _: KW_ONLY
     ctx: SimulatedContext
     radio: Radio
     channel: Channel

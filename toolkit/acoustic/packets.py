@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,6 +69,7 @@ class Frame:
     src: int
     dst: int
     nbytes: int
+    _: KW_ONLY
     packet: Packet | None = None
     hops: int = 0
     """Transmissions of this copy so far, this one included."""
@@ -121,7 +122,7 @@ class PacketBook:
         seq = self._next_seq.get(src, 0)
         self._next_seq[src] = seq + 1
         self.losses.make_room(len(self.packets))
-        packet = Packet(len(self.packets), src, seq, nbytes, self._world.now, self._world.env.event(), self.losses)
+        packet = Packet(len(self.packets), src, seq, nbytes, created_s=self._world.now, done=self._world.env.event(), losses=self.losses)
         self.packets.append(packet)
         if self.trace is not None:
             self.trace.created(packet)

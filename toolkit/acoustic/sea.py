@@ -75,8 +75,9 @@ class Sea(Spec):
             source.init(span, weather, carrier_hz, streams.rng("weather", "noise", index)) for index, source in enumerate(self.noise)
         ]
         return SeaState(
-            origin, float(mackenzie(self.temperature_c, self.salinity_ppt, self.mean_depth_m)), self.spreading,
-            self.absorption_db_per_km(carrier_hz), self.tide_loss_db_per_m, weather, sources,
+            origin, sound_speed_m_s=float(mackenzie(self.temperature_c, self.salinity_ppt, self.mean_depth_m)), spreading=self.spreading,
+            absorption_db_per_km=self.absorption_db_per_km(carrier_hz), tide_loss_db_per_m=self.tide_loss_db_per_m,
+            weather=weather, sources=sources,
         )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHARD_ROWS = 100_000
 """Rows kept in memory before they are written."""
+_NAN = float("nan")
 
 
 class TraceRow(NamedTuple):
@@ -72,25 +73,25 @@ class Trace:
 
     def created(self, packet: Packet) -> None:
         """A node has a new packet."""
-        self._add(TraceRow(packet.created_s, 0.0, "new", packet.src, -1, -1, packet.id, "data", packet.nbytes, _NAN, _NAN, "created"))
+        self._add(packet.created_s, 0.0, "new", packet.src, packet=packet.id, nbytes=packet.nbytes, outcome="created")
 
     def sent(self, dur_s: float, node: int, frame: Frame, *, heard: bool) -> int:
         """A transmission begins; return its number, by which its receptions are known."""
         self._frames += 1
-        self._add(TraceRow(
-            self._world.now, dur_s, "tx", node, frame.dst, self._frames - 1, _packet(frame), frame.kind, frame.nbytes, _NAN, _NAN,
-            "sent" if heard else "unheard",
-        ))
+        self._add(
+            self._world.now, dur_s, "tx", node, peer=frame.dst, frame=self._frames - 1, packet=_packet(frame), kind=frame.kind,
+            nbytes=frame.nbytes, outcome="sent" if heard else "unheard",
+        )
         return self._frames - 1
 
     def received(
-        self, t_s: float, dur_s: float, node: int, number: int, frame: Frame, snr_db: float, sinr_db: float, outcome: str
+        self, t_s: float, dur_s: float, node: int, number: int, frame: Frame, *, snr_db: float, sinr_db: float, outcome: str
     ) -> None:
         """The arrival of transmission *number* at *node* has ended. *sinr_db* is NaN where the modem did not listen to its end."""
-        self._add(TraceRow(
-            t_s, dur_s, "rx", node, frame.src, number, _packet(frame), frame.kind, frame.nbytes, snr_db, sinr_db,
-            "decoded" if outcome == "delivered" else outcome,
-        ))
+        self._add(
+            t_s, dur_s, "rx", node, peer=frame.src, frame=number, packet=_packet(frame), kind=frame.kind, nbytes=frame.nbytes,
+            snr_db=snr_db, sinr_db=sinr_db, outcome="decoded" if outcome == "delivered" else outcome,
+        )
 
     def dropped(self, node: int, frame: Frame | None, packet: Packet | None, reason: str) -> None:
         """A node gives up a frame or a copy of a packet, or refuses one."""
@@ -98,14 +99,14 @@ class Trace:
         number = -1 if packet is None else packet.id
         if frame is None and packet is not None:
             nbytes = packet.nbytes
-        self._add(TraceRow(self._world.now, 0.0, "drop", node, peer, -1, number, kind, nbytes, _NAN, _NAN, reason))
+        self._add(self._world.now, 0.0, "drop", node, peer=peer, packet=number, kind=kind, nbytes=nbytes, outcome=reason)
 
     def ended(self, t_s: float, packet: Packet, sink: int, outcome: str, reason: str) -> None:
         """What became of a packet is known."""
-        self._add(TraceRow(
-            t_s, t_s - packet.created_s, "end", packet.src, sink, -1, packet.id, "data", packet.nbytes, _NAN, _NAN,
-            (reason or "lost") if outcome == "lost" else outcome,
-        ))
+        self._add(
+            t_s, t_s - packet.created_s, "end", packet.src, peer=sink, packet=packet.id, nbytes=packet.nbytes,
+            outcome=(reason or "lost") if outcome == "lost" else outcome,
+        )
 
     def places(self, position_m: NDArray[np.float64]) -> None:
         """Where everybody is from now on: (n, 3) x, y, depth."""
@@ -156,8 +157,14 @@ class Trace:
         pq.write_table(table, nodes, compression="zstd")
         self._partial(self._path).replace(events)
 
-    def _add(self, row: TraceRow) -> None:
-        self._rows.append(row)
+    def _add(
+        self, t_s: float, dur_s: float, event: str, node: int, *, nbytes: int, outcome: str, peer: int = -1, frame: int = -1,
+        packet: int = -1, kind: str = "data", snr_db: float = _NAN, sinr_db: float = _NAN,
+    ) -> None:
+        self._rows.append(TraceRow(
+            t_s=t_s, dur_s=dur_s, event=event, node=node, peer=peer, frame=frame, packet=packet, kind=kind, nbytes=nbytes, snr_db=snr_db,
+            sinr_db=sinr_db, outcome=outcome,
+        ))
         if self._path is not None and len(self._rows) >= SHARD_ROWS:
             self._flush()
 
@@ -223,9 +230,6 @@ class NodeBook:
 
     def ratio_ashore(self) -> float:
         return self._book.ratio_ashore()
-
-
-_NAN = float("nan")
 
 
 def _packet(frame: Frame) -> int:

@@ -201,7 +201,8 @@ def test_a_packet_that_comes_back_is_not_acknowledged_away(network) -> None:
     node.state.accepted[packet.key] = 2
 
     def frame_of(hop_count: int) -> Frame:
-        return Frame("data", 0, 1, DATA_BYTES + packet.nbytes, packet, 1, 0.0, Data(1, 0, 1, hop_count, level=False))
+        data = Data(1, 0, 1, hop_count, level=False)
+        return Frame("data", 0, 1, DATA_BYTES + packet.nbytes, packet=packet, hops=1, body=data)
 
     spec.on_receive(node, frame_of(1), 20.0)
     assert not node.state.arriving

@@ -50,7 +50,7 @@ def sea(positions_m: list, duration_s: float, seed: int = 1) -> Sea:
         result.sent.append((world.now, src, nbytes))
         return world.env.event()
 
-    result.contexts = [SeaContext(world, i, len(positions_m), Device(), send, result.channel) for i in range(len(positions_m))]
+    result.contexts = [SeaContext(world, i, len(positions_m), Device(), send, channel=result.channel) for i in range(len(positions_m))]
     return result
 
 

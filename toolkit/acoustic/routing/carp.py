@@ -212,7 +212,7 @@ class Carp(Routing):
         state: CarpState = node.state
         yield node.ctx.sleep(self.hello_jitter_s * node.rng.random())
         if (state.flood, state.hop_count) == hello:  # nothing better has come meanwhile
-            yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, None, 0, node.depth_m, hello))
+            yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, depth_m=node.depth_m, body=hello))
 
     def _answer(self, node: SeaNode, sender: int, ping: Ping) -> None:
         """Offer oneself as a relay."""
@@ -235,7 +235,7 @@ class Carp(Routing):
 
     def _pong(self, node: SeaNode, sender: int, pong: Pong) -> Process:
         yield node.ctx.sleep(self.pong_s * node.rng.random())
-        yield node.send_frame(Frame("pong", node.id, sender, PONG_BYTES, None, 0, node.depth_m, pong))
+        yield node.send_frame(Frame("pong", node.id, sender, PONG_BYTES, depth_m=node.depth_m, body=pong))
 
     def _take_data(self, node: SeaNode, frame: Frame, packet: Packet, data: Data) -> None:
         state: CarpState = node.state
@@ -267,7 +267,7 @@ class Carp(Routing):
         state: CarpState = node.state
         yield node.ctx.sleep(wait_s + self.guard_s / 2.0)
         ack = TrainAck(train[1], frozenset(state.arriving.pop(train)))
-        yield node.send_frame(Frame("ack", node.id, train[0], ACK_BYTES, None, 0, node.depth_m, ack))
+        yield node.send_frame(Frame("ack", node.id, train[0], ACK_BYTES, depth_m=node.depth_m, body=ack))
 
     def _accept(self, node: SeaNode, copy: Copy) -> None:
         state: CarpState = node.state
@@ -288,7 +288,7 @@ class Carp(Routing):
         while True:
             yield node.ctx.sleep(5.0 * node.rng.random())
             hello = Hello(count, 0)  # sinks keep the same time, so they agree on the number of a flood
-            yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, None, 0, node.depth_m, hello))
+            yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, depth_m=node.depth_m, body=hello))
             count += 1
             period_s = 20.0 if count < 3 else self.hello_s
             yield node.ctx.sleep(period_s - node.now % period_s)
@@ -336,7 +336,7 @@ class Carp(Routing):
         nbytes = DATA_BYTES + max(copy.packet.nbytes for copy in copies)
         ping = Ping(limit, not copies[0].level, len(copies), nbytes)
         state.pongs = pongs
-        sent = yield node.send_frame(Frame("ping", node.id, BROADCAST, PING_BYTES, None, 0, node.depth_m, ping))
+        sent = yield node.send_frame(Frame("ping", node.id, BROADCAST, PING_BYTES, depth_m=node.depth_m, body=ping))
         if sent:
             yield node.ctx.sleep(2.0 * self.range_m / 1500.0 + self.pong_s + node.modem.frame_s(PONG_BYTES) + self.guard_s)
         state.pongs = None
@@ -356,7 +356,9 @@ class Carp(Routing):
         for place, copy in enumerate(copies):
             data = Data(state.train, place, len(copies), pong.hop_count, copy.level or pong.hop_count == limit)
             nbytes = DATA_BYTES + copy.packet.nbytes
-            yield node.send_frame(Frame("data", node.id, relay, nbytes, copy.packet, copy.hops + 1, node.depth_m, data))
+            yield node.send_frame(
+                Frame("data", node.id, relay, nbytes, packet=copy.packet, hops=copy.hops + 1, depth_m=node.depth_m, body=data)
+            )
         timeout_s = 2.0 * self.range_m / 1500.0 + node.modem.frame_s(ACK_BYTES) + (len(copies) + 1) * self.guard_s
         yield acknowledged | node.ctx.sleep(timeout_s)
         state.awaited = None

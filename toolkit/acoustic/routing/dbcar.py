@@ -173,7 +173,7 @@ class Dbcar(Routing):
             return
         ack = AckHeader(packet.key, encode_snr(snr_db), node.is_sink or state.watch.has_way_up())
         state.watch.last_sent_s = node.now
-        node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, None, 0, node.depth_m, ack))
+        node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, depth_m=node.depth_m, body=ack))
         if node.is_sink:
             state.accepted[packet.key] = frame.src
             node.deliver(packet, frame.hops)
@@ -346,8 +346,8 @@ class Dbcar(Routing):
             state.awaited[copy.packet.key] = (neighbour.id, acknowledged)
             state.watch.last_sent_s = node.now
             sent = yield node.send_frame(
-                Frame("data", node.id, neighbour.id, DATA_BYTES + copy.packet.nbytes, copy.packet, copy.hops + 1,
-                      node.depth_m, header)
+                Frame("data", node.id, neighbour.id, DATA_BYTES + copy.packet.nbytes, packet=copy.packet, hops=copy.hops + 1,
+                      depth_m=node.depth_m, body=header)
             )
             sent_s = node.now
             if sent:

@@ -143,5 +143,5 @@ class DbcarO(Routing):
         state: DbcarOState = node.state
         state.watch.last_sent_s = node.now
         header = DataHeader(node.is_sink or state.watch.has_way_up(), node.residual_energy)
-        frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m, header)
+        frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops, depth_m=node.depth_m, body=header)
         node.ctx.process(send_copy(node, frame))

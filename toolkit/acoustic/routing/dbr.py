@@ -76,5 +76,5 @@ class Dbr(Routing):
         self._send(node, held.packet, held.hops + 1)
 
     def _send(self, node: SeaNode, packet: Packet, hops: int) -> None:
-        frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m)
+        frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops, depth_m=node.depth_m)
         node.ctx.process(send_copy(node, frame))

@@ -141,7 +141,8 @@ class Eedbr(Routing):
     def _send(self, node: SeaNode, packet: Packet, hops: int) -> None:
         listed = self._candidates(node)
         nbytes = HEADER_BYTES + 2 * len(listed) + packet.nbytes
-        node.ctx.process(send_copy(node, Frame("data", node.id, BROADCAST, nbytes, packet, hops, node.depth_m, Listed(listed))))
+        frame = Frame("data", node.id, BROADCAST, nbytes, packet=packet, hops=hops, depth_m=node.depth_m, body=Listed(listed))
+        node.ctx.process(send_copy(node, frame))
 
     def _candidates(self, node: SeaNode) -> tuple[int, ...]:
         """The shallower neighbours heard lately, most energy first, the shallower first among equals."""
@@ -162,5 +163,5 @@ class Eedbr(Routing):
                 state.ratio, state.told_s = round(255 * node.book.ratio_ashore()) / 255, node.now
             energy = round(255 * node.residual_energy) / 255
             hello = Hello(energy, state.ratio, state.told_s)
-            yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, None, 0, node.depth_m, hello))
+            yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, depth_m=node.depth_m, body=hello))
             yield node.ctx.sleep(self.hello_s * (0.5 + node.rng.random()))

@@ -62,7 +62,8 @@ class Flooding(Routing):
             node.book.drop(packet, "")
 
         def send(_: object) -> None:
-            sent = node.send_frame(Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m))
+            nbytes = HEADER_BYTES + packet.nbytes
+            sent = node.send_frame(Frame("data", node.id, BROADCAST, nbytes, packet=packet, hops=hops, depth_m=node.depth_m))
             if sent.callbacks is not None:
                 sent.callbacks.append(let_go)
 

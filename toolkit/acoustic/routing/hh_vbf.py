@@ -90,5 +90,5 @@ class HhVbf(Routing):
     def _send(self, node: SeaNode, packet: Packet, hops: int) -> None:
         here = node.position_m
         header = VectorHeader(here, node.nearest_sink_m(here), here)  # the vector changes with every hop
-        frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m, header)
+        frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops, depth_m=node.depth_m, body=header)
         node.ctx.process(send_copy(node, frame))

@@ -138,7 +138,7 @@ class ShortestPath(Routing):
         if new and not node.is_sink and len(state.queue) >= self.queue_limit:
             node.book.refuse(packet, "queue_full")
             return
-        node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, None, 0, node.depth_m, AckHeader(packet.key)))
+        node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, depth_m=node.depth_m, body=AckHeader(packet.key)))
         if node.is_sink:
             node.deliver(packet, frame.hops)
         elif new:
@@ -182,7 +182,7 @@ class ShortestPath(Routing):
             acknowledged = node.ctx.world.env.event()
             state.awaited = (copy.packet.key, acknowledged)
             sent = yield node.send_frame(
-                Frame("data", node.id, state.next_hop, nbytes, copy.packet, copy.hops + 1, node.depth_m)
+                Frame("data", node.id, state.next_hop, nbytes, packet=copy.packet, hops=copy.hops + 1, depth_m=node.depth_m)
             )
             if sent:
                 yield acknowledged | node.ctx.sleep(timeout_s)

@@ -98,4 +98,4 @@ class Vbf(Routing):
         node.ctx.process(send_copy(node, self._frame(node, held.packet, held.hops + 1, header)))
 
     def _frame(self, node: SeaNode, packet: Packet, hops: int, header: VectorHeader) -> Frame:
-        return Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet, hops, node.depth_m, header)
+        return Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops, depth_m=node.depth_m, body=header)

@@ -143,7 +143,7 @@ class Watch:
                 heard = self._beacon_list()
                 beacon = BeaconHeader(node.residual_energy, node.is_sink or self.has_way_up(), heard)
                 nbytes = BEACON_BYTES + 3 * len(heard)
-                yield node.send_frame(Frame("beacon", node.id, BROADCAST, nbytes, None, 0, node.depth_m, beacon))
+                yield node.send_frame(Frame("beacon", node.id, BROADCAST, nbytes, depth_m=node.depth_m, body=beacon))
             period_s = hurry_s if node.now < hurry_until_s else beacon_s
             yield node.ctx.sleep(period_s * (0.5 + node.rng.random()))
 
