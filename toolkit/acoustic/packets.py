@@ -122,7 +122,8 @@ class PacketTracker:
         seq = self._next_seq.get(src, 0)
         self._next_seq[src] = seq + 1
         self.drop_reasons.make_room(len(self.packets))
-        packet = Packet(len(self.packets), src, seq, nbytes, created_s=self._world.now, done=self._world.env.event(), drop_reasons=self.drop_reasons)
+        now, done = self._world.now, self._world.env.event()
+        packet = Packet(len(self.packets), src, seq, nbytes, created_s=now, done=done, drop_reasons=self.drop_reasons)
         self.packets.append(packet)
         if self.trace is not None:
             self.trace.created(packet)

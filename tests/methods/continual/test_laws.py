@@ -6,19 +6,23 @@ import dataclasses
 import math
 import pickle
 import random
+from collections.abc import Callable
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.autograd.profiler import profile
 
-from tests.methods.continual.driver import NAMES, Run, make, run_plan, train
+from tests.methods.continual.driver import NAMES, Run, make, opening, run_plan, train
 from toolkit.core.work import Work
+from toolkit.methods.continual import Batch
+from toolkit.methods.continual.plan import BETWEEN
 
 EVERY = pytest.mark.parametrize("name", NAMES)
-BOUNDARY = ("begin task", "begin epoch", "end epoch", "end task")
 SAVE_EVERY = 5
 
 
@@ -111,55 +115,74 @@ def close(charged: Work, planned: Work, tolerance: float = 0.01) -> bool:
 @EVERY
 @pytest.mark.parametrize("bn", ["concat", "separate"])
 def test_what_is_charged_is_what_was_planned(name: str, bn: str) -> None:
-    """Within 1 %: the steps of the last task, whose memory is full, and what lies between the steps, of every task.
+    """Within 1 %, launches among it: the steps of the last task, whose memory is full, and what lies between the steps, of every task.
 
-    CLFD does in the steps of one epoch what its plan counts once for the task, so there it is the sum that must agree, launches apart,
-    as what the memory takes in is encoded by calls that no plan counts. E2Net finds its subnet by a search, whose expectation is planned:
-    15 %.
+    E2Net finds its subnet by a search, whose expectation is planned: 15 %. Of CLFD the launches of encoding what the memory takes are
+    an expectation too: 2 %.
     """
-    method, plan = make(name), run_plan(make(name), bn=bn)
+    run = run_plan(make(name), bn=bn)
     context = (whole(name) if bn == "concat" else train(name, bn=bn)).context
-    last = plan.tasks - 1
-    steps = method.step_work(plan.plan(last, 1)).times(context.counts[last, "step"])
-    between = {task: sum((context.work[task, phase] for phase in BOUNDARY), Work()) for task in range(plan.tasks)}
-    if "clfd" in name or "e2net" in name:
-        charged, planned = context.work[last, "step"] + between[last], steps + method.boundary_work(plan.plan(last, 1))
-        assert close(charged._replace(launches=planned.launches), planned, 0.15 if "e2net" in name else 0.01)
-        assert charged.launches < 1.2 * planned.launches
-        return
-    assert close(context.work[last, "step"], steps)
-    for task in range(plan.tasks):
-        assert close(between[task], method.boundary_work(plan.plan(task, 1))), task
+    last, tolerance = run.tasks - 1, 0.15 if "e2net" in name else 0.02 if "clfd" in name else 0.01
+    assert close(context.work[last, "step"], run.plan(last).work("step"), tolerance)
+    for task in range(run.tasks):
+        between = sum((context.work[task, phase] for phase in BETWEEN), Work())
+        assert close(between, run.plan(task).work(*BETWEEN), tolerance), task
+
+
+def test_statistics_taken_anew_are_planned_too() -> None:
+    run, context = run_plan(make("er"), recalibrate_bn=True), train("er", recalibrate_bn=True).context
+    for task in range(run.tasks):
+        assert close(context.work[task, "recalibrate"], run.plan(task).work("recalibrate"))
+        assert context.counts[task, "recalibrate"] == 1
+
+
+@EVERY
+def test_every_phase_is_paid_for_as_often_as_planned(name: str) -> None:
+    """What a priced run charges for is what a real one does: as many steps, the same beginnings and ends."""
+    run, context = run_plan(make(name)), whole(name).context
+    for task in range(run.tasks):
+        for phase in ("step", *BETWEEN):
+            assert sum(each.times for each in run.plan(task).of(phase) if any(each.each.work)) == context.counts[task, phase], (task, phase)
 
 
 @EVERY
 def test_traffic_of_the_memory_is_what_was_planned(name: str) -> None:
     """Reads but for the first steps, which find it empty, and writes within the spread of a reservoir of 20 places.
 
-    What GSS takes into a full memory is not planned.
+    What GSS takes into a full memory is not planned, nor what it takes into an empty one, which is a step's worth.
     """
-    method, plan = make(name), run_plan(make(name))
-    context = whole(name).context
-    read = written = offered = 0.0
-    for task in range(plan.tasks):
-        step_count, each = plan.step_count(task, None), plan.plan(task, 1)
-        between = method.boundary_traffic(each) if method.replays else (0.0, 0.0)
-        read += (step_count.steps * method.draws(each) + between[0]) * plan.sample_nbytes
-        written += plan.written_nbytes(each, step_count, offered).sum() + between[1] * plan.sample_nbytes
-        offered += step_count.steps * method.offers(each)
+    run, context = run_plan(make(name)), whole(name).context
+    phases = ("step", *BETWEEN)
+    read = sum(run.plan(task).read_bytes(*phases) for task in range(run.tasks))
+    written = sum(run.plan(task).written_bytes(*phases) for task in range(run.tasks))
     assert context.read_bytes == pytest.approx(read, rel=0.1)
-    assert context.written_bytes == pytest.approx(written, rel=0.3) or name == "gss"
-    assert context.written_bytes >= 0.7 * written
+    if name != "gss":
+        assert context.written_bytes == pytest.approx(written, rel=0.3)
 
 
 @EVERY
-def test_a_method_says_what_memory_it_needs(name: str) -> None:
-    """At least what its state holds at the end: networks, vectors, scores."""
-    method, plan = make(name), run_plan(make(name))
-    state = whole(name).saved["state"]
-    last = plan.plan(plan.tasks - 1, 1)
-    assert held(state, plan.net.map_shape) <= method.extra_bytes(last) * 1.001 + 1000
-    assert method.extra_bytes(last) >= 0
+def test_branches_on_values_that_a_plan_cannot_know_are_known(name: str) -> None:
+    """Which way each was taken: projections project nothing, GSS lets nothing in, a search finds the largest subnet."""
+    found = {place.rsplit(":", 1)[0].removeprefix("toolkit.") + place[place.rindex(" ") :] for place in run_plan(make(name)).plan(1 - make(
+        name).sees_all).assumed}
+    assert found == ASSUMED.get(name.partition("-")[2] or name, set())
+
+
+ASSUMED = {
+    "gem": {"learning.projection True"}, "a_gem": {"learning.projection True"}, "gss": {"methods.continual.gss True"},
+    "icarl": {"methods.continual.icarl 0"}, "e2net": {"methods.continual.e2net_search 1.0"},
+}
+"""Module and value, by method."""
+
+
+@EVERY
+def test_a_plan_has_room_for_what_a_method_keeps(name: str) -> None:
+    """At least what its state holds at the end (networks, vectors, scores), the gradients, and the samples of the task."""
+    run = run_plan(make(name))
+    last = run.tasks - 1
+    state, gradients = whole(name).saved["state"], 4 * run.net.size
+    least = held(state, run.net.map_shape) + gradients + run.samples(last) * math.prod(run.net.image_shape)
+    assert least <= run.plan(last).working_bytes * 1.001 + 1000
 
 
 def held(state: Any, sample: tuple[int, ...]) -> float:
@@ -173,3 +196,33 @@ def held(state: Any, sample: tuple[int, ...]) -> float:
     if isinstance(state, dict):
         return sum(held(value, sample) for value in state.values())
     return sum(held(value, sample) for value in state) if isinstance(state, list | tuple) else 0.0
+
+
+def allocated(step: Callable[[], object]) -> int:
+    """The most that torch's allocator gives out meanwhile, by its own profiler."""
+    with profile(profile_memory=True) as profiler:
+        step()
+    events = sorted((event for event in profiler.kineto_results.events() if event.name() == "[memory]"), key=lambda event: event.start_ns())
+    return max(accumulate(event.nbytes() for event in events))
+
+
+@pytest.mark.parametrize("name", ["er", "cls_er", "e2net", "icarl", "gem", "a_gem", "si"])
+def test_the_memory_of_a_plan_is_what_the_allocator_gives_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside what is there before a step of the second task: within 8 %, as a convolution's unfolded image is not counted."""
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)  # oneDNN repacks weights into workspaces of its own
+    size, method = {"task": {"dataset": "digits", "model": {"name": "resnet", "options": {"nf": 16}}}}, make(name)
+    learner, state = opening(method, **size)
+    for learner.task in range(2):
+        samples = learner.stream.train(learner.task)
+        method.begin_task(learner, state)
+        method.begin_epoch(learner, state)
+        for begin in (0, 96, 192):
+            method.step(learner, state, Batch(samples.images[begin : begin + 96], samples.labels[begin : begin + 96], torch.arange(96)))
+        if learner.task == 0:
+            method.end_task(learner, state)
+    batch = Batch(samples.images[300:396], samples.labels[300:396], torch.arange(96))
+    for weight in learner.parameters:
+        weight.grad = None
+    there = held(state, learner.net.map_shape) + samples.images.nbytes
+    found = there + allocated(lambda: method.step(learner, state, batch))
+    assert run_plan(method, **size).plan(1).working_bytes == pytest.approx(found, rel=0.08)

@@ -81,8 +81,8 @@ class Continual(ContinualSettings, Program):
             raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps maps; use float32, float16 or int8")
         device = fabric.machines().first
         self.method.check(run_plan.stream, run_plan.capacity)
-        plan = run_plan.plan(run_plan.tasks - 1, device)
-        device.check_fits(run_plan.memory_bytes(plan), f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
+        needed = max(run_plan.memory_bytes(run_plan.plan(task, device)) for task in range(run_plan.tasks))
+        device.check_fits(needed, f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
         if self.buffer.place == "storage" and run_plan.capacity:
             device.check_fits(run_plan.buffer_bytes, f"a replay memory of {run_plan.capacity} samples", "storage")
 
@@ -182,7 +182,7 @@ class Continual(ContinualSettings, Program):
     def _pretend(self, ctx: Context, course: ContinualState, plan: TaskPlan, step_count: StepCount) -> Asking:
         """Charge what a task would take; what the memory takes in is its expectation."""
         done = 0
-        for charges in plan.charges:
+        for charges in plan.costs:
             work, read, written = charges.each
             for inserted in charges.inserted_bytes.tolist():
                 if any(work):

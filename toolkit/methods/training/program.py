@@ -11,7 +11,7 @@ from torch import Tensor
 from toolkit.core.context import Asking, Context, PeerLost
 from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
-from toolkit.core.program import Process, Program
+from toolkit.core.program import Estimate, Process, Program
 from toolkit.errors import ScenarioError
 from toolkit.learning.dropblock import set_drop
 from toolkit.learning.random import torch_generator
@@ -19,7 +19,7 @@ from toolkit.learning.train_state import TrainState
 from toolkit.methods.classification import Classification
 from toolkit.methods.loop import training_loop
 from toolkit.methods.task import TaskSpec
-from toolkit.methods.training.costs import finished, sizes_in_use, updated, work_in_use, work_of_step
+from toolkit.methods.training.costs import estimate, finished, inferences, sizes_in_use, updated, work_in_use, work_of_step
 from toolkit.methods.training.recipe import Recipe
 from toolkit.models.evolving import Evolving
 
@@ -56,6 +56,10 @@ class Training(Program):
                 raise ScenarioError(f"program.recipe.{name}: {getattr(self.recipe, name)} pixels, and images have sides of {side}")
         fabric.machines().check_memory(task.memory_bytes(self.recipe.batch), f"{self.task.model.name} at batch {self.recipe.batch}")
 
+    def estimate(self, fabric: Fabric) -> Estimate | None:
+        """The closed form of a run."""
+        return estimate(self.task, self.recipe, self.inference_batches, fabric.machines().first)
+
     def run(self, ctx: Context) -> Process:
         torch.set_num_threads(self.threads)
         task = self.task.load()
@@ -86,7 +90,7 @@ class Training(Program):
         for batch in self.inference_batches:
             work = work_in_use(self.task, batch)
             ctx.metric("kernels", 1 + work.launches, who=str(batch))
-            for _ in range(max(1, len(task.data.test_labels) // batch)):
+            for _ in range(inferences(len(task.data.test_labels), batch)):
                 yield ctx.compute(work, f"inference_{batch}")
 
 
