@@ -46,14 +46,14 @@ class CallCosts:
     ) -> Count:
         """Return the count of calling *method* on a tensor of *shape*, forward and, where it is *training*, backward.
 
-        *arguments* follow the tensor and must be hashable. Finished gradients do not count as alive (`toolkit.learning.work.count`).
+        *arguments* follow the tensor and must be hashable.
         """
         trained = tuple(weight.requires_grad for weight in self.network.parameters()) if training else ()
         key = (method, tuple(shape), arguments, training, dtype, loss, hash(trained))
         if key not in self._known:
             module = Call(self.network, method, arguments)
             with _disable_current_modes():  # counting is not part of what happens
-                self._known[key] = count(module, shape, training=training, dtype=dtype, loss=loss, gradients_apart=True)
+                self._known[key] = count(module, shape, training=training, dtype=dtype, loss=loss)
         return self._known[key]
 
     def work(self, method: str, shape: Sequence[int], *arguments: Any, training: bool) -> Work:

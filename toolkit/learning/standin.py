@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -24,11 +25,11 @@ META = torch.device("meta")
 
 
 class StandIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Lets code run on stand-ins, and keeps account of the memory that they would take."""
+    """Lets code run on stand-ins, and keeps account of the memory that they would take; that of those *given* is left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Iterable[Tensor] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.live = LiveBytes()
+        self.live = LiveBytes(given)
         """Bytes of stand-ins that were made inside and are still in use."""
         self.assumed: Counter[str] = Counter()
         """How often a value was taken for granted, by place: ``toolkit.learning.projection:25 True``."""
@@ -38,8 +39,8 @@ class StandIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if any(tensor.is_meta for tensor in tensors_in((args, kwargs))):
             if func is torch.ops.aten._local_scalar_dense.default:
                 return self._assume(args[0])
-            if _written_is_real(func, args):
-                return args[0]
+            if _only_writes(func):  # nobody could tell the difference
+                return None if not func._schema.returns else args[0]
             args, kwargs = _as_meta(args), _as_meta(kwargs)
             if kwargs.get("device") is not None:
                 kwargs["device"] = META
@@ -62,12 +63,15 @@ def _is_ours(module: str) -> bool:
     return module.startswith("toolkit.") and module != __name__
 
 
-def _written_is_real(func: Any, args: tuple[Any, ...]) -> bool:
-    """Whether an operation would write a stand-in's values into a real tensor."""
-    if not func._schema.is_mutable or not args or not isinstance(args[0], Tensor):
-        return False
-    alias = func._schema.arguments[0].alias_info
-    return alias is not None and alias.is_write and not args[0].is_meta
+def _only_writes(func: Any) -> bool:
+    """Whether an operation writes values into its first argument and leaves its shape as it is."""
+    name = func.overloadpacket.__name__
+    alias = func._schema.arguments[0].alias_info if func._schema.arguments else None
+    writes = alias is not None and alias.is_write
+    return writes and (name in WRITES or name.startswith("_foreach_") or torch.Tag.pointwise in func.tags)
+
+
+WRITES = frozenset({"copy_", "fill_", "zero_", "index_put_", "index_add_", "masked_fill_", "scatter_", "clamp_min_", "round_"})
 
 
 def _as_meta(nested: Any) -> Any:
@@ -85,14 +89,21 @@ class Shapes(Function):
     """A network that only has shapes: results of the right size, gradients for its weights, and the memory that the real one takes."""
 
     @staticmethod
-    def forward(ctx: Any, kept_bytes: int, size: int, maps: Tensor, *weights: Tensor) -> Tensor:
-        """Return (n, *size*) for *maps* (n, ...); *kept_bytes* stay in use until the way back is done, or for the moment without one."""
-        ctx.save_for_backward(torch.empty(kept_bytes, dtype=torch.uint8, device=maps.device))
+    def forward(ctx: Any, kept_bytes: int, more_bytes: int, size: int, maps: Tensor, *weights: Tensor) -> Tensor:
+        """Return (n, *size*) for *maps* (n, ...).
+
+        *kept_bytes* stay in use until the way back is done, or for the moment where there is none; the way back needs *more_bytes* at its
+        worst, finished gradients among them.
+        """
+        ctx.kept = torch.empty(kept_bytes, dtype=torch.uint8, device=maps.device)
+        ctx.more_bytes = more_bytes
         ctx.shapes = [tensor.shape for tensor in (maps, *weights)]
         return maps.new_empty((len(maps), size))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        (kept,) = ctx.saved_tensors
-        wanted = zip(ctx.shapes, ctx.needs_input_grad[2:], strict=True)
-        return None, None, *(torch.empty(shape, device=kept.device) if needs else None for shape, needs in wanted)
+        more = torch.empty(ctx.more_bytes, dtype=torch.uint8, device=META)
+        del more
+        ctx.kept = None
+        wanted = zip(ctx.shapes, ctx.needs_input_grad[3:], strict=True)
+        return None, None, None, *(torch.empty(shape, device=META) if needs else None for shape, needs in wanted)

@@ -57,6 +57,8 @@ class Count:
     """Operations that move data: what a launch overhead would be paid for."""
     live_bytes: int = 0
     """Largest sum of results alive at one time, without parameters and input."""
+    kept_bytes: int = 0
+    """Those of them that wait for the backward pass when the forward pass is done, the output among them."""
     flops_of: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """FLOPs by name of the operation."""
 
@@ -123,6 +125,7 @@ def count(
                 weight.register_post_accumulate_grad_hook(_drop_gradient)  # type: ignore[no-untyped-call]
     with meter, torch.set_grad_enabled(training):
         output = shadow(batch)
+        meter.count.kept_bytes = meter.live.now
         ends = [loss(output)] if loss is not None else list(tensors_in(output))
         ends = [end for end in ends if end.requires_grad]
         del output
@@ -198,13 +201,13 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.count = Count()
         self.unknown: set[str] = set()
         self._weights = {id(tensor.untyped_storage()) for tensor in given[1:]}
-        self._live = LiveBytes(given, self._weights.discard)
+        self.live = LiveBytes(given, self._weights.discard)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         outputs = list(tensors_in(result))
-        self._live.watch(outputs)
-        self.count.live_bytes = self._live.peak
+        self.live.watch(outputs)
+        self.count.live_bytes = self.live.peak
         self._descend(args, kwargs or {}, outputs)
         name = func.overloadpacket.__name__
         if outputs and not _moves_nothing(func, name):

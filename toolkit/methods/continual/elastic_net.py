@@ -56,8 +56,7 @@ class ElasticNet(ContinualNet):
         """Return the same without gradients, counted in closed form: a search asks for hundreds of subnets, each another one."""
         _, height, width = self.map_shape
         self.meter.add(Work(*map(float, self.elastic.space.inference_work(config, len(maps), height, width))))
-        with torch.no_grad():
-            return self.plain_subnet_scores(maps, config)
+        return self.plain_candidate_scores(maps, config)
 
     def frozen_copy(self, config: Configuration) -> ResNet:
         """Return a copy of a subnet that does not learn: its weights are read and written."""
@@ -70,6 +69,10 @@ class ElasticNet(ContinualNet):
         """Return the scores of a frozen copy of the subnet *config*."""
         self._count("plain_subnet_scores", maps, config)
         return self.plain_copy_scores(copied, maps)
+
+    @torch.no_grad()
+    def plain_candidate_scores(self, maps: Tensor, config: Configuration) -> Tensor:
+        return self.plain_subnet_scores(maps, config)
 
     def plain_copy_scores(self, copied: nn.Module, maps: Tensor) -> Tensor:
         scores: Tensor = copied.classifier(self.select(copied.features(maps)))  # type: ignore[operator]

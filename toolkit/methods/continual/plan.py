@@ -115,7 +115,7 @@ def plan_tasks(
         bn=settings.bn, augment=settings.augment, storage=Storage(settings.buffer.dtype), capacity=capacity,
     )
     learner.net.train()
-    with StandIn() as standin:
+    with StandIn([*learner.net.parameters(), *learner.net.buffers()]) as standin:
         planner = _Planner(settings, learner, settings.method.init(learner), standin, sample_nbytes)
         return tuple(planner.task(task, length) for task, length in enumerate(lengths))
 

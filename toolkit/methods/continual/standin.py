@@ -86,6 +86,9 @@ class _ShapedNet(ContinualNet):
     """A network whose trunk only has shapes; its calls count as those of the network that it was made from."""
 
     _kept_bytes = 0
+    """What the last counted call keeps for its way back, or needs at its worst where there is none."""
+    _more_bytes = 0
+    """What its way back needs beside that."""
 
     @property
     def costs(self) -> CallCosts:
@@ -95,11 +98,13 @@ class _ShapedNet(ContinualNet):
         return found
 
     def _count(self, method: str, tensor: Tensor, *arguments: Any) -> None:
+        self._kept_bytes = self._more_bytes = 0
         if not self.meter.factor:
-            self._kept_bytes = 0
             return
-        found = self.costs.count(method, tuple(tensor.shape), *arguments, training=torch.is_grad_enabled())
-        self._kept_bytes = found.live_bytes
+        training = torch.is_grad_enabled()
+        found = self.costs.count(method, tuple(tensor.shape), *arguments, training=training)
+        self._kept_bytes = found.kept_bytes if training else found.live_bytes
+        self._more_bytes = found.live_bytes - self._kept_bytes
         self.meter.add(found.work)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -108,7 +113,7 @@ class _ShapedNet(ContinualNet):
     def _trunk(self, maps: Tensor, size: int) -> Tensor:
         head = {id(weight) for weight in self.model.classifier.parameters()}
         weights = [weight for weight in self.model.parameters() if id(weight) not in head]
-        found: Tensor = Shapes.apply(self._kept_bytes, size, maps, *weights)  # type: ignore[no-untyped-call]
+        found: Tensor = Shapes.apply(self._kept_bytes, self._more_bytes, size, maps, *weights)  # type: ignore[no-untyped-call]
         return found
 
     def plain_features(self, maps: Tensor) -> Tensor:
@@ -117,6 +122,9 @@ class _ShapedNet(ContinualNet):
     def plain_subnet_features(self, maps: Tensor, config: Any) -> Tensor:
         """Of an elastic trunk."""
         return self._trunk(maps, self.model.space.widths(config)[0][-1])
+
+    def plain_candidate_scores(self, maps: Tensor, config: Any) -> Tensor:
+        return maps.new_empty((len(maps), self.num_classes))
 
     def plain_copy_scores(self, copied: nn.Module, maps: Tensor) -> Tensor:
         return maps.new_empty((len(maps), self.num_classes))
@@ -139,7 +147,7 @@ def shaped(net: ContinualNet) -> ContinualNet:
 
 @dataclass(frozen=True, eq=False)
 class StandInStream(Stream):
-    """A stream whose images are stand-ins, as bytes; labels are what they are. Every task's samples are there once."""
+    """A stream whose images are stand-ins, as bytes; labels are what they are. The samples of the last task asked for are there once."""
 
     given: dict[int, Samples] = field(default_factory=dict)
 
@@ -149,6 +157,7 @@ class StandInStream(Stream):
 
     def train(self, task: int) -> Samples:
         if task not in self.given:
+            self.given.clear()
             labels = self._part(task, self.dataset.train_labels, self.dataset.train_labels).labels
             self.given[task] = Samples(torch.empty((len(labels), *self.image_shape), dtype=torch.uint8, device=META), labels)
         return self.given[task]
