@@ -26,7 +26,7 @@ import torch
 from toolkit.core.local import run_local
 from toolkit.core.work import Work
 from toolkit.datasets.digits import LEVELS, load
-from toolkit.methods.continual.costs import Prices
+from toolkit.learning.meter import CallCosts
 from toolkit.methods.continual.program import Continual
 
 SEEDS = (101, 102, 103)
@@ -103,7 +103,7 @@ def main() -> None:
     cli.add_argument("--results", type=Path, default=Path("runs/tune_continual.jsonl"), help="where results are kept")
     args = cli.parse_args()
     torch.set_num_threads(1)
-    Prices.call = lambda *_, **__: Work()  # type: ignore[method-assign] - nobody asks what these runs would cost
+    CallCosts.work = lambda *_, **__: Work()  # type: ignore[method-assign] - nobody asks what these runs would cost
     args.results.parent.mkdir(parents=True, exist_ok=True)
     known: dict[tuple[str, int], float] = {}
     if args.results.exists():

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from toolkit.learning.meter import Call
 from toolkit.learning.work import count
-from toolkit.methods.continual.costs import Call
 from toolkit.models import ModelError
 from toolkit.models.elastic_resnet import TWENTIETHS, Configuration, ElasticResNet, Space
 from toolkit.models.resnet import resnet

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from toolkit.core.work import Work
-from toolkit.methods.continual.costs import Prices
+from toolkit.learning.meter import CallCosts
+from toolkit.learning.work import Count
 
-KNOWN: dict[tuple[Any, ...], Work] = {}
+KNOWN: dict[tuple[Any, ...], Count] = {}
 
 
 @pytest.fixture(autouse=True)
 def _count_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    count = Prices.call
+    count = CallCosts.count
 
-    def counted(self: Prices, name: str, shape: tuple[int, ...], *arguments: Any, training: bool) -> Work:
-        trained = tuple(weight.requires_grad for weight in self.net.parameters())
-        key = (str(self.net), name, shape, arguments, training, trained)
+    def counted(self: CallCosts, method: str, shape: Sequence[int], *arguments: Any, training: bool, **settings: Any) -> Count:
+        trained = tuple(weight.requires_grad for weight in self.network.parameters())
+        key = (str(self.network), method, tuple(shape), arguments, training, trained)
         if key not in KNOWN:
-            KNOWN[key] = count(self, name, shape, *arguments, training=training)
+            KNOWN[key] = count(self, method, shape, *arguments, training=training, **settings)
         return KNOWN[key]
 
-    monkeypatch.setattr(Prices, "call", counted)
+    monkeypatch.setattr(CallCosts, "count", counted)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from tests.methods.continual.driver import NAMES, Run, blueprint, make, train
 from toolkit.core.work import Work
+from toolkit.methods.continual.plan import BETWEEN
 
 EVERY = pytest.mark.parametrize("name", NAMES)
-BOUNDARY = ("begin task", "begin epoch", "end epoch", "end task")
 SAVE_EVERY = 5
 
 
@@ -111,55 +111,67 @@ def close(charged: Work, planned: Work, tolerance: float = 0.01) -> bool:
 @EVERY
 @pytest.mark.parametrize("bn", ["concat", "separate"])
 def test_what_is_charged_is_what_was_planned(name: str, bn: str) -> None:
-    """Within 1 %: the steps of the last task, whose memory is full, and what lies between the steps, of every task.
+    """Within 1 %, launches among it: the steps of the last task, whose memory is full, and what lies between the steps, of every task.
 
-    CLFD does in the steps of one epoch what its plan counts once for the task, so there it is the sum that must agree, launches apart,
-    as what the memory takes in is encoded by calls that no plan counts. E2Net finds its subnet by a search, whose expectation is planned:
-    15 %.
+    E2Net finds its subnet by a search, whose expectation is planned: 15 %. Of CLFD the launches of encoding what the memory takes are
+    an expectation too: 2 %.
     """
-    method, plan = make(name), blueprint(make(name), bn=bn)
+    run = blueprint(make(name), bn=bn)
     context = (whole(name) if bn == "concat" else train(name, bn=bn)).context
-    last = plan.tasks - 1
-    steps = method.step_work(plan.plan(last, 1)).times(context.counts[last, "step"])
-    between = {task: sum((context.work[task, phase] for phase in BOUNDARY), Work()) for task in range(plan.tasks)}
-    if "clfd" in name or "e2net" in name:
-        charged, planned = context.work[last, "step"] + between[last], steps + method.boundary_work(plan.plan(last, 1))
-        assert close(charged._replace(launches=planned.launches), planned, 0.15 if "e2net" in name else 0.01)
-        assert charged.launches < 1.2 * planned.launches
-        return
-    assert close(context.work[last, "step"], steps)
-    for task in range(plan.tasks):
-        assert close(between[task], method.boundary_work(plan.plan(task, 1))), task
+    last, tolerance = run.tasks - 1, 0.15 if "e2net" in name else 0.02 if "clfd" in name else 0.01
+    assert close(context.work[last, "step"], run.plan(last).work("step"), tolerance)
+    for task in range(run.tasks):
+        between = sum((context.work[task, phase] for phase in BETWEEN), Work())
+        assert close(between, run.plan(task).work(*BETWEEN), tolerance), task
+
+
+@EVERY
+def test_every_phase_is_paid_for_as_often_as_planned(name: str) -> None:
+    """What a priced run charges for is what a real one does: as many steps, the same beginnings and ends."""
+    run, context = blueprint(make(name)), whole(name).context
+    for task in range(run.tasks):
+        for phase in ("step", *BETWEEN):
+            assert sum(each.times for each in run.plan(task).of(phase) if any(each.each.work)) == context.counts[task, phase], (task, phase)
 
 
 @EVERY
 def test_traffic_of_the_memory_is_what_was_planned(name: str) -> None:
     """Reads but for the first steps, which find it empty, and writes within the spread of a reservoir of 20 places.
 
-    What GSS takes into a full memory is not planned.
+    What GSS takes into a full memory is not planned, nor what it takes into an empty one, which is a step's worth.
     """
-    method, plan = make(name), blueprint(make(name))
-    context = whole(name).context
-    read = written = offered = 0.0
-    for task in range(plan.tasks):
-        length, each = plan.length(task, None), plan.plan(task, 1)
-        between = method.boundary_traffic(each) if method.replays else (0.0, 0.0)
-        read += (length.steps * method.draws(each) + between[0]) * plan.sample_nbytes
-        written += plan.written_nbytes(each, length, offered).sum() + between[1] * plan.sample_nbytes
-        offered += length.steps * method.offers(each)
+    run, context = blueprint(make(name)), whole(name).context
+    phases = ("step", *BETWEEN)
+    read = sum(run.plan(task).read_bytes(*phases) for task in range(run.tasks))
+    written = sum(run.plan(task).written_bytes(*phases) for task in range(run.tasks))
     assert context.read_bytes == pytest.approx(read, rel=0.1)
-    assert context.written_bytes == pytest.approx(written, rel=0.3) or name == "gss"
-    assert context.written_bytes >= 0.7 * written
+    if name != "gss":
+        assert context.written_bytes == pytest.approx(written, rel=0.3)
 
 
 @EVERY
-def test_a_method_says_what_memory_it_needs(name: str) -> None:
-    """At least what its state holds at the end: networks, vectors, scores."""
-    method, plan = make(name), blueprint(make(name))
-    state = whole(name).saved["state"]
-    last = plan.plan(plan.tasks - 1, 1)
-    assert held(state, plan.net.map_shape) <= method.extra_bytes(last) * 1.001 + 1000
-    assert method.extra_bytes(last) >= 0
+def test_branches_on_values_that_a_plan_cannot_know_are_known(name: str) -> None:
+    """Which way each was taken: projections project nothing, GSS lets nothing in, a search finds the largest subnet."""
+    found = {place.rsplit(":", 1)[0].removeprefix("toolkit.") + place[place.rindex(" ") :] for place in blueprint(make(name)).plan(1 - make(
+        name).sees_all).assumed}
+    assert found == ASSUMED.get(name.partition("-")[2] or name, set())
+
+
+ASSUMED = {
+    "gem": {"learning.projection True"}, "a_gem": {"learning.projection True"}, "gss": {"methods.continual.gss True"},
+    "icarl": {"methods.continual.icarl 0"}, "e2net": {"methods.continual.e2net_search 1.0"},
+}
+"""Module and value, by method."""
+
+
+@EVERY
+def test_a_plan_has_room_for_what_a_method_keeps(name: str) -> None:
+    """At least what its state holds at the end (networks, vectors, scores), the gradients, and the samples of the task."""
+    run = blueprint(make(name))
+    last = run.tasks - 1
+    state, gradients = whole(name).saved["state"], 4 * run.net.size
+    least = held(state, run.net.map_shape) + gradients + run.samples(last) * math.prod(run.net.image_shape)
+    assert least <= run.plan(last).working_bytes * 1.001 + 1000
 
 
 def held(state: Any, sample: tuple[int, ...]) -> float:

@@ -107,7 +107,7 @@ def test_recalibrated_statistics_are_those_of_the_memory(monkeypatch: pytest.Mon
     def watched(learner: Learner) -> None:
         once(learner)
         kept.append(learner)
-        maps = learner.storage.load(learner, learner.memory().at(torch.arange(len(learner.memory()))))
+        maps = learner.storage.load(learner.memory().at(torch.arange(len(learner.memory()))), learner.clean)
         model = learner.net.model
         with torch.no_grad():
             assert torch.allclose(model.bn.running_mean, model.conv(maps).mean((0, 2, 3)), atol=1e-6)
