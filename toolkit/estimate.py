@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 def _estimate(args: argparse.Namespace) -> int:
     from toolkit.scenario import Scenario, parse_setting
 
+    refuse_unforeseeable(args.scenario)
     scenario = Scenario.load(args.scenario, dict(parse_setting(text) for text in args.settings), quick=args.quick)
     found = estimates(scenario)
     if args.csv:
@@ -71,10 +72,43 @@ def estimates(scenario: Scenario) -> dict[str, Estimate]:
         arm.program.check(arm.fabric)
         estimate = arm.program.estimate(arm.fabric)
         if estimate is None:
-            kind = arm.program.type_name()
-            raise ScenarioError(f"arm {name}: program '{kind}' cannot say beforehand what it takes; run it, with --quick for a first look")
+            raise ScenarioError(f"arm {name}: {unforeseeable(arm.program.type_name())}")
         found[name] = estimate
     return found
+
+
+def unforeseeable(program: str) -> str:
+    """Say that a program of this type cannot be estimated."""
+    return f"program '{program}' cannot say beforehand what it takes; run it, with --quick for a first look"
+
+
+def refuse_unforeseeable(scenario: str) -> None:
+    """Raise a ScenarioError if the scenario's program has no estimate; seen in its source, since loading it may take torch and seconds.
+
+    What cannot be seen so is left to `estimates`.
+    """
+    import ast
+    import importlib.util
+    from pathlib import Path
+
+    from toolkit.core import yaml12
+    from toolkit.core.program import Program
+    from toolkit.errors import ScenarioError
+
+    tree = yaml12.read(Path(scenario))
+    program = tree.get("program") if isinstance(tree, dict) else None
+    kind = program.get("type") if isinstance(program, dict) else program
+    if not isinstance(kind, str) or "." in kind:
+        return
+    for pattern in Program.modules:
+        try:
+            spec = importlib.util.find_spec(pattern.format(kind.replace("-", "_")))
+        except ModuleNotFoundError:
+            continue
+        if spec is not None and spec.origin is not None:
+            source = ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+            if not any(isinstance(node, ast.FunctionDef) and node.name == "estimate" for node in source):
+                raise ScenarioError(f"program.type: {unforeseeable(kind)}")
 
 
 def _table(found: dict[str, Estimate]) -> Table:

@@ -14,8 +14,9 @@ from torch import nn
 from toolkit.core.device import Device
 from toolkit.core.local import LocalContext, run_local
 from toolkit.core.streams import Streams
+from toolkit.learning.meter import Meter
 from toolkit.learning.work import count
-from toolkit.methods.training.costs import sizes_in_use, update_work, updated, work_in_use, work_of_step
+from toolkit.methods.training.costs import count_update, sizes_in_use, updated, work_in_use, work_of_step
 from toolkit.methods.training.program import Training
 from toolkit.methods.training.recipe import Recipe
 from toolkit.models.condensenet import condensenet
@@ -172,8 +173,21 @@ def test_a_run_priced_again_pays_for_its_kernels(tmp_path: Path) -> None:
 
 
 def test_the_work_of_an_update_by_hand() -> None:
-    recipe = Recipe(weight_decay=0.0, nesterov=False)
-    assert tuple(update_work(10, recipe)) == (40, 200, 160, 4)  # zeroing; m u; + g; w - lr u
+    meter = Meter()
+    count_update(meter, 10, Recipe(weight_decay=0.0, nesterov=False))
+    assert tuple(meter.take()) == (40, 200, 160, 4)  # zeroing; m u; + g; w - lr u
+
+
+def test_the_estimate_is_what_a_run_takes(tmp_path: Path) -> None:
+    arm = scenario()
+    result = run(arm, out=tmp_path / "run")
+    estimate = arm.program.estimate(arm.fabric)
+    assert estimate is not None
+    computed = result.ledger[result.ledger["kind"] == "compute"]
+    assert estimate.flops == pytest.approx(computed["flops"].sum())
+    assert estimate.moved_nbytes == pytest.approx(computed["nbytes"].sum())
+    assert estimate.time_s == pytest.approx(computed["dur_s"].sum())
+    assert estimate.time_s * Device(profile="raspberry_pi_5").busy_w == pytest.approx(estimate.energy_j)
 
 
 def test_a_condensenet_is_used_condensed() -> None:

@@ -15,7 +15,7 @@ from toolkit.core.work import FLOAT_BYTES
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.methods.continual.plan import BETWEEN, Charges, Length, TaskPlan, plan_tasks
+from toolkit.methods.continual.plan import BETWEEN, Length, PhaseCost, TaskPlan, plan_tasks
 from toolkit.methods.continual.spec import ContinualSettings
 from toolkit.methods.continual.storage import ITEM_BYTES, LABEL_BYTES, sample_nbytes
 
@@ -124,22 +124,22 @@ class Blueprint:
     def _plans(self, lengths: tuple[Length, ...]) -> tuple[TaskPlan, ...]:
         return _planned(self.spec, self.stream.classes, lengths)
 
-    def _time_s(self, charges: Charges, device: Device) -> float:
-        """Return the time of charges on *device*."""
-        return charges.times * _computing_s(charges, device) + self._storing_s(charges, device)
+    def _time_s(self, costs: PhaseCost, device: Device) -> float:
+        """Return the time of costs on *device*."""
+        return costs.times * _computing_s(costs, device) + self._storing_s(costs, device)
 
-    def _storing_s(self, charges: Charges, device: Device) -> float:
+    def _storing_s(self, costs: PhaseCost, device: Device) -> float:
         if self.spec.buffer.place != "storage":
             return 0.0
-        read, written = (charges.times * nbytes for nbytes in (charges.each.read_bytes, charges.each.written_bytes))
-        return device.storage_s(read, written + float(charges.inserted_bytes.sum()))
+        read, written = (costs.times * nbytes for nbytes in (costs.each.read_bytes, costs.each.written_bytes))
+        return device.storage_s(read, written + float(costs.inserted_bytes.sum()))
 
     def estimate(self, device: Device) -> Estimate:
         """Return what the whole run takes on *device*."""
         flops = moved = computing_s = storing_s = memory = 0.0
         for task in range(self.tasks):
             plan = self.plan(task, device)
-            for each in plan.charges:
+            for each in plan.costs:
                 work = each.each.work.times(each.times)
                 flops += work.flops
                 moved += work.read_bytes + work.write_bytes
@@ -157,8 +157,8 @@ class Blueprint:
         return weights + plan.working_bytes + replay
 
 
-def _computing_s(charges: Charges, device: Device) -> float:
-    return device.duration_s(charges.each.work) if any(charges.each.work) else 0.0
+def _computing_s(costs: PhaseCost, device: Device) -> float:
+    return device.duration_s(costs.each.work) if any(costs.each.work) else 0.0
 
 
 @lru_cache(maxsize=64)

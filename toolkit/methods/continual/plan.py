@@ -44,7 +44,7 @@ class Length(NamedTuple):
         return min(self.per_epoch, self.steps - epoch * self.per_epoch)
 
 
-class Charge(NamedTuple):
+class Cost(NamedTuple):
     """What is paid at once: work, and bytes read from and written to the replay memory."""
 
     work: Work
@@ -55,11 +55,11 @@ class Charge(NamedTuple):
         return any(self.work) or self.read_bytes > 0 or self.written_bytes > 0
 
 
-class Charges(NamedTuple):
-    """The same charge several times, but for what the memory takes in."""
+class PhaseCost(NamedTuple):
+    """The same cost several times, but for what the memory takes in."""
 
     phase: str
-    each: Charge
+    each: Cost
     times: int
     inserted_bytes: NDArray[np.float64]
     """Bytes of samples that a reservoir takes in, each time, in expectation (times,)."""
@@ -69,7 +69,7 @@ class Charges(NamedTuple):
 class TaskPlan:
     """What a task will take."""
 
-    charges: list[Charges] = field(default_factory=list)
+    costs: list[PhaseCost] = field(default_factory=list)
     """In the order in which they come."""
     working_bytes: float = 0.0
     """Largest sum of results, gradients and the method's own state at one time, the task's samples among them; weights and replay memory
@@ -78,9 +78,9 @@ class TaskPlan:
     assumed: dict[str, int] = field(default_factory=dict)
     """Branches on values that were taken one way (`toolkit.learning.standin`)."""
 
-    def of(self, *phases: str) -> Iterator[Charges]:
-        """Yield the charges of some phases."""
-        yield from (each for each in self.charges if each.phase in phases)
+    def of(self, *phases: str) -> Iterator[PhaseCost]:
+        """Yield the costs of some phases."""
+        yield from (each for each in self.costs if each.phase in phases)
 
     def work(self, *phases: str) -> Work:
         """Return the work of some phases together."""
@@ -139,7 +139,7 @@ class _Planner:
         samples = task_samples(learner.stream, task, everything=method.sees_all)
         method.begin_task(learner, state)
         self._pay("begin task")
-        steps: dict[int, tuple[tuple[Charge, float], ...]] = {}
+        steps: dict[int, tuple[tuple[Cost, float], ...]] = {}
         for epoch in range(length.epochs):
             learner.epoch = epoch
             method.begin_epoch(learner, state)
@@ -166,7 +166,7 @@ class _Planner:
         batch = min(self.settings.batch, samples)
         return batch, min(batch, samples - (length.per_epoch - 1) * batch)
 
-    def _step(self, samples: Samples, size: int) -> tuple[Charge, float]:
+    def _step(self, samples: Samples, size: int) -> tuple[Cost, float]:
         """Take one step; return what it takes, and how many samples it offers to the memory."""
         chosen = torch.arange(size)
         batch = Batch(samples.images[chosen], samples.labels[chosen], chosen)
@@ -174,13 +174,13 @@ class _Planner:
         self.settings.method.step(self.learner, self.state, batch)
         return self._taken(), self.learner.offered
 
-    def _add_steps(self, kinds: tuple[tuple[Charge, float], ...], length: Length, steps: int) -> None:
+    def _add_steps(self, kinds: tuple[tuple[Cost, float], ...], length: Length, steps: int) -> None:
         """Add the steps of an epoch, the last of them with the smaller batch where the epoch is whole."""
         last = 1 if steps == length.per_epoch else 0
-        for (charge, offers), count in zip(kinds, (steps - last, last), strict=True):
+        for (cost, offers), count in zip(kinds, (steps - last, last), strict=True):
             if count:
                 inserted, encoding = self._insertions(offers, count)
-                self.plan.charges.append(Charges("step", charge._replace(work=charge.work + encoding), count, inserted))
+                self.plan.costs.append(PhaseCost("step", cost._replace(work=cost.work + encoding), count, inserted))
 
     def _insertions(self, offers: float, count: int) -> tuple[NDArray[np.float64], Work]:
         """Return the bytes that *count* steps write, each offering so many samples, and the work of encoding what one of them writes."""
@@ -194,13 +194,13 @@ class _Planner:
         chance = -math.expm1(-mean)  # that a step writes anything
         return taken * self.sample_nbytes, self.learner.net.encoding_work(max(1, round(mean / chance))).times(chance)
 
-    def _taken(self) -> Charge:
-        return Charge(self.learner.meter.take(), *self.learner.meter.take_traffic())
+    def _taken(self) -> Cost:
+        return Cost(self.learner.meter.take(), *self.learner.meter.take_traffic())
 
     def _pay(self, phase: str) -> None:
-        charge = self._taken()
-        if charge:
-            self.plan.charges.append(Charges(phase, charge, 1, NOTHING))
+        cost = self._taken()
+        if cost:
+            self.plan.costs.append(PhaseCost(phase, cost, 1, NOTHING))
 
     def _settle(self) -> None:
         """Note the largest memory since the last time, and begin anew."""

@@ -218,7 +218,7 @@ class Continual(ContinualSettings, Program):
     def _pretend(self, ctx: Context, course: Course, plan: TaskPlan, length: Length) -> Asking:
         """Charge what a task would take; what the memory takes in is its expectation."""
         done = 0
-        for charges in plan.charges:
+        for charges in plan.costs:
             work, read, written = charges.each
             for inserted in charges.inserted_bytes.tolist():
                 if any(work):

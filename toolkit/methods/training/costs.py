@@ -1,55 +1,71 @@
-"""What a step of training and an inference ask of a machine, counted once per network and batch."""
+"""What a step of training and an inference ask of a machine, counted once per network and batch, and what a whole run will take."""
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from toolkit.core.work import FLOAT_BYTES, Work
+from toolkit.core.device import Device
+from toolkit.core.program import Estimate
+from toolkit.core.work import Work
 from toolkit.learning.complexity import parameters
-from toolkit.learning.meter import update_work as sgd_work
-from toolkit.learning.work import Count, count
+from toolkit.learning.meter import CallCosts, Meter
+from toolkit.learning.work import Count
 from toolkit.methods.task import TaskSpec
 from toolkit.methods.training.recipe import Recipe
 from toolkit.models.condensenet import CondenseNet
 
 
+@lru_cache(maxsize=64)
 def work_of_step(task: TaskSpec, recipe: Recipe) -> Work:
     """Return the work of one step: augmentation, gradient, update; every kernel is a launch."""
-    counted, size, pixels = _gradient(task.model_dump_json(), recipe.batch)
-    nbytes = recipe.passes * FLOAT_BYTES * pixels
-    return _all_launches(counted) + update_work(size, recipe) + Work(0.0, nbytes, nbytes, recipe.passes)
+    costs, image_shape = _trained(task)
+    shape = (recipe.batch, *image_shape)
+    meter = Meter()
+    meter.add(costs.count("forward", shape, training=True, loss=_loss).work)
+    count_update(meter, parameters(costs.network), recipe)
+    meter.elementwise(prod(shape), flops=0, reads=recipe.passes, writes=recipe.passes, launches=recipe.passes)
+    return meter.take(beyond_first=True)
 
 
 @lru_cache(maxsize=64)
-def _gradient(task: str, batch: int) -> tuple[Count, int, int]:
-    """The count of a gradient, the number of parameters, and that of the pixels of a batch."""
-    model, image_shape = _fresh(task)
-    shape = (batch, *image_shape)
-    return count(model, shape, training=True, loss=_loss), parameters(model), math.prod(shape)
-
-
 def work_in_use(task: TaskSpec, batch: int) -> Work:
     """Return the work of classifying one batch with the trained network."""
-    return _all_launches(_inference(task.model_dump_json(), batch)[0])
+    meter = Meter()
+    meter.add(_inference(task, batch).work)
+    return meter.take(beyond_first=True)
 
 
 def sizes_in_use(task: TaskSpec) -> dict[str, int]:
     """Return parameters, multiply-adds and peak activation bytes per image of the trained network; see `toolkit.learning.complexity`."""
-    counted, size = _inference(task.model_dump_json(), 1)
+    counted, size = _inference(task, 1), parameters(_used(task)[0].network)
     return {"parameters": size, "multiply_adds": counted.weight_flops // 2, "peak_activation_bytes": counted.live_bytes}
 
 
-@lru_cache(maxsize=64)
-def _inference(task: str, batch: int) -> tuple[Count, int]:
-    """The count of an inference with the trained network, and its number of parameters."""
-    model, image_shape = _fresh(task)
-    model = finished(model)
-    return count(model, (batch, *image_shape), training=False), parameters(model)
+def estimate(task: TaskSpec, recipe: Recipe, inference_batches: list[int], device: Device) -> Estimate:
+    """Return what a run takes on *device*: all steps, then the test set once in batches of each size."""
+    loaded = task.load()
+    charges = [(work_of_step(task, recipe), recipe.epochs * steps_per_epoch(len(loaded.data.train_labels), recipe))]
+    charges += [(work_in_use(task, batch), inferences(len(loaded.data.test_labels), batch)) for batch in inference_batches]
+    work = sum((each.times(count) for each, count in charges), Work())
+    time_s = sum(device.duration_s(each) * count for each, count in charges)
+    return Estimate(
+        work.flops, work.read_bytes + work.write_bytes, 0.0, loaded.memory_bytes(recipe.batch), 0.0, time_s, time_s * device.busy_w
+    )
+
+
+def steps_per_epoch(samples: int, recipe: Recipe) -> int:
+    """Return how often *samples* training images fill a batch."""
+    return max(1, samples // recipe.batch)
+
+
+def inferences(samples: int, batch: int) -> int:
+    """Return how many batches of test images are classified; what does not fill one is left out."""
+    return max(1, samples // batch)
 
 
 def finished(model: nn.Module) -> nn.Module:
@@ -60,14 +76,28 @@ def finished(model: nn.Module) -> nn.Module:
     return model
 
 
-def _fresh(task: str) -> tuple[nn.Module, tuple[int, ...]]:
-    loaded = TaskSpec.model_validate_json(task).load()
-    return loaded.build(torch.Generator().manual_seed(0)), tuple(loaded.data.train_images.shape[1:])
+@lru_cache(maxsize=16)
+def _trained(task: TaskSpec) -> tuple[CallCosts, tuple[int, ...]]:
+    """The network as it is trained, and the shape of an image."""
+    loaded = task.load()
+    return CallCosts(loaded.build(torch.Generator().manual_seed(0))), tuple(loaded.data.train_images.shape[1:])
 
 
-def update_work(size: int, recipe: Recipe) -> Work:
-    """Return the work of `updated` on *size* weights held as one vector, and of setting the gradients to zero before."""
-    return sgd_work(
+@lru_cache(maxsize=16)
+def _used(task: TaskSpec) -> tuple[CallCosts, tuple[int, ...]]:
+    """The network as it is used."""
+    loaded = task.load()
+    return CallCosts(finished(loaded.build(torch.Generator().manual_seed(0)))), tuple(loaded.data.train_images.shape[1:])
+
+
+def _inference(task: TaskSpec, batch: int) -> Count:
+    costs, image_shape = _used(task)
+    return costs.count("forward", (batch, *image_shape), training=False)
+
+
+def count_update(meter: Meter, size: int, recipe: Recipe) -> None:
+    """Count `updated` on *size* weights held as one vector, and setting the gradients to zero before."""
+    meter.update(
         size, momentum=recipe.momentum > 0, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay > 0, zeroed=True
     )
 
@@ -87,8 +117,3 @@ def updated(weights: Tensor, gradient: Tensor, momentum: Tensor, lr: float, reci
 
 def _loss(scores: Tensor) -> Tensor:
     return functional.cross_entropy(scores, torch.zeros_like(scores))
-
-
-def _all_launches(counted: Count) -> Work:
-    """All kernels but the first, which the device charges anyway."""
-    return Work(counted.flops, counted.read_bytes, counted.write_bytes, max(0, counted.kernels - 1))

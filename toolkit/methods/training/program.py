@@ -12,13 +12,13 @@ from torch.nn import functional
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.fabric import Fabric
-from toolkit.core.program import Process, Program
+from toolkit.core.program import Estimate, Process, Program
 from toolkit.errors import ScenarioError
 from toolkit.learning.dropblock import set_drop
 from toolkit.learning.flat import adopt
 from toolkit.learning.random import torch_generator
 from toolkit.methods.task import Task, TaskSpec
-from toolkit.methods.training.costs import finished, sizes_in_use, updated, work_in_use, work_of_step
+from toolkit.methods.training.costs import estimate, finished, inferences, sizes_in_use, updated, work_in_use, work_of_step
 from toolkit.methods.training.recipe import Recipe
 from toolkit.models.condensenet import CondenseNet
 
@@ -95,6 +95,14 @@ class Training(Program):
         device = fabric.device_of(fabric.wiring().nodes[0])
         device.check_fits(task.memory_bytes(self.recipe.batch), f"{self.task.model.name} at batch {self.recipe.batch}")
 
+    def estimate(self, fabric: Fabric) -> Estimate | None:
+        """The closed form of a run on the first machine of the cluster."""
+        from toolkit.cluster.fabric import Cluster
+
+        if not isinstance(fabric, Cluster):
+            return None
+        return estimate(self.task, self.recipe, self.inference_batches, fabric.device_of(fabric.wiring().nodes[0]))
+
     def run(self, ctx: Context) -> Process:
         torch.set_num_threads(self.threads)
         task = self.task.load()
@@ -166,7 +174,7 @@ class Training(Program):
         for batch in self.inference_batches:
             work = work_in_use(self.task, batch)
             ctx.metric("kernels", 1 + work.launches, who=str(batch))
-            for _ in range(max(1, len(task.data.test_labels) // batch)):
+            for _ in range(inferences(len(task.data.test_labels), batch)):
                 yield ctx.compute(work, f"inference_{batch}")
 
     def summarise(self, ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[tuple[str, str, float]]:

@@ -1,0 +1,37 @@
+"""What is said before a run: for every program that can say it, and quickly where none can."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolkit.estimate import estimates, main
+from toolkit.scenario import Scenario
+
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+
+
+@pytest.mark.parametrize("name", ["ga_lenet", "gs_sgd", "sea_trial"])
+def test_a_program_that_cannot_say_says_so_without_loading_anything_heavy(name: str) -> None:
+    code = "import sys; from toolkit.estimate import main; status = main(sys.argv[1:]); print(status, 'torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code, str(SCENARIOS / f"{name}.yaml")], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["2", "False"]
+    assert found.stderr.count("\n") == 1
+    assert "cannot say beforehand what it takes" in found.stderr
+
+
+def test_training_says_what_each_network_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    quick = Scenario.load(SCENARIOS / "hcgnet_edge.yaml", quick=True)
+    found = estimates(quick)
+    assert set(found) == set(quick.arms())
+    assert all(row.time_s > 0 and row.memory_nbytes > 0 and row.sent_nbytes == 0 for row in found.values())
+    assert main([str(SCENARIOS / "hcgnet_edge.yaml"), "--quick", "--csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(found)
+
+
+def test_a_scenario_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["nowhere.yaml"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
