@@ -15,10 +15,12 @@ from toolkit.core.work import FLOAT_BYTES
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.methods.continual.plan import BETWEEN, Length, PhaseCost, TaskPlan, plan_tasks
+from toolkit.methods.continual.plan import Length, PhaseCost, TaskPlan, plan_tasks
 from toolkit.methods.continual.spec import ContinualSettings
 from toolkit.methods.continual.storage import ITEM_BYTES, LABEL_BYTES, sample_nbytes
 
+ROUNDS = 4
+"""How often the length of tasks under a budget is mended."""
 PAPER_FACTOR = 4
 """Encoded maps that CLFD keeps for each image of the nominal memory."""
 
@@ -81,7 +83,7 @@ class Blueprint:
     # How long
 
     def length(self, task: int, device: Device | None) -> Length:
-        """Return how many steps a task gets: its epochs, or what its share of the budget pays for beside the work between tasks.
+        """Return how many steps a task gets: its epochs, or what its share of the budget pays for, the work between steps included.
 
         Time is that of *device*, its storage included.
 
@@ -93,27 +95,45 @@ class Blueprint:
             return self._unlimited(task)
         if budget.time_s is not None and device is None:
             raise ScenarioError("program.budget.time_s: needs a simulated machine; give flops or epochs")
-        plan, epochs = self._plans(tuple(map(self._unlimited, range(self.tasks))))[task], self._unlimited(task)
-        if budget.flops is not None:
-            step = plan.work("step").flops / epochs.steps
-            steps = int((budget.flops / self.tasks - plan.work(*BETWEEN).flops) // step)
-        else:
-            assert budget.time_s is not None
-            assert device is not None
-            step_s = sum(self._time_s(each, device) for each in plan.of("step")) / epochs.steps
-            between_s = sum(self._time_s(each, device) for each in plan.of(*BETWEEN))
-            steps = int((budget.time_s / self.tasks - between_s) // step_s)
-        if steps < 1:
-            flops = plan.work("step").flops / epochs.steps
-            name = self.spec.method.type_name()
-            raise ScenarioError(f"program.budget: pays for no step of {name} in task {task}; one takes {flops:.3g} FLOPs")
-        return Length(steps, epochs.per_epoch)
+        return self._lengths(device)[task]
 
     def _unlimited(self, task: int) -> Length:
         """Return the length of a task by its epochs alone."""
         batches = self.samples(task) / self.spec.batch
         per_epoch = max(1, math.floor(batches)) if self.spec.drop_last else math.ceil(batches)
         return Length(self.spec.budget.epochs * per_epoch, per_epoch)
+
+    def _lengths(self, device: Device | None) -> tuple[Length, ...]:
+        """Return the lengths that the budget pays for.
+
+        What a task takes is not quite proportional to its steps, as the first epoch may differ from others, so lengths are tried and
+        mended a few times; of those that were tried the longest that keeps the budget is taken.
+        """
+        lengths = [self._unlimited(task) for task in range(self.tasks)]
+        fitting: list[Length | None] = [None] * self.tasks
+        for _ in range(ROUNDS):
+            for task, plan in enumerate(self._plans(tuple(lengths))):
+                here, spare, step = lengths[task], self._spare(plan, device), self._spent(plan.last("step"), device)
+                kept = fitting[task]
+                if spare >= 0 and (kept is None or here.steps > kept.steps):
+                    fitting[task] = here
+                steps = here.steps + math.floor(spare / step)
+                if steps < 1 and here.steps == 1:
+                    flops, name = plan.work("step").flops, self.spec.method.type_name()
+                    raise ScenarioError(f"program.budget: pays for no step of {name} in task {task}; one takes {flops:.3g} FLOPs")
+                lengths[task] = here._replace(steps=max(1, steps))
+        return tuple(kept or tried for kept, tried in zip(fitting, lengths, strict=True))
+
+    def _spare(self, plan: TaskPlan, device: Device | None) -> float:
+        """Return what a task leaves of its share of the budget, in FLOPs or s; negative where it takes more."""
+        budget = self.spec.budget.flops or self.spec.budget.time_s or 0.0
+        return budget / self.tasks - sum(self._spent(each, device) for each in plan.costs)
+
+    def _spent(self, costs: PhaseCost, device: Device | None) -> float:
+        """Return FLOPs, or the time in s on *device*, whichever the budget is of."""
+        if self.spec.budget.flops is not None or device is None:
+            return costs.each.work.flops * costs.times
+        return costs.times * _computing_s(costs, device) + self._storing_s(costs, device)
 
     # What it takes
 
@@ -123,10 +143,6 @@ class Blueprint:
 
     def _plans(self, lengths: tuple[Length, ...]) -> tuple[TaskPlan, ...]:
         return _planned(self.spec, self.stream.classes, lengths)
-
-    def _time_s(self, costs: PhaseCost, device: Device) -> float:
-        """Return the time of costs on *device*."""
-        return costs.times * _computing_s(costs, device) + self._storing_s(costs, device)
 
     def _storing_s(self, costs: PhaseCost, device: Device) -> float:
         if self.spec.buffer.place != "storage":

@@ -82,6 +82,11 @@ class TaskPlan:
         """Yield the costs of some phases."""
         yield from (each for each in self.costs if each.phase in phases)
 
+    def last(self, phase: str) -> PhaseCost:
+        """Return the cost of the last time that a phase comes, once."""
+        found = [each for each in self.costs if each.phase == phase][-1]
+        return found._replace(times=1, inserted_bytes=found.inserted_bytes[-1:])
+
     def work(self, *phases: str) -> Work:
         """Return the work of some phases together."""
         return sum((each.each.work.times(each.times) for each in self.of(*phases)), Work())
