@@ -125,6 +125,13 @@ def test_what_is_charged_is_what_was_planned(name: str, bn: str) -> None:
         assert close(between, run.plan(task).work(*BETWEEN), tolerance), task
 
 
+def test_statistics_taken_anew_are_planned_too() -> None:
+    run, context = blueprint(make("er"), recalibrate_bn=True), train("er", recalibrate_bn=True).context
+    for task in range(run.tasks):
+        assert close(context.work[task, "recalibrate"], run.plan(task).work("recalibrate"))
+        assert context.counts[task, "recalibrate"] == 1
+
+
 @EVERY
 def test_every_phase_is_paid_for_as_often_as_planned(name: str) -> None:
     """What a priced run charges for is what a real one does: as many steps, the same beginnings and ends."""

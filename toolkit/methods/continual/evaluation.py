@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,9 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from toolkit.datasets.streams import Stream
 from toolkit.methods.continual import Method
-
-if TYPE_CHECKING:
-    from toolkit.methods.continual.learner import Learner
+from toolkit.methods.continual.learner import Learner
 
 BATCH = 500
 

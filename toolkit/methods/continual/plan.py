@@ -22,6 +22,7 @@ from toolkit.datasets.streams import Samples, Stream
 from toolkit.learning.buffer import expected_taken
 from toolkit.learning.standin import StandIn
 from toolkit.methods.continual.batch import Batch
+from toolkit.methods.continual.evaluation import recalibrate
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.spec import ContinualSettings
 from toolkit.methods.continual.standin import StandInLearner, StandInStream, fresh_rng, shaped
@@ -98,7 +99,7 @@ class TaskPlan:
         return sum(each.each.written_bytes * each.times + float(each.inserted_bytes.sum()) for each in self.of(*phases))
 
 
-BETWEEN = ("begin task", "begin epoch", "end epoch", "end task")
+BETWEEN = ("begin task", "begin epoch", "end epoch", "end task", "recalibrate")
 """Phases beside ``step``."""
 NOTHING = np.zeros(1)
 
@@ -162,6 +163,9 @@ class _Planner:
             self._pay("end epoch")
         method.end_task(learner, state)
         self._pay("end task")
+        if self.settings.recalibrate_bn and learner.remembers:
+            recalibrate(learner)
+            self._pay("recalibrate")
         self._settle()
         self.plan.assumed = dict(self.standin.assumed)
         return self.plan

@@ -81,8 +81,8 @@ class Continual(ContinualSettings, Program):
             raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps maps; use float32, float16 or int8")
         device = fabric.device_of(fabric.wiring().nodes[0])
         self.method.check(blueprint.stream, blueprint.capacity)
-        plan = blueprint.plan(blueprint.tasks - 1, device)
-        device.check_fits(blueprint.memory_bytes(plan), f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
+        needed = max(blueprint.memory_bytes(blueprint.plan(task, device)) for task in range(blueprint.tasks))
+        device.check_fits(needed, f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
         if self.buffer.place == "storage" and blueprint.capacity:
             device.check_fits(blueprint.buffer_bytes, f"a replay memory of {blueprint.capacity} samples", "storage")
 
