@@ -34,7 +34,7 @@ class Spec(BaseModel):
 
     def __hash__(self) -> int:
         """Of the values, lists and dicts among them, so that settings can be the key of a cache."""
-        return hash((type(self), _hashable(self.__dict__)))
+        return hash((type(self), *(_hashable(getattr(self, name)) for name in type(self).model_fields)))
 
     @model_validator(mode="before")
     @classmethod
