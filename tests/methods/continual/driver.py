@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from toolkit.core.local import DONE, Group, LocalContext, Ticket
+from toolkit.core.local import DONE, Group, LocalContext, Future
 from toolkit.core.work import Work
 from toolkit.datasets.streams import Samples, Stream
 from toolkit.methods.continual import Method
@@ -63,12 +63,12 @@ class Watched(LocalContext):
         self._resume, self._closed = resume, closed
         self._task = 0
 
-    def compute(self, work: Work, phase: str = "") -> Ticket:
+    def compute(self, work: Work, phase: str = "") -> Future:
         self.work[self._task, phase] += work
         self.counts[self._task, phase] += 1
         return DONE
 
-    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Ticket:
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Future:
         self.read_bytes += read_bytes
         self.written_bytes += write_bytes
         return DONE
