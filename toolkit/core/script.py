@@ -7,6 +7,7 @@ when the run is priced again.
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 
 class Request(NamedTuple):
@@ -37,21 +38,21 @@ class Script:
         self.rows: list[Request] = []
         self.depth = 0
         """Above 0 inside a collective, whose own messages are not written down."""
-        self._open: dict[int, int] = {}
-        """Requests not waited for yet, by the identity of their event."""
+        self._open: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+        """Requests not waited for yet, by their event. One whose event is gone is forgotten: another event may come to lie in its place."""
 
     def add(self, op: str, event: object = None, **values: Any) -> None:
         """Write down one request; *event* is what the program may wait for."""
         if self.depth:
             return
         if event is not None:
-            self._open[id(event)] = len(self.rows)
+            self._open[event] = len(self.rows)
         self.rows.append(Request(self.node, op, **values))
 
     def waits(self, event: object) -> None:
         """Write down that the program waits for *event*."""
         if self.depth:
             return
-        index = self._open.pop(id(event), None)
+        index = self._open.pop(event, None)
         if index is not None:
             self.rows.append(Request(self.node, "wait", elements=index))
