@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cached_property
 
 import pytest
 from pydantic import Field, ValidationError
@@ -70,3 +71,25 @@ def test_a_part_that_needs_an_extra_says_so(tmp_path, monkeypatch) -> None:
 def test_parts_are_frozen() -> None:
     with pytest.raises(ValidationError):
         Csma().window = 3
+
+
+def test_settings_can_be_the_key_of_a_cache() -> None:
+    """Equal values have equal hashes, lists and dicts among them; what is worked out from them on the way does not count."""
+
+    class Nested(Spec):
+        options: dict[str, list[int]] = Field(default_factory=dict)
+        size: int = 1
+
+        @cached_property
+        def double(self) -> int:
+            return 2 * self.size
+
+    class Whole(Spec):
+        part: Nested = Nested()
+
+    first, second = (Whole.model_validate({"part": {"options": {"a": [1, 2]}}}) for _ in range(2))
+    assert first.part.double == 2
+    assert hash(first) == hash(second)
+    assert first == second
+    assert {first: "kept"}[second] == "kept"
+    assert Whole.model_validate({"part": {"options": {"a": [2, 1]}}}) not in {first}

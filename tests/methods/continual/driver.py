@@ -54,7 +54,7 @@ class Watched(LocalContext):
     """A context that keeps what it was charged by phase, and the checkpoints, pickled."""
 
     def __init__(self, seed: int, resume: bytes | None = None, closed: list[Closed] | None = None) -> None:
-        super().__init__(Group(), 0, 1, 0, seed)
+        super().__init__(Group(), 0, 1, seed)
         self.work: dict[tuple[int, str], Work] = defaultdict(Work)
         """Work by task and phase."""
         self.counts: dict[tuple[int, str], int] = defaultdict(int)
