@@ -164,7 +164,10 @@ class Blueprint:
             memory = max(memory, self.memory_bytes(plan))
         energy_j = computing_s * device.busy_w + storing_s * (device.idle_w + device.storage_w)
         kept = self.buffer_bytes if self.spec.buffer.place == "storage" else 0
-        return Estimate(flops, moved, 0.0, memory, kept, computing_s + storing_s, energy_j)
+        return Estimate(
+            flops=flops, moved_nbytes=moved, sent_nbytes=0.0, memory_nbytes=memory, storage_nbytes=kept, time_s=computing_s + storing_s,
+            energy_j=energy_j,
+        )
 
     def memory_bytes(self, plan: TaskPlan) -> float:
         """What learning needs in memory at its worst: weights, whatever a task works with, and the replay memory if it lies there."""

@@ -54,7 +54,8 @@ def estimate(task: TaskSpec, recipe: Recipe, inference_batches: list[int], devic
     work = sum((each.times(count) for each, count in charges), Work())
     time_s = sum(device.duration_s(each) * count for each, count in charges)
     return Estimate(
-        work.flops, work.read_bytes + work.write_bytes, 0.0, loaded.memory_bytes(recipe.batch), 0.0, time_s, time_s * device.busy_w
+        flops=work.flops, moved_nbytes=work.read_bytes + work.write_bytes, sent_nbytes=0.0,
+        memory_nbytes=loaded.memory_bytes(recipe.batch), storage_nbytes=0.0, time_s=time_s, energy_j=time_s * device.busy_w,
     )
 
 
