@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from toolkit.core.local import DONE, Group, LocalContext, Future
+from toolkit.core.local import DONE, Future, Group, LocalContext
 from toolkit.core.work import Work
 from toolkit.datasets.streams import Samples, Stream
 from toolkit.methods.continual import Method
