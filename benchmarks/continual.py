@@ -28,12 +28,12 @@ from toolkit.datasets import assemble
 from toolkit.datasets.streams import Stream, split_classes
 from toolkit.learning.augment import random_crop, random_flip
 from toolkit.learning.buffer import ReservoirBuffer
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.clfd import Clfd
 from toolkit.methods.continual.er import Er
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.settings import Augment
-from toolkit.methods.continual.storage import Storage
+from toolkit.methods.continual.storage import BufferStorage
 from toolkit.models.resnet import resnet
 
 BATCH = 32
@@ -55,12 +55,12 @@ def noise(shape: tuple[int, int, int], samples: int = 2000) -> Stream:
 class Ours:
     """A method's learner in its second task, with a full memory."""
 
-    def __init__(self, method: Method, stream: Stream, model: nn.Module, augment: Augment) -> None:
+    def __init__(self, method: ContinualMethod, stream: Stream, model: nn.Module, augment: Augment) -> None:
         self.method = method
         net = method.network(model, stream.image_shape, seeded(1))
         self.learner = Learner(
             stream, net, shared_rng=lambda *name: np.random.default_rng(len(str(name))), batch=BATCH, replay=BATCH, lr=LR, bn="concat",
-            augment=augment, storage=Storage("float32"), capacity=200,
+            augment=augment, storage=BufferStorage("float32"), capacity=200,
         )
         net.train()
         self.state = method.init(self.learner)

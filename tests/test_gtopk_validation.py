@@ -13,7 +13,7 @@ import pytest
 
 from toolkit.errors import DataError
 from toolkit.methods.rehearsal.cases import cases_table, validation_table
-from toolkit.methods.rehearsal.measured import Measured
+from toolkit.methods.rehearsal.measured import MeasuredRuns
 from toolkit.render.result import Result
 from toolkit.scenario import Scenario
 from toolkit.sweep import run
@@ -91,7 +91,7 @@ def test_a_bad_file_is_told_in_one_sentence(tmp_path: Path, text: str, sentence:
     path = tmp_path / "throughput.csv"
     path.write_text(HEADER + text, encoding="utf-8")
     with pytest.raises(DataError, match=sentence):
-        Measured(file=path).find("net", "dense", 8)
+        MeasuredRuns(file=path).find("net", "dense", 8)
 
 
 @pytest.mark.parametrize("change", [{"fabric.workers": 1, "fabric.servers": 0}, {}])

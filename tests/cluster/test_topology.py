@@ -13,7 +13,7 @@ from toolkit.cluster.link import Link
 from toolkit.cluster.topology import BuiltTopology, Topology
 from toolkit.cluster.topology.fat_tree import FatTree
 from toolkit.cluster.topology.hierarchy import Hierarchy
-from toolkit.cluster.topology.ring import Ring
+from toolkit.cluster.topology.ring import RingTopology
 from toolkit.cluster.topology.star import Star
 from toolkit.cluster.topology.tree import Tree
 from toolkit.cluster.topology.wan_edge import Access, WanEdge
@@ -100,7 +100,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"'zzz' is not a node of this topology \(they go from 'worker0'"):
         built.index_of_node("zzz")
     with pytest.raises(ValueError, match=r"'x' is not a link of this topology \(there is none\)"):
-        Ring().init(1).index_of_link("x")
+        RingTopology().init(1).index_of_link("x")
     with pytest.raises(ValueError, match="rank 13 is not one of the 13 nodes"):
         built.route(0, 13)
     with pytest.raises(ValueError, match="rank -1 is not"):
@@ -124,7 +124,7 @@ def test_lossy_links_carry_less_and_pay_more() -> None:
 
 
 def test_ring_goes_the_shorter_way_and_clockwise_when_both_are_equal() -> None:
-    built = Ring(link=FAST).init(6)
+    built = RingTopology(link=FAST).init(6)
     assert names(built, 0, 2) == ["worker0>worker1", "worker1>worker2"]
     assert names(built, 1, 5) == ["worker1>worker0", "worker0>worker5"]
     assert names(built, 4, 1) == ["worker4>worker5", "worker5>worker0", "worker0>worker1"]
@@ -133,7 +133,7 @@ def test_ring_goes_the_shorter_way_and_clockwise_when_both_are_equal() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 4, 7, 10])
 def test_ring_hops_are_the_distance_round_the_circle(count: int) -> None:
-    built = Ring(link=FAST).init(count)
+    built = RingTopology(link=FAST).init(count)
     for src, dst in itertools.product(range(count), repeat=2):
         assert delay_s(built, src, dst) == pytest.approx(1e-6 * min((dst - src) % count, (src - dst) % count))
 

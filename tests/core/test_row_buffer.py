@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolkit.core import block, ledger
+from toolkit.core import ledger, row_buffer
 from toolkit.core.ledger import Charge, Ledger
 from toolkit.core.row_buffer import StringTable
 
@@ -14,7 +14,7 @@ from toolkit.core.row_buffer import StringTable
 def fill(book: Ledger, count: int) -> list[tuple]:
     """Write rows both ways, in an order drawn at random; return them as they should be read."""
     strings = StringTable(("", "delivered"))
-    rows = book.open_block("rx", strings)
+    rows = book.open_row_buffer("rx", strings)
     rng = np.random.default_rng(3)
     expected = []
     for number in range(count):
@@ -33,7 +33,7 @@ def fill(book: Ledger, count: int) -> list[tuple]:
 
 @pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 95, 100])
 def test_order_content_and_shards(monkeypatch, tmp_path, count: int) -> None:
-    monkeypatch.setattr(block, "SHARD_ROWS", 10)
+    monkeypatch.setattr(row_buffer, "SHARD_ROWS", 10)
     monkeypatch.setattr(ledger, "SHARD_ROWS", 10)
     in_memory, on_disk = Ledger(), Ledger(tmp_path / "run")
     for book in (in_memory, on_disk):
@@ -53,8 +53,8 @@ def test_rows_charged_before_the_block_come_first() -> None:
     assert book.charges().t0_s.tolist() == [0.0, *(row[0] for row in expected)]
 
 
-def test_there_is_one_block() -> None:
+def test_there_is_one_row_buffer() -> None:
     book = Ledger()
-    book.open_block("rx", StringTable())
-    with pytest.raises(ValueError, match="a block of kind 'rx' already"):
-        book.open_block("tx", StringTable())
+    book.open_row_buffer("rx", StringTable())
+    with pytest.raises(ValueError, match="a row buffer of kind 'rx' already"):
+        book.open_row_buffer("tx", StringTable())

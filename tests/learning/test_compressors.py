@@ -8,14 +8,14 @@ import torch
 
 from toolkit.learning.compressors import Compressor, bundle, unbundle
 from toolkit.learning.compressors.memory import Corrected, Residual
-from toolkit.learning.compressors.one_bit import OneBit
+from toolkit.learning.compressors.one_bit import OneBitCompressor
 from toolkit.learning.compressors.packing import pack, packed_bytes, unpack
-from toolkit.learning.compressors.powersgd import PowerSgd
-from toolkit.learning.compressors.qsgd import Qsgd
-from toolkit.learning.compressors.random_k import RandomK
+from toolkit.learning.compressors.powersgd import PowerSgdCompressor
+from toolkit.learning.compressors.qsgd import QsgdCompressor
+from toolkit.learning.compressors.random_k import RandomKCompressor
 from toolkit.learning.compressors.sign import Sign
-from toolkit.learning.compressors.terngrad import TernGrad
-from toolkit.learning.compressors.top_k import TopK
+from toolkit.learning.compressors.terngrad import TernGradCompressor
+from toolkit.learning.compressors.top_k import TopKCompressor
 from toolkit.learning.random import torch_generator
 
 SIZES = (1, 7, 8, 9, 64, 513, 1200)
@@ -34,16 +34,16 @@ def halves(size: int) -> tuple[int, ...]:
 
 
 MAKERS = {
-    "top_k": lambda d: TopK(max(1, d // 10)),
-    "random_k": lambda d: RandomK(max(1, d // 10), seed=5),
-    "random_k unbiased": lambda d: RandomK(max(1, d // 10), seed=5, unbiased=True),
-    "qsgd": lambda d: Qsgd(),
-    "qsgd 5 bits": lambda d: Qsgd(levels=9, bucket=64, norm="max"),
-    "terngrad": lambda d: TernGrad(halves(d)),
+    "top_k": lambda d: TopKCompressor(max(1, d // 10)),
+    "random_k": lambda d: RandomKCompressor(max(1, d // 10), seed=5),
+    "random_k unbiased": lambda d: RandomKCompressor(max(1, d // 10), seed=5, unbiased=True),
+    "qsgd": lambda d: QsgdCompressor(),
+    "qsgd 5 bits": lambda d: QsgdCompressor(levels=9, bucket=64, norm="max"),
+    "terngrad": lambda d: TernGradCompressor(halves(d)),
     "sign": lambda d: Sign(),
     "sign scaled": lambda d: Sign(halves(d), scaled=True),
-    "one_bit": lambda d: OneBit(halves(d)),
-    "powersgd": lambda d: PowerSgd(((d, 1),) if d % 24 else ((d // 24, 12), (12, d // 24)), 1),
+    "one_bit": lambda d: OneBitCompressor(halves(d)),
+    "powersgd": lambda d: PowerSgdCompressor(((d, 1),) if d % 24 else ((d // 24, 12), (12, d // 24)), 1),
 }
 EVERY = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 
@@ -98,7 +98,7 @@ def test_zeros_stand_for_zeros_where_a_scale_is_sent_and_work_is_never_nothing(m
     if compressor != Sign():
         assert torch.equal(compressor.decompress(payload, 1200).abs(), torch.zeros(1200))
     assert min(*compressor.work(1200), *compressor.add_work(1200)) > 0
-    assert compressor.work(1200)[1] >= 4 * (1200 if not isinstance(compressor, RandomK) else compressor.k)
+    assert compressor.work(1200)[1] >= 4 * (1200 if not isinstance(compressor, RandomKCompressor) else compressor.k)
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
@@ -120,24 +120,24 @@ def test_packing_by_hand() -> None:
 
 
 def test_top_k_by_hand_and_what_it_leaves_is_small() -> None:
-    values, indices = TopK(2).compress(torch.tensor([1.0, -5.0, 0.0, 3.0]))
+    values, indices = TopKCompressor(2).compress(torch.tensor([1.0, -5.0, 0.0, 3.0]))
     assert dict(zip(indices.tolist(), values.tolist(), strict=True)) == {1: -5.0, 3: 3.0}
     assert indices.dtype == torch.int32
     vector = normal(1000)
     left = vector.clone()
-    TopK(100).add(TopK(100).compress(vector), left, alpha=-1.0)
+    TopKCompressor(100).add(TopKCompressor(100).compress(vector), left, alpha=-1.0)
     assert (left == 0).sum() == 100
     assert left.square().sum() <= (1 - 100 / 1000) * vector.square().sum()
 
 
 def test_random_k_draws_different_coordinates_and_adds_up_on_the_way() -> None:
-    compressor = RandomK(50, seed=8)
+    compressor = RandomKCompressor(50, seed=8)
     u, v = normal(400, 1), normal(400, 2)
     both = compressor.compress(u)[0] + compressor.compress(v)[0]
     vector = compressor.decompress((both,), 400)
     assert (vector != 0).sum() == 50
     torch.testing.assert_close(vector[vector != 0], (u + v)[vector != 0])
-    other = RandomK(50, seed=9)
+    other = RandomKCompressor(50, seed=9)
     assert not torch.equal(other.decompress(other.compress(u), 400), compressor.decompress(compressor.compress(u), 400))
 
 
@@ -149,8 +149,8 @@ def averaged(make, vector: torch.Tensor, rounds: int) -> tuple[torch.Tensor, tor
 
 @pytest.mark.parametrize(
     "make",
-    [lambda i: Qsgd(levels=1, bucket=16), lambda i: Qsgd(levels=7, bucket=16, norm="max"), lambda i: TernGrad((20, 28), clip=0.0),
-     lambda i: RandomK(6, seed=i, unbiased=True)],
+    [lambda i: QsgdCompressor(levels=1, bucket=16), lambda i: QsgdCompressor(levels=7, bucket=16, norm="max"),
+     lambda i: TernGradCompressor((20, 28), clip=0.0), lambda i: RandomKCompressor(6, seed=i, unbiased=True)],
     ids=["qsgd 1", "qsgd 7 max", "terngrad", "random_k"],
 )
 def test_unbiased_ones_are_right_on_average(make) -> None:
@@ -163,16 +163,16 @@ def test_unbiased_ones_are_right_on_average(make) -> None:
 def test_qsgd_varies_no_more_than_its_lemma_says(levels: int) -> None:
     """Lemma 3.1: E|Q(v) - v|^2 <= min(d/s^2, sqrt(d)/s) |v|^2."""
     vector = normal(64)
-    _, variance = averaged(lambda i: Qsgd(levels, 64), vector, 400)
+    _, variance = averaged(lambda i: QsgdCompressor(levels, 64), vector, 400)
     assert variance.sum() <= 1.1 * min(64 / levels**2, 8 / levels) * vector.square().sum()
     assert variance.sum() > 0
 
 
 def test_qsgd_by_hand() -> None:
     vector = torch.tensor([3.0, 0.0, -4.0, 0.0, 2.0])  # norms 5 (bucket of four) and 2 (the rest)
-    compressor = Qsgd(levels=5, bucket=4)
+    compressor = QsgdCompressor(levels=5, bucket=4)
     assert compressor.bits == 4
-    assert [Qsgd(s).bits for s in (1, 2, 3, 4, 7, 8, 127)] == [2, 3, 3, 4, 4, 5, 8]
+    assert [QsgdCompressor(s).bits for s in (1, 2, 3, 4, 7, 8, 127)] == [2, 3, 3, 4, 4, 5, 8]
     norms, packed = compressor.compress(vector, generator())
     assert norms.tolist() == [5.0, 2.0]
     assert unpack(packed, 4, 5).tolist() == [8, 5, 1, 5, 10]  # levels 3, 0, -4, 0, 5 of 5, which need no rounding
@@ -183,7 +183,7 @@ def test_terngrad_clips_what_stands_out_in_its_layer() -> None:
     flat = torch.ones(100)
     spike = torch.ones(100)
     spike[0] = 1000.0
-    scales, packed = TernGrad((100, 100)).compress(torch.cat([flat, spike]), generator())
+    scales, packed = TernGradCompressor((100, 100)).compress(torch.cat([flat, spike]), generator())
     assert scales[0] == 1.0
     assert float(scales[1]) == pytest.approx(2.5 * float(spike.square().mean().sqrt()))
     assert unpack(packed, 2, 200)[:101].tolist() == [2] * 101
@@ -208,12 +208,12 @@ def test_the_sign_of_zero_is_either_with_a_generator_and_positive_without() -> N
 
 def test_one_bit_by_hand_and_no_other_pair_of_values_leaves_less() -> None:
     vector = torch.tensor([1.0, 3.0, -2.0, -6.0, 5.0, 5.0])
-    up, down, packed = OneBit((4, 2)).compress(vector)
+    up, down, packed = OneBitCompressor((4, 2)).compress(vector)
     assert up.tolist() == [2.0, 5.0]
     assert down.tolist() == [-4.0, 0.0]
     assert packed.tolist() == [0b110011]
     vector = normal(200)
-    made = OneBit().decompress(OneBit().compress(vector), 200)
+    made = OneBitCompressor().decompress(OneBitCompressor().compress(vector), 200)
     best = (vector - made).square().sum()
     for above, below in ((1.05, 1.0), (1.0, 0.95), (0.95, 1.05)):
         assert (vector - torch.where(made > 0, made * above, made * below)).square().sum() > best
@@ -224,13 +224,13 @@ def test_powersgd_is_exact_for_matrices_of_its_rank() -> None:
     first = normal(30 * 2).view(30, 2) @ normal(2 * 20, 1).view(2, 20)
     second = normal(8 * 2, 2).view(8, 2) @ normal(2 * 40, 3).view(2, 40)
     vector = torch.cat([first.view(-1), second.view(-1)])
-    compressor = PowerSgd(((30, 20), (8, 40)), 2)
+    compressor = PowerSgdCompressor(((30, 20), (8, 40)), 2)
     torch.testing.assert_close(compressor.decompress(compressor.compress(vector, generator()), 920), vector, atol=1e-4, rtol=1e-4)
 
 
 def test_powersgd_with_a_warm_start_comes_to_the_best_approximation() -> None:
     matrix = normal(40 * 30).view(40, 30)
-    compressor = PowerSgd(((40, 30),), 3)
+    compressor = PowerSgdCompressor(((40, 30),), 3)
     right = compressor.draw(generator())
     for _ in range(200):
         left = compressor.orthogonal(compressor.left(matrix.view(-1), right))
@@ -242,7 +242,7 @@ def test_powersgd_with_a_warm_start_comes_to_the_best_approximation() -> None:
 
 
 def test_halves_of_powersgd_add_up_over_workers() -> None:
-    compressor = PowerSgd(((12, 10), (5, 9)), 2)
+    compressor = PowerSgdCompressor(((12, 10), (5, 9)), 2)
     vectors = [normal(165, i) for i in range(3)]
     right = compressor.draw(generator())
     left = compressor.orthogonal(torch.stack([compressor.left(v, right) for v in vectors]).mean(0))
@@ -255,7 +255,7 @@ def test_halves_of_powersgd_add_up_over_workers() -> None:
 def test_what_was_sent_and_what_is_kept_is_what_came_in(make) -> None:
     size = 1200
     compressor, memory = make(size), Residual.zeros(size)
-    if isinstance(compressor, RandomK) and compressor.unbiased:
+    if isinstance(compressor, RandomKCompressor) and compressor.unbiased:
         pytest.skip("has no memory")
     sent, came = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
     for index in range(20):
@@ -270,13 +270,13 @@ def test_what_was_sent_and_what_is_kept_is_what_came_in(make) -> None:
 def test_momentum_correction_by_hand() -> None:
     memory = Corrected.zeros(3, momentum=0.5)
     assert memory.add(torch.tensor([4.0, 1.0, 0.0])).tolist() == [4.0, 1.0, 0.0]
-    memory.remove(TopK(1), TopK(1).compress(memory.error))
+    memory.remove(TopKCompressor(1), TopKCompressor(1).compress(memory.error))
     assert memory.error.tolist() == [0.0, 1.0, 0.0]
     assert memory.velocity.tolist() == [0.0, 1.0, 0.0]
     assert memory.add(torch.tensor([1.0, 1.0, 1.0])).tolist() == [1.0, 2.5, 1.0]  # u = (1, 1.5, 1)
     unmasked = Corrected.zeros(3, momentum=0.5, masking=False)
     unmasked.add(torch.tensor([4.0, 1.0, 0.0]))
-    unmasked.remove(TopK(1), TopK(1).compress(unmasked.error))
+    unmasked.remove(TopKCompressor(1), TopKCompressor(1).compress(unmasked.error))
     assert unmasked.velocity.tolist() == [4.0, 1.0, 0.0]
     assert min(*memory.work(), *Residual.zeros(3).work()) > 0
 
@@ -284,12 +284,12 @@ def test_momentum_correction_by_hand() -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: TopK(5).compress(torch.zeros(4)), "k: 5 is not in 1 to 4"),
-        (lambda: RandomK(0, seed=1).compress(torch.zeros(4)), "k: 0 is not in 1 to 4"),
-        (lambda: Qsgd(levels=128), "levels: 128 is not in 1 to 127"),
-        (lambda: Qsgd(bucket=0), "bucket: 0 is below 1"),
+        (lambda: TopKCompressor(5).compress(torch.zeros(4)), "k: 5 is not in 1 to 4"),
+        (lambda: RandomKCompressor(0, seed=1).compress(torch.zeros(4)), "k: 0 is not in 1 to 4"),
+        (lambda: QsgdCompressor(levels=128), "levels: 128 is not in 1 to 127"),
+        (lambda: QsgdCompressor(bucket=0), "bucket: 0 is below 1"),
         (lambda: Sign((3, 3), scaled=True).compress(torch.zeros(7)), "add up to 6, and the vector has 7"),
-        (lambda: PowerSgd(((4, 3),), 4), "rank: 4 is not in 1 to 3"),
+        (lambda: PowerSgdCompressor(((4, 3),), 4), "rank: 4 is not in 1 to 3"),
         (lambda: Sign().mean([], 4), "no payloads"),
     ],
 )

@@ -22,7 +22,7 @@ from toolkit.core.context import Asking, Context
 from toolkit.core.local import run_local
 from toolkit.core.streams import Streams
 from toolkit.learning.ddp import GsSgdHook
-from toolkit.learning.flat import Layout, adopt, gradient
+from toolkit.learning.flat import FlatLayout, adopt, gradient
 from toolkit.methods.distributed import Step
 from toolkit.methods.distributed.gs_sgd import GsSgd
 
@@ -213,7 +213,7 @@ def simulated(settings: dict[str, Any], ranks: int, steps: int) -> Tensor:
     def program(ctx: Context) -> Asking:
         model = build()
         weights[ctx.rank] = adopt(model)
-        state = method.init(ctx, Layout.of(model))
+        state = method.init(ctx, FlatLayout.of(model))
         for index in range(steps):
             model.zero_grad()
             loss_of(model, ctx.rank, index).backward()  # type: ignore[no-untyped-call]

@@ -34,7 +34,7 @@ class ShadowingState(Protocol):
     def step(self, dt_s: float) -> Floats: ...
 
 
-class Measured(Protocol):
+class MeasuredLinks(Protocol):
     """Links whose SNR was measured (see `toolkit.acoustic.channel_record`)."""
 
     def lay_over(self, snr_db: Floats, t_s: float) -> None: ...
@@ -52,7 +52,7 @@ class Channel:
     """
 
     def __init__(
-        self, water: Water, modem: Modem, move: Callable[[float], Floats], shadowing: ShadowingState, measured: Measured | None = None
+        self, water: Water, modem: Modem, move: Callable[[float], Floats], shadowing: ShadowingState, measured: MeasuredLinks | None = None
     ) -> None:
         self._measured = measured
         self._water = water

@@ -60,7 +60,7 @@ class Medium:
         self._fades = world.streams.rng("fading")
         self._fade_rows = np.ones((0, count))
         self._fade_next = 0
-        self._block = world.ledger.open_block("rx", tracker.drop_reasons.strings)
+        self._block = world.ledger.open_row_buffer("rx", tracker.drop_reasons.strings)
         success = modem.success_table()
         self._settings = np.concatenate([
             [10.0 ** (modem.detection_snr_db / 10.0), 10.0 ** (modem.capture_db / 10.0), 10.0 ** (modem.cca_snr_db / 10.0),

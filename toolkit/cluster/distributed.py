@@ -28,7 +28,7 @@ PENDING = 64
 """Messages that may be under way before the oldest is waited for."""
 
 
-class Future:
+class ReceiveFuture:
     """What a call returns: done at once, or when a message has been received."""
 
     __slots__ = ("_error", "_request", "_thread", "_value", "there")
@@ -68,12 +68,12 @@ class Future:
         self._thread.start()
 
 
-class AnyFuture(Future):
+class AnyFuture(ReceiveFuture):
     """Whichever of several comes first: its place and its value."""
 
     __slots__ = ("_arrivals", "_futures")
 
-    def __init__(self, futures: Sequence[Future], arrivals: queue.SimpleQueue[None]) -> None:
+    def __init__(self, futures: Sequence[ReceiveFuture], arrivals: queue.SimpleQueue[None]) -> None:
         super().__init__()
         self._futures = futures
         self._arrivals = arrivals
@@ -163,29 +163,29 @@ class DistributedContext(Context):
         """Wall time in s since this program began."""
         return time.perf_counter() - self._begun_s
 
-    def compute(self, work: Work, phase: str = "") -> Future:
-        return Future()
+    def compute(self, work: Work, phase: str = "") -> ReceiveFuture:
+        return ReceiveFuture()
 
-    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Future:
-        return Future()
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> ReceiveFuture:
+        return ReceiveFuture()
 
-    def sleep(self, delay_s: float) -> Future:
-        return Future()
+    def sleep(self, delay_s: float) -> ReceiveFuture:
+        return ReceiveFuture()
 
-    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Any = None) -> Future:
+    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Any = None) -> ReceiveFuture:
         self.sent_bytes += nbytes
         if nbytes:
             copy = payload.detach().clone(memory_format=torch.contiguous_format)
             self._sent.append((dist.isend(copy, dst), copy))
             while len(self._sent) > PENDING:
                 self._sent.popleft()[0].wait()
-        return Future(ARRIVED)
+        return ReceiveFuture(ARRIVED)
 
-    def recv(self, src: int, like: Any) -> Future:
+    def recv(self, src: int, like: Any) -> ReceiveFuture:
         buffer = torch.empty_like(like, memory_format=torch.contiguous_format)
-        return Future(buffer, dist.irecv(buffer, src) if buffer.numel() else None)
+        return ReceiveFuture(buffer, dist.irecv(buffer, src) if buffer.numel() else None)
 
-    def wait_any(self, futures: Sequence[Future]) -> AnyFuture:
+    def wait_any(self, futures: Sequence[ReceiveFuture]) -> AnyFuture:
         for future in futures:
             future.watch(self._arrivals)
         return AnyFuture(futures, self._arrivals)

@@ -18,7 +18,7 @@ class Crash(Spec):
     at_s: float = Field(gt=0, description="simulated time of the crash in s")
 
 
-class Window(Spec):
+class TimeWindow(Spec):
     """A stretch of time."""
 
     from_s: float = Field(ge=0, description="beginning in s")
@@ -32,14 +32,14 @@ class Window(Spec):
 
 
 @final
-class Outage(Window):
+class Outage(TimeWindow):
     """A node whose processor stands still in a window (another job, a phone in use); what it was doing goes on afterwards."""
 
     node: str = Field(description="name of the node")
 
 
 @final
-class Degradation(Window):
+class Degradation(TimeWindow):
     """A link that carries only `factor` of its rate in a window."""
 
     link: str = Field(description="name of the directed link, as the topology calls it")

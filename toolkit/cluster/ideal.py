@@ -9,7 +9,7 @@ from simpy.events import Event
 from toolkit.cluster.messages import Mail
 from toolkit.cluster.settings import ClusterSettings
 from toolkit.collectives import AllReduce, LinkCost, adding, depth
-from toolkit.collectives.all_reduce.parameter_server import ParameterServer
+from toolkit.collectives.all_reduce.parameter_server import ParameterServerAllReduce
 from toolkit.core.context import Context, Payload
 from toolkit.core.device import Device
 from toolkit.core.size_only import SizeOnlyPayload
@@ -67,7 +67,7 @@ class IdealCollectives:
 
     def _servers(self, ctx: Context, kind: str) -> int:
         """How many servers take part."""
-        together = kind.startswith("all_reduce") and isinstance(self._schedule(kind), ParameterServer)
+        together = kind.startswith("all_reduce") and isinstance(self._schedule(kind), ParameterServerAllReduce)
         return ctx.servers if together else 0
 
     def _close(self, here: list[_Present], ctx: Context, kind: str, phase: str, root: int) -> None:

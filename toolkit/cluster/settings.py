@@ -20,7 +20,7 @@ from toolkit.errors import ScenarioError
 
 
 @final
-class Network(Spec):
+class NetworkSettings(Spec):
     """How far transfers fall short of the ideal fluid. The defaults change nothing.
 
     Source: SimGrid's TCP model uses bandwidth 0.97, latency 13.01 and 5 % of acknowledgements; those values are for its own validation
@@ -42,7 +42,7 @@ class ClusterSettings(Fabric):
     device: Device = default_part("raspberry_pi_5", "machine of every worker and server")
     node_devices: dict[str, Device] = Field(default_factory=dict, description="machines of single nodes, e.g. {worker3: jetson_nano}")
     topology: Topology = default_part("star")
-    network: Network = Network()
+    network: NetworkSettings = NetworkSettings()
     collectives: Collectives = Collectives()
     pricing: Literal["messages", "ideal"] = Field("messages", description="every message simulated, or collectives at their closed form")
     stragglers: Stragglers = default_part("none")

@@ -55,35 +55,35 @@ class Ledger:
         self._metrics: list[tuple[object, ...]] = []
         self._shards: list[Path] = []
         self._requests: list[tuple[object, ...]] = []
-        self._block: RowBuffer | None = None
+        self._row_buffer: RowBuffer | None = None
         self._full: list[tuple[list[tuple[object, ...]], RowBuffer]] = []
 
-    def open_block(self, kind: str, strings: StringTable) -> RowBuffer:
-        """Return the block in which a compiled loop writes rows of *kind*; there is one in a run at most."""
-        if self._block is not None:
-            raise ValueError(f"the ledger has a block of kind '{self._block.kind}' already")
-        self._block = RowBuffer(kind, strings, len(self._charges))
-        return self._block
+    def open_row_buffer(self, kind: str, strings: StringTable) -> RowBuffer:
+        """Return the row buffer in which a compiled loop writes rows of *kind*; there is one in a run at most."""
+        if self._row_buffer is not None:
+            raise ValueError(f"the ledger has a row buffer of kind '{self._row_buffer.kind}' already")
+        self._row_buffer = RowBuffer(kind, strings, len(self._charges))
+        return self._row_buffer
 
     def charge(
         self, t0_s: float, dur_s: float, node: int, peer: int, kind: str, *, phase: str = "",
         flops: float = 0.0, nbytes: int = 0, energy_j: float = 0.0, outcome: str = "", packet: int = -1,
     ) -> None:
         """Write one row."""
-        if self._block is not None:
+        if self._row_buffer is not None:
             self.make_room()
-            self._block.mark()
+            self._row_buffer.mark()
         self._charges.append((t0_s, dur_s, node, peer, kind, phase, flops, nbytes, energy_j, outcome, packet))
-        if self._stem is not None and self._block is None and len(self._charges) >= SHARD_ROWS:
+        if self._stem is not None and self._row_buffer is None and len(self._charges) >= SHARD_ROWS:
             self._flush()
 
     def make_room(self) -> None:
-        """Let one more row be written, in the block or beside it."""
-        if self._block is not None and self._block.is_full:
+        """Let one more row be written, in the row buffer or beside it."""
+        if self._row_buffer is not None and self._row_buffer.is_full:
             if self._stem is None:
-                self._full.append((self._charges.copy(), self._block.snapshot()))
+                self._full.append((self._charges.copy(), self._row_buffer.snapshot()))
                 self._charges.clear()
-                self._block.clear()
+                self._row_buffer.clear()
             self._flush()
 
     def metric(self, t_s: float, name: str, value: float, who: str = "", step: int = -1) -> None:
@@ -105,12 +105,12 @@ class Ledger:
         _write(frame, path)
         self._shards.append(path)
         self._charges.clear()
-        if self._block is not None:
-            self._block.clear()
+        if self._row_buffer is not None:
+            self._row_buffer.clear()
 
     def state(self) -> dict[str, Any]:
         """Return everything written so far that is not in a full shard, and how many of these there are."""
-        if self._block is not None:
+        if self._row_buffer is not None:
             raise ValueError("rows that a compiled loop writes are not kept")
         return {
             "shards": len(self._shards), "charges": self._charges, "metrics": self._metrics, "requests": self._requests,
@@ -129,7 +129,7 @@ class Ledger:
     def pending(self) -> pd.DataFrame:
         """The charges since the last full shard, as a frame."""
         columns = _columns(self._charges, Charge)
-        return _frame(columns if self._block is None else self._block.among(columns))
+        return _frame(columns if self._row_buffer is None else self._row_buffer.among(columns))
 
     def charges(self) -> pd.DataFrame:
         """All charges so far, in the order in which they were written."""

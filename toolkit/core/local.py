@@ -15,7 +15,7 @@ from toolkit.core.work import Work
 from toolkit.errors import ToolkitError
 
 
-class Future:
+class LocalFuture:
     """What a call returns and a program yields: done already, or done once a message is there."""
 
     __slots__ = ("done", "value", "waiters", "waiting")
@@ -24,7 +24,7 @@ class Future:
         self.value = value
         self.done = done
         self.waiting: Asking | None = None
-        self.waiters: list[tuple[Future, int]] = []
+        self.waiters: list[tuple[LocalFuture, int]] = []
         """Futures that are done with the first of several, and the place of this one among them."""
 
     def settle(self, value: Any, ready: deque[tuple[Asking, Any]]) -> None:
@@ -37,16 +37,16 @@ class Future:
                 future.settle((place, value), ready)
 
 
-DONE = Future()
-ARRIVED = Future(Delivery("delivered", 0.0, 0.0, 1))
+DONE = LocalFuture()
+ARRIVED = LocalFuture(Delivery("delivered", 0.0, 0.0, 1))
 
 
-class Group:
+class LocalGroup:
     """The mail between the workers of one program, and the turns they take."""
 
     def __init__(self) -> None:
         self.mail: dict[tuple[int, int], deque[Payload]] = defaultdict(deque)
-        self.waiting: dict[tuple[int, int], deque[Future]] = defaultdict(deque)
+        self.waiting: dict[tuple[int, int], deque[LocalFuture]] = defaultdict(deque)
         self.ready: deque[tuple[Asking, Any]] = deque()
 
     def run(self) -> None:
@@ -72,7 +72,9 @@ class Group:
 class LocalContext(Context):
     """One worker among others in this process."""
 
-    def __init__(self, group: Group, rank: int, size: int, seed: int, *, servers: int = 0, collectives: Schedules | None = None) -> None:
+    def __init__(
+        self, group: LocalGroup, rank: int, size: int, seed: int, *, servers: int = 0, collectives: Schedules | None = None
+    ) -> None:
         self.rank = self.node = rank
         self.size = size
         self.servers = servers
@@ -86,16 +88,16 @@ class LocalContext(Context):
     def now(self) -> float:
         return 0.0
 
-    def compute(self, work: Work, phase: str = "") -> Future:
+    def compute(self, work: Work, phase: str = "") -> LocalFuture:
         return DONE
 
-    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Future:
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> LocalFuture:
         return DONE
 
-    def sleep(self, delay_s: float) -> Future:
+    def sleep(self, delay_s: float) -> LocalFuture:
         return DONE
 
-    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Future:
+    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> LocalFuture:
         if payload is None:
             return ARRIVED
         self.sent_bytes += nbytes
@@ -107,19 +109,19 @@ class LocalContext(Context):
             self._group.mail[pair].append(copy)
         return ARRIVED
 
-    def recv(self, src: int, like: Payload) -> Future:
+    def recv(self, src: int, like: Payload) -> LocalFuture:
         pair = (src, self.rank)
         if self._group.mail[pair]:
-            return Future(self._group.mail[pair].popleft())
-        future = Future(done=False)
+            return LocalFuture(self._group.mail[pair].popleft())
+        future = LocalFuture(done=False)
         self._group.waiting[pair].append(future)
         return future
 
-    def wait_any(self, futures: Sequence[Future]) -> Future:
+    def wait_any(self, futures: Sequence[LocalFuture]) -> LocalFuture:
         for place, future in enumerate(futures):
             if future.done:
-                return Future((place, future.value))
-        ready = Future(done=False)
+                return LocalFuture((place, future.value))
+        ready = LocalFuture(done=False)
         for place, future in enumerate(futures):
             future.waiters.append((ready, place))
         return ready
@@ -138,7 +140,7 @@ def run_local(
     program: Callable[[Context], Asking], size: int, seed: int, *, servers: int = 0, collectives: Schedules | None = None
 ) -> list[LocalContext]:
     """Run *program* on *size* workers and *servers* servers to its end; return their contexts with what they recorded and sent."""
-    group = Group()
+    group = LocalGroup()
     contexts = [LocalContext(group, rank, size, seed, servers=servers, collectives=collectives) for rank in range(size + servers)]
     group.ready.extend(_programs(program, contexts))
     group.run()

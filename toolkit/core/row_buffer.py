@@ -18,7 +18,7 @@ BLOCK_ROW = np.dtype([
     ("t0_s", "f8"), ("dur_s", "f8"), ("energy_j", "f8"), ("node", "i4"), ("peer", "i4"), ("nbytes", "i4"), ("packet", "i4"),
     ("phase", "i2"), ("outcome", "i2"),
 ])
-"""A row as compiled loops write it: `phase` and `outcome` are numbers of texts, its kind is that of the block, its flops are 0."""
+"""A row as compiled loops write it: `phase` and `outcome` are numbers of strings, its kind is that of the row buffer, its flops are 0."""
 
 
 class StringTable:
@@ -50,7 +50,7 @@ class RowBuffer:
         self.rows: NDArray[Any] = np.empty(SHARD_ROWS, dtype=BLOCK_ROW)
         self.tally = np.array([0, SHARD_ROWS - charged], dtype=np.int64)
         self.marks = [0] * charged
-        """For every row that was charged, how many rows of the block come before it."""
+        """For every row that was charged, how many rows of the buffer come before it."""
 
     @property
     def is_full(self) -> bool:
@@ -63,7 +63,7 @@ class RowBuffer:
         self.tally[1] -= 1
 
     def snapshot(self) -> RowBuffer:
-        """The block as it is now, which no loop writes any more."""
+        """The rows as they are now, which no loop writes any more."""
         taken = copy.copy(self)
         taken.rows, taken.tally, taken.marks = self.rows[: self.tally[0]].copy(), self.tally.copy(), self.marks.copy()
         return taken
@@ -74,7 +74,7 @@ class RowBuffer:
         self.marks.clear()
 
     def among(self, charged: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return the columns of *charged* with this block's rows in their places."""
+        """Return the columns of *charged* with the rows of this buffer in their places."""
         rows = self.rows[: self.tally[0]]
         strings = np.array(self.strings.strings, dtype=object)
         own = {name: rows[name] for name in BLOCK_ROW.names or ()}

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Layout:
+class FlatLayout:
     """Where each tensor lies in the flat vector, in the order of `model.parameters()`."""
 
     shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, model: nn.Module) -> Layout:
+    def of(cls, model: nn.Module) -> FlatLayout:
         return cls(tuple(tuple(parameter.shape) for parameter in model.parameters() if parameter.requires_grad))
 
     @cached_property
@@ -52,7 +52,7 @@ def adopt(model: nn.Module) -> Tensor:
     """Make all trainable parameters views of one new flat vector, and return it: changing the vector changes the model."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
-    for parameter, view in zip(parameters, Layout.of(model).split(flat), strict=True):
+    for parameter, view in zip(parameters, FlatLayout.of(model).split(flat), strict=True):
         parameter.data = view
     return flat
 

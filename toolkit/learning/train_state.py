@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import DivergenceError
-from toolkit.learning.flat import Layout, adopt
+from toolkit.learning.flat import FlatLayout, adopt
 from toolkit.models.evolving import Evolving
 
 Optimiser = TypeVar("Optimiser")
@@ -37,7 +37,7 @@ class TrainState(Generic[Optimiser]):
         weights = adopt(model)
         gradient = torch.zeros_like(weights)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        for parameter, view in zip(trained, Layout.of(model).split(gradient), strict=True):
+        for parameter, view in zip(trained, FlatLayout.of(model).split(gradient), strict=True):
             parameter.grad = view
         return cls(model, weights, gradient, optimiser)
 

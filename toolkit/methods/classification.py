@@ -14,7 +14,7 @@ from torch.nn import functional
 from toolkit.core.context import Context
 from toolkit.core.work import Work
 from toolkit.datasets import Dataset, partition
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.work import peak_memory_bytes, step_work
 from toolkit.methods.model_spec import ModelSpec
 from toolkit.methods.objective import Objective
@@ -34,7 +34,7 @@ class Classification(Objective[Tensor]):
 
     def __post_init__(self) -> None:
         self._shapes = self.build(torch.Generator().manual_seed(0))
-        self.layout = Layout.of(self._shapes)
+        self.layout = FlatLayout.of(self._shapes)
         self._work: dict[int, Work] = {}
 
     @cached_property

@@ -43,7 +43,7 @@ class Configuration:
         return all(ours <= theirs for ours, theirs in zip(self.widths + self.expands, other.widths + other.expands, strict=True))
 
 
-class Costs(NamedTuple):
+class SubnetCosts(NamedTuple):
     """What a subnet takes."""
 
     parameters: int
@@ -53,7 +53,7 @@ class Costs(NamedTuple):
     """Its parameters over those of the whole."""
 
 
-class Layer(NamedTuple):
+class ElasticLayer(NamedTuple):
     """A convolution of a subnet."""
 
     kind: Literal["stem", "inner", "outer", "shortcut"]
@@ -109,10 +109,10 @@ class Space:
         inner = [self.rounded(width * self.ratios[place]) for width, place in zip(of_block, config.expands, strict=True)]
         return outer, inner
 
-    def layers(self, config: Configuration, height: int, width: int) -> list[Layer]:
+    def layers(self, config: Configuration, height: int, width: int) -> list[ElasticLayer]:
         """Return every convolution for an image of *height* x *width*."""
         outer, inner = self.widths(config)
-        found = [Layer("stem", self.in_channels, outer[0], 3, height * width, height * width)]
+        found = [ElasticLayer("stem", self.in_channels, outer[0], 3, height * width, height * width)]
         inputs, block = outer[0], 0
         for stage, count in enumerate(self.blocks):
             for place in range(count):
@@ -120,9 +120,9 @@ class Space:
                 if halves:
                     height, width = (height + 1) // 2, (width + 1) // 2
                 middle, outputs, sites = inner[block], outer[stage], height * width
-                found += [Layer("inner", inputs, middle, 3, before, sites), Layer("outer", middle, outputs, 3, sites, sites)]
+                found += [ElasticLayer("inner", inputs, middle, 3, before, sites), ElasticLayer("outer", middle, outputs, 3, sites, sites)]
                 if halves:
-                    found.append(Layer("shortcut", inputs, outputs, 1, before, sites))
+                    found.append(ElasticLayer("shortcut", inputs, outputs, 1, before, sites))
                 inputs, block = outputs, block + 1
         return found
 
@@ -140,9 +140,9 @@ class Space:
         size = self.widths(config)[0][-1]
         return sum(layer.weights * layer.sites for layer in self.layers(config, height, width)) + size * self.num_classes
 
-    def costs(self, config: Configuration, height: int, width: int) -> Costs:
+    def costs(self, config: Configuration, height: int, width: int) -> SubnetCosts:
         """Return what a subnet takes for images of *height* x *width*."""
-        return Costs(self.parameters(config), self.multiply_adds(config, height, width), self.share(config))
+        return SubnetCosts(self.parameters(config), self.multiply_adds(config, height, width), self.share(config))
 
     def inference_work(self, config: Configuration, count: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Return FLOPs, bytes read, bytes written and kernels of the subnet's scores of *count* images in eval mode.

@@ -7,7 +7,7 @@ import pytest
 
 from tests.acoustic.routing.conftest import finish, start_traffic
 from toolkit.acoustic.packets import Frame
-from toolkit.acoustic.routing.carp import DATA_BYTES, PING_BYTES, UNKNOWN, Carp, Data, Hello, Ping, Pong
+from toolkit.acoustic.routing.carp import DATA_BYTES, PING_BYTES, UNKNOWN, Carp, CarpHello, Data, Ping, Pong
 from toolkit.acoustic.routing.neighbours import LinkBudget
 
 STOREY_M = 900
@@ -60,13 +60,13 @@ def test_a_new_flood_replaces_an_old_count_and_an_old_one_does_not(network) -> N
     net = chain(network)
     net.world.env.run(until=60.0)
     spec, node = net.spec.routing, net.nodes[1]
-    spec._take_hello(node, Hello(node.state.flood, 5))
+    spec._take_hello(node, CarpHello(node.state.flood, 5))
     assert node.state.hop_count == 2
-    spec._take_hello(node, Hello(node.state.flood - 1, 0))
+    spec._take_hello(node, CarpHello(node.state.flood - 1, 0))
     assert node.state.hop_count == 2
-    spec._take_hello(node, Hello(node.state.flood + 1, 5))
+    spec._take_hello(node, CarpHello(node.state.flood + 1, 5))
     assert node.state.hop_count == 6
-    spec._take_hello(node, Hello(node.state.flood, 2))
+    spec._take_hello(node, CarpHello(node.state.flood, 2))
     assert node.state.hop_count == 3
 
 

@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from tests.learning.pruning.networks import seeded
 from toolkit.learning.pruning.costs import Costs
-from toolkit.learning.pruning.finetune import Recipe, train, wrong
+from toolkit.learning.pruning.finetune import FineTuning, train, wrong
 from toolkit.learning.pruning.groups import PruningError, find_groups
 from toolkit.learning.pruning.rebuild import gated
 from toolkit.learning.pruning.saliency import l1, obd, per_group, slimming, taylor
-from toolkit.learning.pruning.select import Budget, at_random, by_rank, filters_by_norm, magnitude_masks, weights_left
+from toolkit.learning.pruning.select import SizeBudget, at_random, by_rank, filters_by_norm, magnitude_masks, weights_left
 from toolkit.models.lenet import lenet5
 
 MODEL = lenet5(filters=(4, 6), hidden=8, batch_norm=True).eval()
@@ -63,19 +63,19 @@ def test_rules_meet_budgets_and_empty_no_layer() -> None:
     params, (conv_macs, _) = COSTS.params(GROUPS.dense())[0], COSTS.macs(GROUPS.dense())
     rng = np.random.default_rng(0)
     value = rng.random(GROUPS.units)
-    for budget in (Budget(conv_macs=conv_macs[0] / 5), Budget(params=params / 4), Budget(conv_macs[0] / 5, params / 4)):
+    for budget in (SizeBudget(conv_macs=conv_macs[0] / 5), SizeBudget(params=params / 4), SizeBudget(conv_macs[0] / 5, params / 4)):
         drawn = at_random(rng, GROUPS, COSTS, budget)
         for mask in (by_rank(value, GROUPS, COSTS, budget), filters_by_norm(value, GROUPS, COSTS, budget), drawn):
             GROUPS.check(mask)
             assert budget.met(COSTS, mask)
-    hopeless = by_rank(value, GROUPS, COSTS, Budget(params=1))
+    hopeless = by_rank(value, GROUPS, COSTS, SizeBudget(params=1))
     assert GROUPS.kept(hopeless) == (1, 1, 1)
 
 
 def test_ranking_takes_the_least_first_and_only_what_helps() -> None:
     value = np.arange(GROUPS.units, dtype=float)[::-1]  # hidden units last in the mask are the least
     half = COSTS.macs(GROUPS.dense())[0][0] / 2
-    mask = by_rank(value, GROUPS, COSTS, Budget(conv_macs=half))
+    mask = by_rank(value, GROUPS, COSTS, SizeBudget(conv_macs=half))
     assert mask[10:].all()  # hidden units do not help a budget of convolutions
     assert not mask[9]  # the least of conv2
 
@@ -99,7 +99,7 @@ def test_training_learns_repeats_and_keeps_zeros() -> None:
     labels = torch.arange(60) % 3
     images = torch.randn((3, 1, 28, 28), generator=seeded(3))[labels] + 0.5 * torch.randn((60, 1, 28, 28), generator=seeded(4))
     first, second = (lenet5(filters=(4, 6), hidden=8) for _ in range(2))
-    recipe = Recipe(epochs=6, lr=3e-3, batch=20)
+    recipe = FineTuning(epochs=6, lr=3e-3, batch=20)
     for model in (first, second):
         train(model, images, labels, recipe, np.random.default_rng(5))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))

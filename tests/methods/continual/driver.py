@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from toolkit.core.local import DONE, Future, Group, LocalContext
+from toolkit.core.local import DONE, LocalContext, LocalFuture, LocalGroup
 from toolkit.core.work import Work
 from toolkit.datasets.streams import Samples, Stream
-from toolkit.methods.continual import Method
+from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.program import Continual
 from toolkit.methods.continual.run_plan import RunPlan
@@ -29,19 +29,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
 AROUND = {"clfd": ("er", "derpp", "er_ace", "cls_er", "e2net")}
 """Methods that go round a host, and the hosts."""
 NAMES = [
-    case for name in Method.member_names() for case in ([f"{name}-{host}" for host in AROUND[name]] if name in AROUND else [name])
+    case for name in ContinualMethod.member_names() for case in ([f"{name}-{host}" for host in AROUND[name]] if name in AROUND else [name])
 ]
 """Every method; of one that goes round a host one for each host."""
 
 
-def make(name: str, **settings: Any) -> Method:
+def make(name: str, **settings: Any) -> ContinualMethod:
     """Return a method with the settings that make it quick, and others."""
     name, _, host = name.partition("-")
     around = {"host": make(host)} if host else {}
-    return Method.find(name).model_validate({**SETTINGS.get(name, {}), **around, **settings})
+    return ContinualMethod.find(name).model_validate({**SETTINGS.get(name, {}), **around, **settings})
 
 
-def program(method: Method, **settings: Any) -> Continual:
+def program(method: ContinualMethod, **settings: Any) -> Continual:
     """Return the program for 2 tasks of 5 digits, one epoch each, a tiny network and a memory of 20 samples of any method."""
     base = {
         "task": {"dataset": "digits", "model": {"name": "resnet", "options": {"nf": 4}}}, "stream": {"tasks": 2}, "batch": 96, "replay": 16,
@@ -54,7 +54,7 @@ class Watched(LocalContext):
     """A context that keeps what it was charged by phase, and the checkpoints, pickled."""
 
     def __init__(self, seed: int, resume: bytes | None = None, closed: list[Closed] | None = None) -> None:
-        super().__init__(Group(), 0, 1, seed)
+        super().__init__(LocalGroup(), 0, 1, seed)
         self.work: dict[tuple[int, str], Work] = defaultdict(Work)
         """Work by task and phase."""
         self.counts: dict[tuple[int, str], int] = defaultdict(int)
@@ -63,12 +63,12 @@ class Watched(LocalContext):
         self._resume, self._closed = resume, closed
         self._task = 0
 
-    def compute(self, work: Work, phase: str = "") -> Future:
+    def compute(self, work: Work, phase: str = "") -> LocalFuture:
         self.work[self._task, phase] += work
         self.counts[self._task, phase] += 1
         return DONE
 
-    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Future:
+    def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> LocalFuture:
         self.read_bytes += read_bytes
         self.written_bytes += write_bytes
         return DONE
@@ -138,7 +138,7 @@ class Run:
         return torch.cat([value.flatten().double() for value in self.saved["learner"]["net"].values()])
 
 
-def train(method: Method | str, seed: int = 0, *, resume: bytes | None = None, forgets: bool = False, **settings: Any) -> Run:
+def train(method: ContinualMethod | str, seed: int = 0, *, resume: bytes | None = None, forgets: bool = False, **settings: Any) -> Run:
     """Run a method through `program` and return what was seen; where it *forgets* its stream is `Closed`."""
     course = program(make(method) if isinstance(method, str) else method, **settings)
     if not forgets:
@@ -165,12 +165,12 @@ def drive(course: Continual, context: Watched) -> None:
         return
 
 
-def run_plan(method: Method, seed: int = 0, **settings: Any) -> RunPlan:
+def run_plan(method: ContinualMethod, seed: int = 0, **settings: Any) -> RunPlan:
     """Return the plan of the run that `train` would make."""
     return program(method, **settings).run_plan(torch.Generator().manual_seed(seed), np.random.default_rng(seed))
 
 
-def opening(method: Method, seed: int = 0, **settings: Any) -> tuple[Learner, Any]:
+def opening(method: ContinualMethod, seed: int = 0, **settings: Any) -> tuple[Learner, Any]:
     """Return the learner of the run that `train` would make, and the method's state, before the first step."""
     course = program(method, **settings)._begin(Watched(seed))
     return course.learner, course.state

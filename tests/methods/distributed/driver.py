@@ -11,12 +11,12 @@ from torch import Tensor
 
 from toolkit.collectives import AllReduce, Collectives
 from toolkit.core.local import LocalContext, run_local
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 
-LAYOUT = Layout(((20, 30), (30,), (5, 5, 4, 4), (8,)))
-MATRICES = Layout(((20, 30), (25, 16)))
-NAMES = sorted(Method.members())
+LAYOUT = FlatLayout(((20, 30), (30,), (5, 5, 4, 4), (8,)))
+MATRICES = FlatLayout(((20, 30), (25, 16)))
+NAMES = sorted(ExchangeMethod.members())
 SCHEDULES = sorted(name for name in AllReduce.members() if name != "parameter_server")
 """A server's schedule is for methods with servers, and they ask for it themselves."""
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -34,9 +34,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def make(name: str, **settings: Any) -> Method:
+def make(name: str, **settings: Any) -> ExchangeMethod:
     """Return the method of that name, set for small vectors; settings that it does not have are left out."""
-    member = Method.find(name)
+    member = ExchangeMethod.find(name)
     wanted = {**SETTINGS.get(name, {}), **settings}
     return member.model_validate({key: value for key, value in wanted.items() if key in member.model_fields})
 
@@ -58,9 +58,9 @@ class Run:
 
 
 def train(
-    method: Method, size: int, steps: int, *, layout: Layout = LAYOUT, lr: float | Callable[[int], float] = 0.1, schedule: str = "binomial",
-    gather: str = "doubling", seed: int = 7, interrupt: tuple[int, Callable[[Any], Any]] | None = None, fresh: bool = False,
-    task: str = "noise", gradient: Callable[[int, int, Tensor], Tensor] | None = None, begin: Tensor | None = None,
+    method: ExchangeMethod, size: int, steps: int, *, layout: FlatLayout = LAYOUT, lr: float | Callable[[int], float] = 0.1,
+    schedule: str = "binomial", gather: str = "doubling", seed: int = 7, interrupt: tuple[int, Callable[[Any], Any]] | None = None,
+    fresh: bool = False, task: str = "noise", gradient: Callable[[int, int, Tensor], Tensor] | None = None, begin: Tensor | None = None,
 ) -> Run:
     """Train *size* workers for *steps* steps and return what became of them.
 

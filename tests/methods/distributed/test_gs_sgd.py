@@ -12,7 +12,7 @@ from toolkit.core.local import LocalContext
 from toolkit.core.part import explain
 from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.methods.distributed.fetch_sgd import FetchSgd
 from toolkit.methods.distributed.gs_sgd import GsSgd, LocalState, TableState
 from toolkit.methods.distributed.sketched_sgd import SketchedSgd
@@ -256,7 +256,7 @@ def test_more_coordinates_than_there_are() -> None:
 
 def test_gaps_between_compressed_tensors() -> None:
     """Places among the compressed coordinates are found again in the whole vector."""
-    layout = Layout(((2,), (40,), (3,), (0,), (50,), (60,), (4,)))
+    layout = FlatLayout(((2,), (40,), (3,), (0,), (50,), (60,), (4,)))
 
     def gradient(rank: int, step: int, weights: Tensor) -> Tensor:
         return torch.arange(1.0, layout.size + 1)

@@ -10,7 +10,7 @@ import torch
 
 from tests.methods.distributed.driver import LAYOUT, MATRICES, NAMES, SCHEDULES, make, train
 from toolkit.core.local import LocalContext
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 
 EVERY = pytest.mark.parametrize("name", NAMES)
 WITH_RESIDUAL = {"dgc", "ef_signsgd", "gs_sgd", "gtop_k", "one_bit", "powersgd", "random_k", "sketched_sgd", "top_k"}
@@ -34,8 +34,8 @@ def test_the_same_seed_gives_the_same_weights(name: str) -> None:
 
 
 @EVERY
-@pytest.mark.parametrize("layout", [LAYOUT, Layout(((37, 11), (13,)))], ids=["even", "odd"])
-def test_wire_bytes_are_the_bytes_sent(name: str, layout: Layout) -> None:
+@pytest.mark.parametrize("layout", [LAYOUT, FlatLayout(((37, 11), (13,)))], ids=["even", "odd"])
+def test_wire_bytes_are_the_bytes_sent(name: str, layout: FlatLayout) -> None:
     """Between two workers, doubling hands over each payload once."""
     method = make(name)
     steps = 4

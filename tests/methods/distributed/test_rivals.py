@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from tests.methods.distributed.driver import LAYOUT, MATRICES, NAMES, SCHEDULES, Run, make, train
 from toolkit.errors import ScenarioError
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.methods.distributed.dense import Dense
 from toolkit.methods.distributed.dgc import Dgc
 from toolkit.methods.distributed.ef_signsgd import EfSignSgd
@@ -29,7 +29,7 @@ RIVALS = (
     "local_sgd",
 )
 COMPRESSED = tuple(name for name in RIVALS if "dense_below" in type(make(name)).model_fields)
-FOUR = Layout(((4,),))
+FOUR = FlatLayout(((4,),))
 
 
 def given(*rows: list[list[float]]) -> Any:
@@ -42,7 +42,7 @@ def path_of(run: Run) -> list[list[float]]:
     return [(run.begin - weights).tolist() for weights in run.path]
 
 
-def by_hand(method: Any, *rows: list[list[float]], lr: float = 1.0, layout: Layout = FOUR) -> list[list[float]]:
+def by_hand(method: Any, *rows: list[list[float]], lr: float = 1.0, layout: FlatLayout = FOUR) -> list[list[float]]:
     return path_of(train(method, len(rows[0]), len(rows), lr=lr, layout=layout, gradient=given(*rows), begin=torch.zeros(layout.size)))
 
 
@@ -97,7 +97,7 @@ def test_small_tensors_travel_whole_and_are_counted(name: str) -> None:
     """Of 600 + 30 + 400 + 8, the tensors of 30 and 8 go whole; the rest is compressed as if it were all there is."""
     mixed = make(name, dense_below=100, momentum=0.0)
     whole = 38 if name != "powersgd" else 0  # it never compresses vectors
-    assert mixed.wire_bytes(LAYOUT) == make(name).wire_bytes(Layout((LAYOUT.shapes[0], LAYOUT.shapes[2]))) + 4 * 38
+    assert mixed.wire_bytes(LAYOUT) == make(name).wire_bytes(FlatLayout((LAYOUT.shapes[0], LAYOUT.shapes[2]))) + 4 * 38
     run, dense = train(mixed, 2, 4, schedule="recursive_doubling"), train(Dense(momentum=0.0), 2, 4)
     assert run.contexts[0].sent_bytes == 4 * mixed.wire_bytes(LAYOUT)
     small = LAYOUT.small(100)
@@ -146,7 +146,7 @@ def test_a_majority_decides_and_a_tie_changes_nothing() -> None:
 def test_scaled_signs_by_hand() -> None:
     first = [[4.0, -2.0, 1.0, 1.0], [2.0, 2.0, 2.0, 2.0]]
     assert by_hand(EfSignSgd(momentum=0.0), first) == [[2, 0, 2, 2]]
-    layers = Layout(((2,), (2,)))
+    layers = FlatLayout(((2,), (2,)))
     assert by_hand(EfSignSgd(momentum=0.0), first, layout=layers) == [[2.5, -0.5, 1.5, 1.5]]
 
 
@@ -199,7 +199,7 @@ def test_powersgd_moves_by_gradient_and_momentum() -> None:
 
 
 def test_powersgd_compresses_only_what_gets_smaller() -> None:
-    layout = Layout(((100, 50), (100,), (4, 4), (64, 3, 3, 3)))
+    layout = FlatLayout(((100, 50), (100,), (4, 4), (64, 3, 3, 3)))
     assert PowerSgd(rank=2).wire_bytes(layout) == 4 * (2 * 150 + 100 + 16 + 2 * (64 + 27))
     assert PowerSgd(rank=2, min_rate=9.5).wire_bytes(layout) == 4 * (2 * 150 + 100 + 16 + 64 * 27)  # 182 * 9.5 is 1729
     assert PowerSgd(rank=2, dense_below=2000).wire_bytes(layout) == 4 * (2 * 150 + 100 + 16 + 64 * 27)
@@ -284,7 +284,7 @@ def logistic() -> Any:
         return points[rank, batch].T @ wrong / 32 + 0.02 * weights
 
     def reached(method: Any, lr: float) -> float:
-        return loss(train(method, 4, 150, lr=lr, layout=Layout(((20, 5),)), gradient=gradient, begin=torch.zeros(100)).weights[0])
+        return loss(train(method, 4, 150, lr=lr, layout=FlatLayout(((20, 5),)), gradient=gradient, begin=torch.zeros(100)).weights[0])
 
     return reached, loss(torch.zeros(100)), reached(Dense(momentum=0.5), 0.1)
 

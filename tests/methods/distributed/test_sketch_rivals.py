@@ -12,9 +12,9 @@ from torch import Tensor
 from tests.methods.distributed.training import LAYOUT, SCHEDULES, Trained, conserved, dense, noise, train
 from toolkit.core.part import explain
 from toolkit.errors import ScenarioError
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.top_k import top_k
-from toolkit.methods.distributed import Method
+from toolkit.methods.distributed import ExchangeMethod
 from toolkit.methods.distributed.arc_top_k import ArcTopK, Ef21State
 from toolkit.methods.distributed.fetch_sgd import FetchSgd
 from toolkit.methods.distributed.gtop_k import GTopK
@@ -22,7 +22,7 @@ from toolkit.methods.distributed.sketched_sgd import SketchedSgd
 
 D = LAYOUT.size
 WIDE = 16 * 45 * 20
-ALL: list[tuple[Method, int]] = [
+ALL: list[tuple[ExchangeMethod, int]] = [
     (GTopK(k=20), 0), (GTopK(k=20, form="local", dense_below=100), 0), (SketchedSgd(k=20), 1), (SketchedSgd(k=20, dense_below=100), 1),
     (FetchSgd(k=20), 1), (FetchSgd(k=20, dense_below=100), 1), (ArcTopK(), 0), (ArcTopK(form="ef14", dense_below=300), 0),
 ]
@@ -41,7 +41,7 @@ def test_replicas_are_equal_to_the_bit(workers: int, schedule: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "servers"), ALL)
-def test_replicas_are_equal_after_many_steps(method: Method, servers: int) -> None:
+def test_replicas_are_equal_after_many_steps(method: ExchangeMethod, servers: int) -> None:
     trained = train(method, 4, 200, servers=servers)
     assert replicas_agree(trained)
     assert torch.isfinite(trained.weights[0]).all()
@@ -52,9 +52,9 @@ def test_replicas_are_equal_after_many_steps(method: Method, servers: int) -> No
     ("method", "servers"),
     [(GTopK(k=20, momentum=0), 0), (SketchedSgd(k=20, momentum=0), 1), (ArcTopK(form="ef14", momentum=0), 0)],
 )
-def test_nothing_is_lost(method: Method, servers: int, workers: int) -> None:
+def test_nothing_is_lost(method: ExchangeMethod, servers: int, workers: int) -> None:
     if isinstance(method, ArcTopK):  # its vectors travel whole, and its error is that of the matrices
-        trained = train(method, workers, 40, servers=servers, layout=Layout(((24, 18), (10, 24))))
+        trained = train(method, workers, 40, servers=servers, layout=FlatLayout(((24, 18), (10, 24))))
     else:
         trained = train(method, workers, 40, servers=servers)
     assert conserved(trained, lr=0.1) < 1e-5
@@ -64,7 +64,7 @@ def test_nothing_is_lost(method: Method, servers: int, workers: int) -> None:
     ("method", "servers"),
     [(GTopK(k=40), 0), (GTopK(k=40, form="local"), 0), (SketchedSgd(k=40), 1), (FetchSgd(k=40, cols=WIDE), 1), (ArcTopK(form="ef14"), 0)],
 )
-def test_where_the_learning_rate_is_makes_no_difference_if_it_is_constant(method: Method, servers: int) -> None:
+def test_where_the_learning_rate_is_makes_no_difference_if_it_is_constant(method: ExchangeMethod, servers: int) -> None:
     outside = train(method, 3, 15, lr=0.125, servers=servers)
     inside = train(method.model_copy(update={"lr_inside": True}), 3, 15, lr=0.125, servers=servers)
     torch.testing.assert_close(outside.weights[0], inside.weights[0], rtol=1e-5, atol=1e-5)
@@ -78,7 +78,7 @@ def test_where_the_learning_rate_is_makes_no_difference_if_it_is_constant(method
         (FetchSgd(k=D, cols=WIDE, masking=False), 1), (ArcTopK(density=1), 0),
     ],
 )
-def test_all_coordinates_are_dense_sgd(method: Method, servers: int, momentum: float) -> None:
+def test_all_coordinates_are_dense_sgd(method: ExchangeMethod, servers: int, momentum: float) -> None:
     trained = train(method.model_copy(update={"momentum": momentum}), 3, 30, servers=servers)
     torch.testing.assert_close(trained.weights[0], dense(3, 30, momentum=momentum), rtol=1e-5, atol=5e-6)
 
@@ -170,14 +170,14 @@ class TestServers:
 
     @pytest.mark.parametrize("method", [SketchedSgd(k=20), FetchSgd(k=20)])
     @pytest.mark.parametrize("servers", [0, 2])
-    def test_one_server_exactly(self, method: Method, servers: int) -> None:
+    def test_one_server_exactly(self, method: ExchangeMethod, servers: int) -> None:
         with pytest.raises(ScenarioError, match=rf"works with exactly 1 server, which decodes the sketch \(got {servers}\)"):
             train(method, 2, 1, servers=servers)
 
 
 class TestArcTopK:
     def test_the_largest_rows_of_the_sum_are_sent(self) -> None:
-        layout = Layout(((20, 30),))
+        layout = FlatLayout(((20, 30),))
 
         def gradient(rank: int, step: int, weights: Tensor) -> Tensor:
             g = 0.01 * noise(600, rank).view(20, 30)
@@ -195,7 +195,7 @@ class TestArcTopK:
 
     def test_rows_are_compared_by_their_norms(self) -> None:
         """A projection of many columns keeps the order of norms that differ by a third each."""
-        layout = Layout(((20, 400),))
+        layout = FlatLayout(((20, 400),))
         order = torch.randperm(20, generator=torch.Generator().manual_seed(3))
 
         def gradient(rank: int, step: int, weights: Tensor) -> Tensor:
@@ -214,13 +214,13 @@ class TestArcTopK:
 
     def test_estimates_come_to_a_constant_gradient(self) -> None:
         """The error of EF21 dies out where the gradient does not change."""
-        layout = Layout(((20, 30),))
+        layout = FlatLayout(((20, 30),))
         trained = train(ArcTopK(density=0.25), 3, 60, layout=layout, gradient=lambda rank, step, weights: noise(600, rank))
         mean = sum(noise(600, rank) for rank in range(3)) / 3
         torch.testing.assert_close(trained.states[0].mean_estimate, mean, rtol=1e-4, atol=1e-5)
 
     def test_vectors_and_matrices_that_would_not_shrink_travel_whole(self) -> None:
-        layout = Layout(((40, 5), (40,), (30, 2, 3, 3), (16, 4)))
+        layout = FlatLayout(((40, 5), (40,), (30, 2, 3, 3), (16, 4)))
         method = ArcTopK(density=0.1, rank=4)
         # 40x5: 160 + 4 rows x 5 < 200; 30x18: 120 + 3 x 18 < 540; 16x4: 64 + 2 x 4 is no less than 64
         assert method.wire_bytes(layout) == 4 * (160 + 20 + 40 + 120 + 54 + 64)
@@ -240,14 +240,14 @@ class TestArcTopK:
 
 
 @pytest.mark.parametrize("method", [GTopK(k=707), SketchedSgd(k=707), FetchSgd(k=707)])
-def test_more_coordinates_than_there_are(method: Method) -> None:
+def test_more_coordinates_than_there_are(method: ExchangeMethod) -> None:
     with pytest.raises(ScenarioError, match=r"program\.method\.k: 707 coordinates per step, and the model has 706"):
         train(method, 2, 1, servers=1 if method.needs_servers else 0)
 
 
 @pytest.mark.parametrize("method", [SketchedSgd, FetchSgd])
 @pytest.mark.parametrize(("settings", "sentence"), [({"rows": 2}, "rows must be odd (got 2)"), ({"cols": 24}, "multiple of 16")])
-def test_bad_tables_are_refused_in_one_sentence(method: type[Method], settings: dict[str, Any], sentence: str) -> None:
+def test_bad_tables_are_refused_in_one_sentence(method: type[ExchangeMethod], settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError) as caught:
         method.model_validate(settings)
     problems = explain(caught.value)

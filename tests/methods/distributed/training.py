@@ -12,10 +12,10 @@ from torch import Tensor
 from toolkit.collectives import Collectives
 from toolkit.core.context import Asking, Context
 from toolkit.core.local import LocalContext, run_local
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 
-LAYOUT = Layout(((24, 18), (24,), (10, 24), (10,)))
+LAYOUT = FlatLayout(((24, 18), (24,), (10, 24), (10,)))
 SCHEDULES = ["binomial", "ring", "recursive_doubling", "rabenseifner"]
 
 Gradient = Callable[[int, int, Tensor], Tensor]
@@ -54,8 +54,8 @@ class Trained:
 
 
 def train(
-    method: Method, workers: int, steps: int, *, lr: float = 0.1, schedule: str = "binomial", servers: int = 0, seed: int = 1,
-    layout: Layout = LAYOUT, gradient: Gradient = pull,
+    method: ExchangeMethod, workers: int, steps: int, *, lr: float = 0.1, schedule: str = "binomial", servers: int = 0, seed: int = 1,
+    layout: FlatLayout = LAYOUT, gradient: Gradient = pull,
 ) -> Trained:
     start = noise(layout.size, 99)
     weights = [start.clone() for _ in range(workers)]
@@ -87,7 +87,7 @@ def conserved(trained: Trained, lr: float = 1.0) -> float:
 
 
 def dense(
-    workers: int, steps: int, *, lr: float = 0.1, momentum: float = 0.0, layout: Layout = LAYOUT, gradient: Gradient = pull
+    workers: int, steps: int, *, lr: float = 0.1, momentum: float = 0.0, layout: FlatLayout = LAYOUT, gradient: Gradient = pull
 ) -> Tensor:
     """Return the weights after plain momentum SGD on the mean gradient."""
     weights = noise(layout.size, 99)

@@ -15,8 +15,8 @@ from toolkit.cluster.fabric import Cluster
 from toolkit.learning.genetic.fitness import Fitness
 from toolkit.learning.genetic.genome import Genome
 from toolkit.learning.genetic.search import Genetic
-from toolkit.learning.pruning.finetune import Recipe
-from toolkit.learning.pruning.select import Budget
+from toolkit.learning.pruning.finetune import FineTuning
+from toolkit.learning.pruning.select import SizeBudget
 from toolkit.methods.pruning.problem import Problem, trained
 from toolkit.methods.pruning.report import idle_fraction, summarise_run
 from toolkit.methods.task import TaskSpec
@@ -29,10 +29,10 @@ SCENARIOS = Path(__file__).parents[3] / "scenarios"
 def ten_filters() -> tuple[Problem, np.ndarray, np.ndarray]:
     """A LeNet whose first layer has ten filters; all of its 1,024 masks but the empty one, and their F."""
     task = TaskSpec.model_validate({"dataset": "digits28", "model": {"name": "lenet5", "options": {"filters": [10, 10], "hidden": 30}}})
-    samples, whole = trained(task, (None, None, 100), 0.2, Recipe(4), 3)
+    samples, whole = trained(task, (None, None, 100), 0.2, FineTuning(4), 3)
     problem = Problem.build(
-        whole.model, samples, whole, criterion="taylor", calibration=250, fitness=Fitness((0.2, 1, 1)), budget=Budget(), evaluations=300,
-        only=("conv1",),
+        whole.model, samples, whole, criterion="taylor", calibration=250, fitness=Fitness((0.2, 1, 1)), budget=SizeBudget(),
+        evaluations=300, only=("conv1",),
     )
     masks = ((np.arange(1, 1024)[:, None] >> np.arange(10)) & 1).astype(bool)
     return problem, masks, problem.objectives(masks, problem.evaluator.wrong(masks))

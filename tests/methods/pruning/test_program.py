@@ -12,7 +12,7 @@ from tests.methods.pruning.helpers import cluster, locally, program, simulate, v
 from toolkit.core.ledger import Ledger
 from toolkit.errors import ScenarioError
 from toolkit.methods.pruning import Pruner
-from toolkit.methods.pruning.messages import Answer, order_nbytes, pack_answer, pack_order, unpack_answer, unpack_order
+from toolkit.methods.pruning.messages import Evaluated, order_nbytes, pack_answer, pack_order, unpack_answer, unpack_order
 from toolkit.methods.pruning.report import idle_fraction, summarise_run
 
 SAME = ("params", "conv_macs", "macs", "error_before", "error_after", "evals", "fitness", "hypervolume", "best_fitness", "survives")
@@ -34,7 +34,7 @@ def test_messages_have_the_sizes_of_the_page() -> None:
         assert order.nbytes == order_nbytes(570) == 72
         read, back = unpack_order(order, 570)
         assert (read, back.tolist()) == (kind, mask.tolist())
-    answer = Answer(3, 17, 1_888_000, 431_080)
+    answer = Evaluated(3, 17, 1_888_000, 431_080)
     assert pack_answer(answer).nbytes == 16
     assert unpack_answer(pack_answer(answer)) == answer
 

@@ -32,7 +32,7 @@ UNKNOWN = 255
 """Hop count of a node that no flood has reached."""
 
 
-class Hello(NamedTuple):
+class CarpHello(NamedTuple):
     """A flood from a sink, passed on with the sender's hop count."""
 
     flood: int
@@ -81,7 +81,7 @@ class TrainAck(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
-class QueuedPacket:
+class CarpQueued:
     """A packet in this node's care."""
 
     packet: Packet
@@ -102,7 +102,7 @@ class CarpState:
     """Smoothed share of packets acknowledged, by neighbour."""
     next_hops: dict[int, int] = field(default_factory=dict)
     """Neighbours that were heard to tell their hop counts, and these."""
-    queue: deque[QueuedPacket] = field(default_factory=deque)
+    queue: deque[CarpQueued] = field(default_factory=deque)
     accepted: dict[tuple[int, int], int] = field(default_factory=dict)
     """Packets taken so far, and the hop count that this node told then."""
     idle: Event | None = None
@@ -162,7 +162,7 @@ class Carp(Routing[CarpState]):
         state.quality = {other: float(quality[other]) for other in range(len(quality)) if other != node.id and both[:, other].any()}
 
     def originate(self, node: SeaNode[CarpState], packet: Packet) -> None:
-        self._accept(node, QueuedPacket(packet, 0, UNKNOWN, level=False))
+        self._accept(node, CarpQueued(packet, 0, UNKNOWN, level=False))
 
     def processes(self, node: SeaNode[CarpState]) -> Iterable[Process]:
         yield self._floods(node) if node.is_sink else self._forwarding(node)
@@ -181,9 +181,9 @@ class Carp(Routing[CarpState]):
     def on_receive(self, node: SeaNode[CarpState], frame: Frame, snr_db: float) -> None:
         state = node.state
         body = frame.body
-        if isinstance(body, Hello | Pong):
+        if isinstance(body, CarpHello | Pong):
             state.next_hops[frame.src] = body.hop_count
-        if isinstance(body, Hello):
+        if isinstance(body, CarpHello):
             self._take_hello(node, body)
         elif isinstance(body, Ping):
             if node.rng.random() < self.heeded(state.budget, snr_db, body.nbytes):
@@ -199,16 +199,16 @@ class Carp(Routing[CarpState]):
         elif isinstance(body, Data) and frame.packet is not None and frame.dst == node.id:
             self._take_data(node, frame, frame.packet, body)
 
-    def _take_hello(self, node: SeaNode[CarpState], hello: Hello) -> None:
+    def _take_hello(self, node: SeaNode[CarpState], hello: CarpHello) -> None:
         state = node.state
         if node.is_sink or hello.flood < state.flood:
             return
         if hello.flood > state.flood or hello.hop_count + 1 < state.hop_count:
             state.flood = hello.flood
             state.hop_count = min(hello.hop_count + 1, UNKNOWN - 1)
-            node.ctx.process(self._pass_on(node, Hello(state.flood, state.hop_count)))
+            node.ctx.process(self._pass_on(node, CarpHello(state.flood, state.hop_count)))
 
-    def _pass_on(self, node: SeaNode[CarpState], hello: Hello) -> Process:
+    def _pass_on(self, node: SeaNode[CarpState], hello: CarpHello) -> Process:
         state = node.state
         yield node.ctx.sleep(self.hello_jitter_s * node.rng.random())
         if (state.flood, state.hop_count) == hello:  # nothing better has come meanwhile
@@ -258,7 +258,7 @@ class Carp(Routing[CarpState]):
             node.deliver(packet, frame.hops)
         elif new:
             node.tracker.hold(packet)
-            self._accept(node, QueuedPacket(packet, frame.hops, data.hop_count, data.level))
+            self._accept(node, CarpQueued(packet, frame.hops, data.hop_count, data.level))
         else:
             node.tracker.duplicates += 1
 
@@ -269,7 +269,7 @@ class Carp(Routing[CarpState]):
         ack = TrainAck(train[1], frozenset(state.arriving.pop(train)))
         yield node.send_frame(Frame("ack", node.id, train[0], ACK_BYTES, depth_m=node.depth_m, body=ack))
 
-    def _accept(self, node: SeaNode[CarpState], queued: QueuedPacket) -> None:
+    def _accept(self, node: SeaNode[CarpState], queued: CarpQueued) -> None:
         state = node.state
         if len(state.queue) >= self.queue_limit:
             node.tracker.drop(queued.packet, "queue_full")
@@ -287,7 +287,7 @@ class Carp(Routing[CarpState]):
         count = 0
         while True:
             yield node.ctx.sleep(5.0 * node.rng.random())
-            hello = Hello(count, 0)  # sinks keep the same time, so they agree on the number of a flood
+            hello = CarpHello(count, 0)  # sinks keep the same time, so they agree on the number of a flood
             yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, depth_m=node.depth_m, body=hello))
             count += 1
             period_s = 20.0 if count < 3 else self.hello_s
@@ -320,16 +320,16 @@ class Carp(Routing[CarpState]):
             state.queue.remove(queued)
             node.tracker.drop(queued.packet, "void" if state.hop_count == UNKNOWN else "retries")
 
-    def _next_train(self, state: CarpState) -> tuple[int, list[QueuedPacket]]:
+    def _next_train(self, state: CarpState) -> tuple[int, list[CarpQueued]]:
         """The hop count that a relay has to be below, and the first packets of the queue that may go the same ways."""
 
-        def ways(queued: QueuedPacket) -> tuple[int, bool]:
+        def ways(queued: CarpQueued) -> tuple[int, bool]:
             return min(queued.hop_count, state.hop_count), queued.level
 
         first = ways(state.queue[0])
         return first[0], [queued for queued in state.queue if ways(queued) == first][: self.train]
 
-    def _find_relay(self, node: SeaNode[CarpState], limit: int, copies: list[QueuedPacket]) -> Process:
+    def _find_relay(self, node: SeaNode[CarpState], limit: int, copies: list[CarpQueued]) -> Process:
         """PING, and choose among the PONGs; return (relay, its pong), or None if there is none."""
         state = node.state
         pongs: dict[int, Pong] = {}
@@ -347,7 +347,7 @@ class Carp(Routing[CarpState]):
         quality = in_a_byte(state.quality.get(relay, self.first_quality)) * pong.quality
         return quality, -pong.hop_count, pong.energy, pong.room
 
-    def _send_train(self, node: SeaNode[CarpState], limit: int, copies: list[QueuedPacket], relay: int, pong: Pong) -> Process:
+    def _send_train(self, node: SeaNode[CarpState], limit: int, copies: list[CarpQueued], relay: int, pong: Pong) -> Process:
         """Send packets back to back, wait for the acknowledgement, and keep what is missing."""
         state = node.state
         state.train += 1

@@ -29,7 +29,7 @@ DEFER_STEP_S = 300.0
 """How finely the time ahead is searched for a better channel."""
 
 
-class DataHeader(NamedTuple):
+class DbcarHeader(NamedTuple):
     """What DBCAR puts into a data frame beside source, sequence, depth and addresses."""
 
     feedback: int
@@ -39,7 +39,7 @@ class DataHeader(NamedTuple):
     energy: float
 
 
-class AckHeader(NamedTuple):
+class DbcarAck(NamedTuple):
     """What an acknowledgement says: which packet, and at which SNR its frame was heard."""
 
     key: tuple[int, int]
@@ -48,7 +48,7 @@ class AckHeader(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
-class QueuedPacket:
+class DbcarQueued:
     """A packet in this node's care."""
 
     packet: Packet
@@ -64,7 +64,7 @@ class DbcarState:
     """What one node knows and is busy with."""
 
     monitor: LinkMonitor
-    queue: deque[QueuedPacket] = field(default_factory=deque)
+    queue: deque[DbcarQueued] = field(default_factory=deque)
     idle: Event | None = None
     accepted: dict[tuple[int, int], int] = field(default_factory=dict)
     """Packets taken so far, and the node each came from."""
@@ -136,7 +136,7 @@ class Dbcar(Routing[DbcarState]):
         return DbcarState(LinkMonitor(self, node))
 
     def originate(self, node: SeaNode[DbcarState], packet: Packet) -> None:
-        self._accept(node, QueuedPacket(packet, 0, 0, node.id))
+        self._accept(node, DbcarQueued(packet, 0, 0, node.id))
 
     def processes(self, node: SeaNode[DbcarState]) -> Iterable[Process]:
         state = node.state
@@ -150,11 +150,11 @@ class Dbcar(Routing[DbcarState]):
         state = node.state
         neighbour = state.monitor.heard(frame, snr_db)
         header = frame.body
-        if isinstance(header, AckHeader):
+        if isinstance(header, DbcarAck):
             if frame.dst == node.id:
                 state.monitor.take_feedback(neighbour, header.feedback)
             self._acknowledged(state, header.key, frame.src)
-        elif isinstance(header, DataHeader) and frame.packet is not None:
+        elif isinstance(header, DbcarHeader) and frame.packet is not None:
             neighbour.energy = header.energy
             self._acknowledged(state, frame.packet.key, frame.src)  # heard forwarding: an implicit ack
             if frame.dst == node.id:
@@ -171,7 +171,7 @@ class Dbcar(Routing[DbcarState]):
         if known and not node.is_sink and frame.body.detour and frame.src != state.accepted[packet.key]:
             node.tracker.refuse(packet, "loop")  # it has come back on a way around a void; silence sends it elsewhere
             return
-        ack = AckHeader(packet.key, encode_snr(snr_db), node.is_sink or state.monitor.has_way_up())
+        ack = DbcarAck(packet.key, encode_snr(snr_db), node.is_sink or state.monitor.has_way_up())
         state.monitor.last_sent_s = node.now
         node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, depth_m=node.depth_m, body=ack))
         if node.is_sink:
@@ -181,9 +181,9 @@ class Dbcar(Routing[DbcarState]):
             node.tracker.duplicates += 1
         else:
             node.tracker.hold(packet)
-            self._accept(node, QueuedPacket(packet, frame.hops, frame.body.detour, frame.src))
+            self._accept(node, DbcarQueued(packet, frame.hops, frame.body.detour, frame.src))
 
-    def _accept(self, node: SeaNode[DbcarState], queued: QueuedPacket) -> None:
+    def _accept(self, node: SeaNode[DbcarState], queued: DbcarQueued) -> None:
         state = node.state
         if len(state.queue) >= self.queue_limit:
             node.tracker.drop(queued.packet, "queue_full")
@@ -214,7 +214,7 @@ class Dbcar(Routing[DbcarState]):
             state.queue.popleft()
             node.tracker.drop(queued.packet, "" if delivered else reason)
 
-    def _carry(self, node: SeaNode[DbcarState], queued: QueuedPacket) -> Process:
+    def _carry(self, node: SeaNode[DbcarState], queued: DbcarQueued) -> Process:
         """Try neighbours until one takes the packet or it is too old; return (taken, reason)."""
         reason = "void"
         offers = 0
@@ -235,7 +235,7 @@ class Dbcar(Routing[DbcarState]):
                 break
         return False, reason
 
-    def _choose(self, node: SeaNode[DbcarState], queued: QueuedPacket) -> Process:
+    def _choose(self, node: SeaNode[DbcarState], queued: DbcarQueued) -> Process:
         """Pick the next hop, or the time to wait for, paying for the predictions that this needs; None in a void.
 
         Candidates are looked at in the order of preference of rule A, and no further than needed.
@@ -294,7 +294,7 @@ class Dbcar(Routing[DbcarState]):
         return price / (gain_m * max(hop.success, 1e-12))
 
     def _later(
-        self, node: SeaNode[DbcarState], queued: QueuedPacket, candidates: list[Neighbour], data_bytes: int
+        self, node: SeaNode[DbcarState], queued: DbcarQueued, candidates: list[Neighbour], data_bytes: int
     ) -> tuple[Later | None, Work]:
         """The first time within `defer_s`, and within the packet's life, at which some neighbour is expected to reach `p_min`."""
         work = Work()
@@ -311,7 +311,7 @@ class Dbcar(Routing[DbcarState]):
             at_s += DEFER_STEP_S
         return None, work
 
-    def _detour(self, node: SeaNode[DbcarState], queued: QueuedPacket, data_bytes: int) -> tuple[Hop | None, Work]:
+    def _detour(self, node: SeaNode[DbcarState], queued: DbcarQueued, data_bytes: int) -> tuple[Hop | None, Work]:
         """The surest neighbour that has a way up, although it is no shallower."""
         state = node.state
         work = Work()
@@ -330,7 +330,7 @@ class Dbcar(Routing[DbcarState]):
                 best = Hop(neighbour, success, detour=True)
         return best, work
 
-    def _offer(self, node: SeaNode[DbcarState], queued: QueuedPacket, hop: Hop) -> Process:
+    def _offer(self, node: SeaNode[DbcarState], queued: DbcarQueued, hop: Hop) -> Process:
         """Send to one neighbour until it acknowledges; return whether it did."""
         state = node.state
         neighbour = hop.neighbour
@@ -338,7 +338,7 @@ class Dbcar(Routing[DbcarState]):
         tries = self._tries(hop.success)
         if has_other:
             tries = min(tries, 2)  # after two failures the next candidate gets its turn
-        header = DataHeader(
+        header = DbcarHeader(
             encode_snr(neighbour.last_snr_db), queued.detour + int(hop.detour), True, node.residual_energy
         )
         for attempt in range(tries):

@@ -21,7 +21,7 @@ HEADER_BYTES = 14
 """Type 1, source 2, sequence 2, previous hop 2, depth 2, ttl 1, flags 1, energy 1, CRC 2."""
 
 
-class DataHeader(NamedTuple):
+class DbcarOHeader(NamedTuple):
     """What a data frame says beside source, sequence and depth."""
 
     has_way_up: bool
@@ -97,7 +97,7 @@ class DbcarO(Routing[DbcarOState]):
         state = node.state
         neighbour = state.monitor.heard(frame, snr_db)
         packet = frame.packet
-        if packet is None or not isinstance(frame.body, DataHeader):
+        if packet is None or not isinstance(frame.body, DbcarOHeader):
             return
         neighbour.energy = frame.body.energy
         if node.is_sink:
@@ -142,6 +142,6 @@ class DbcarO(Routing[DbcarOState]):
     def _send(self, node: SeaNode[DbcarOState], packet: Packet, hops: int) -> None:
         state = node.state
         state.monitor.last_sent_s = node.now
-        header = DataHeader(node.is_sink or state.monitor.has_way_up(), node.residual_energy)
+        header = DbcarOHeader(node.is_sink or state.monitor.has_way_up(), node.residual_energy)
         frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops, depth_m=node.depth_m, body=header)
         node.ctx.process(send_copy(node, frame))

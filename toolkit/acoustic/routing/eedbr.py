@@ -24,7 +24,7 @@ NEW_S = 10.0
 """Within this time of the beginning nodes without a history say hello for the first time."""
 
 
-class Hello(NamedTuple):
+class EedbrHello(NamedTuple):
     """What a node tells its neighbours of itself, and of the delivery ratio that a sink told last."""
 
     energy: float
@@ -107,7 +107,7 @@ class Eedbr(Routing[EedbrState]):
 
     def on_receive(self, node: SeaNode[EedbrState], frame: Frame, snr_db: float) -> None:
         state = node.state
-        if isinstance(frame.body, Hello):
+        if isinstance(frame.body, EedbrHello):
             state.peers[frame.src] = Peer(frame.depth_m, frame.body.energy, node.now)
             if frame.body.told_s > state.told_s and not node.is_sink:
                 state.ratio, state.told_s = frame.body.ratio, frame.body.told_s
@@ -162,6 +162,6 @@ class Eedbr(Routing[EedbrState]):
             if node.is_sink:
                 state.ratio, state.told_s = round(255 * node.tracker.ratio_ashore()) / 255, node.now
             energy = round(255 * node.residual_energy) / 255
-            hello = Hello(energy, state.ratio, state.told_s)
+            hello = EedbrHello(energy, state.ratio, state.told_s)
             yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, depth_m=node.depth_m, body=hello))
             yield node.ctx.sleep(self.hello_s * (0.5 + node.rng.random()))

@@ -12,7 +12,7 @@ from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame
 from toolkit.acoustic.prediction import Forecast, Predictor
 from toolkit.acoustic.routing import LinkHistory
-from toolkit.acoustic.routing.neighbours import Link, LinkBudget, Neighbour, decode_snr
+from toolkit.acoustic.routing.neighbours import LinkBudget, Neighbour, PredictedLink, decode_snr
 from toolkit.core.program import Process
 from toolkit.core.work import Work
 
@@ -70,8 +70,8 @@ class LinkMonitor:
         neighbour = self.neighbours.get(other)
         if neighbour is None:
             node, prediction = self._node, self._spec.prediction
-            forward = Link(prediction.init(node.truth(node.id, other)))
-            reverse = Link(prediction.init(node.truth(other, node.id)))
+            forward = PredictedLink(prediction.init(node.truth(node.id, other)))
+            reverse = PredictedLink(prediction.init(node.truth(other, node.id)))
             neighbour = self.neighbours[other] = Neighbour(other, forward, reverse, self._spec.range_m / 1500.0)
         return neighbour
 

@@ -60,7 +60,7 @@ class LinkBudget:
         return success
 
 
-class Link:
+class PredictedLink:
     """One direction of a link: the predictor's state, and the last forecast made with it."""
 
     __slots__ = ("_cell", "_forecast", "_made_s", "_past", "_pending", "_stale", "state")
@@ -114,9 +114,9 @@ class Neighbour:
     """A node that this node hears."""
 
     id: int
-    forward: Link
+    forward: PredictedLink
     """From this node to the neighbour; measured there and fed back."""
-    reverse: Link
+    reverse: PredictedLink
     """From the neighbour to this node."""
     delay_s: float
     """Propagation delay assumed: that of the nominal range."""

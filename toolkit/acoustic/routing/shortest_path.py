@@ -30,14 +30,14 @@ DESIGN_NBYTES = 64
 _PATHS: WeakKeyDictionary[LinkHistory, dict[tuple[str, Modem], tuple[NDArray[np.int64], NDArray[np.float64]]]] = WeakKeyDictionary()
 
 
-class AckHeader(NamedTuple):
+class PathAck(NamedTuple):
     """Which packet an acknowledgement is for."""
 
     key: tuple[int, int]
 
 
 @dataclass(eq=False, slots=True)
-class QueuedPacket:
+class PathQueued:
     """A packet in this node's care."""
 
     packet: Packet
@@ -52,7 +52,7 @@ class PathState:
     """The neighbour that all packets go to; -1 for a node without a way to any sink."""
     etx: float = float("inf")
     """Expected transmissions from here to a sink."""
-    queue: deque[QueuedPacket] = field(default_factory=deque)
+    queue: deque[PathQueued] = field(default_factory=deque)
     accepted: set[tuple[int, int]] = field(default_factory=set)
     idle: Event | None = None
     awaited: tuple[tuple[int, int], Event] | None = None
@@ -117,7 +117,7 @@ class ShortestPath(Routing[PathState]):
         state.next_hop, state.etx = int(next_hop[node.id]), float(cost[node.id])
 
     def originate(self, node: SeaNode[PathState], packet: Packet) -> None:
-        self._accept(node, QueuedPacket(packet, 0))
+        self._accept(node, PathQueued(packet, 0))
 
     def processes(self, node: SeaNode[PathState]) -> Iterable[Process]:
         if not node.is_sink:
@@ -127,7 +127,7 @@ class ShortestPath(Routing[PathState]):
         state = node.state
         if frame.dst != node.id:
             return
-        if isinstance(frame.body, AckHeader):
+        if isinstance(frame.body, PathAck):
             if state.awaited is not None and state.awaited[0] == frame.body.key and not state.awaited[1].triggered:
                 state.awaited[1].succeed()
             return
@@ -138,16 +138,16 @@ class ShortestPath(Routing[PathState]):
         if new and not node.is_sink and len(state.queue) >= self.queue_limit:
             node.tracker.refuse(packet, "queue_full")
             return
-        node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, depth_m=node.depth_m, body=AckHeader(packet.key)))
+        node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, depth_m=node.depth_m, body=PathAck(packet.key)))
         if node.is_sink:
             node.deliver(packet, frame.hops)
         elif new:
             node.tracker.hold(packet)
-            self._accept(node, QueuedPacket(packet, frame.hops))
+            self._accept(node, PathQueued(packet, frame.hops))
         else:
             node.tracker.duplicates += 1
 
-    def _accept(self, node: SeaNode[PathState], queued: QueuedPacket) -> None:
+    def _accept(self, node: SeaNode[PathState], queued: PathQueued) -> None:
         state = node.state
         if len(state.queue) >= self.queue_limit:
             node.tracker.drop(queued.packet, "queue_full")
@@ -173,7 +173,7 @@ class ShortestPath(Routing[PathState]):
             state.queue.popleft()
             node.tracker.drop(queued.packet, reason)
 
-    def _offer(self, node: SeaNode[PathState], queued: QueuedPacket) -> Process:
+    def _offer(self, node: SeaNode[PathState], queued: PathQueued) -> Process:
         """Send to the next hop until it acknowledges; return whether it did."""
         state = node.state
         timeout_s = 2.0 * self.range_m / 1500.0 + node.modem.frame_s(ACK_BYTES) + self.guard_s

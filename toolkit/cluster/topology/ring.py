@@ -11,7 +11,7 @@ from toolkit.cluster.topology import BuiltTopology, Topology, lay_out, node_name
 
 
 @final
-class Ring(Topology):
+class RingTopology(Topology):
     """Nodes in a circle by rank, each with a full-duplex link to its two neighbours; nodes in between forward.
 
     A message goes the shorter way round, and clockwise (to higher ranks) where both are equally long.

@@ -9,7 +9,7 @@ from toolkit.core.context import Asking, Context, Payload
 
 
 @final
-class Ring(AllGather):
+class RingAllGather(AllGather):
     """``(P-1)(α + nβ)``."""
 
     def run(self, ctx: Context, x: Payload, phase: str) -> Asking:

@@ -9,7 +9,7 @@ from toolkit.core.context import Asking, Context, Payload
 
 
 @final
-class ParameterServer(AllReduce):
+class ParameterServerAllReduce(AllReduce):
     """S servers of one shard each; the servers take part in the call and give a template of the vector.
 
     All workers send at once, so the servers' links carry P vectors each way: ``2(α + P n/S β) + P n/S γ``. A server adds in the order of

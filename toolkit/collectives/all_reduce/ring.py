@@ -9,7 +9,7 @@ from toolkit.core.context import Asking, Context, Payload
 
 
 @final
-class Ring(AllReduce):
+class RingAllReduce(AllReduce):
     """Each rank sends to the next and receives from the one before; bandwidth-optimal, latency grows with P.
 
     Source: Patarasuk and Yuan 2009. ``2(P-1)α + 2(P-1)/P nβ + (P-1)/P nγ``.

@@ -16,7 +16,7 @@ from toolkit.learning.compressors.sign import sign_bits
 
 @final
 @dataclass(frozen=True)
-class OneBit(Compressor):
+class OneBitCompressor(Compressor):
     """Signs packed eight to a byte and two float32 per layer: the mean of its positive coordinates and that of its negative ones.
 
     These two values keep the error of a layer smallest among all that its signs allow. Biased: use it with a memory.

@@ -16,7 +16,7 @@ from toolkit.learning.compressors import Compressor, Payload, WorkTuple
 
 @final
 @dataclass(frozen=True)
-class PowerSgd(Compressor):
+class PowerSgdCompressor(Compressor):
     """Matrices M ((n, m), one after the other in the vector) as P Q^T with P (n, rank) of orthonormal columns and Q (m, rank).
 
     ``P <- orthogonal(M Q), Q <- M^T P``. As M Q and M^T P are linear in M, workers who share Q can add the first over all of them, then

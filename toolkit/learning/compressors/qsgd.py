@@ -16,7 +16,7 @@ from toolkit.learning.compressors.packing import pack, packed_bytes, unpack
 
 @final
 @dataclass(frozen=True)
-class Qsgd(Compressor):
+class QsgdCompressor(Compressor):
     """Buckets of *bucket* consecutive coordinates, each with a float32 norm, and levels of ceil(log2(2s+1)) bits. Unbiased.
 
     ``q(v_i) = |v| sgn(v_i) l/s`` with l = floor or ceil of ``s |v_i| / |v|``, the upper with the probability of the fraction.

@@ -21,7 +21,7 @@ def drawn(seed: int, k: int, size: int) -> Tensor:
 
 @final
 @dataclass(frozen=True)
-class RandomK(Compressor):
+class RandomKCompressor(Compressor):
     """The values of *k* coordinates drawn from *seed*, which all workers share and change every step.
 
     With `unbiased` what is received is multiplied by d/k (then no memory is needed, and none may be used); without, use a memory.

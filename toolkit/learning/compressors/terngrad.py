@@ -17,7 +17,7 @@ BITS = 2
 
 @final
 @dataclass(frozen=True)
-class TernGrad(Compressor):
+class TernGradCompressor(Compressor):
     """Two bits per coordinate and one float32 scale per layer; *sizes* are the lengths of the layers, none for one scale in all.
 
     Values beyond *clip* standard deviations of their layer are clipped first (0: not at all); after that it is unbiased.

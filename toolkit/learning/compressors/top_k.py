@@ -15,7 +15,7 @@ from toolkit.learning.top_k import top_k
 
 @final
 @dataclass(frozen=True)
-class TopK(Compressor):
+class TopKCompressor(Compressor):
     """The *k* coordinates of largest magnitude: k float32 values and k int32 indices. Biased: use it with a memory.
 
     Source: Aji and Heafield 2017; Stich et al. 2018.

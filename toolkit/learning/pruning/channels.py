@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.learning.pruning.trace import Call, Slot, Tape, Weight, leaves
+from toolkit.learning.pruning.trace import Slot, Tape, TracedCall, Weight, leaves
 
 Atoms = NDArray[np.int64]
 
@@ -105,7 +105,7 @@ def follow(tape: Tape, shapes: dict[str, tuple[int, ...]]) -> Channels:
     return channels
 
 
-def _step(channels: Channels, call: Call, place: int, shapes: dict[str, tuple[int, ...]]) -> None:
+def _step(channels: Channels, call: TracedCall, place: int, shapes: dict[str, tuple[int, ...]]) -> None:
     for slot in call.slots():
         _atoms(channels, call, slot)
     name = call.name
@@ -133,17 +133,17 @@ def _step(channels: Channels, call: Call, place: int, shapes: dict[str, tuple[in
         channels.of[slot] = np.zeros(_width(call, slot), np.int64)
 
 
-def _atoms(channels: Channels, call: Call, slot: int) -> Atoms:
+def _atoms(channels: Channels, call: TracedCall, slot: int) -> Atoms:
     """The atoms of a tensor; of the input and of tensors from nowhere, those that are never removed."""
     return channels.of.setdefault(slot, np.zeros(_width(call, slot), np.int64))
 
 
-def _width(call: Call, slot: int) -> int:
+def _width(call: TracedCall, slot: int) -> int:
     shape = call.shapes[slot]
     return shape[1] if len(shape) > 1 else 1
 
 
-def _layer(channels: Channels, call: Call, place: int, shapes: dict[str, tuple[int, ...]]) -> bool:
+def _layer(channels: Channels, call: TracedCall, place: int, shapes: dict[str, tuple[int, ...]]) -> bool:
     weight, bias = call.argument(1, "weight"), call.argument(2, "bias")
     if not isinstance(weight, Weight) or not (bias is None or isinstance(bias, Weight)):
         return False
@@ -177,7 +177,7 @@ def _layer(channels: Channels, call: Call, place: int, shapes: dict[str, tuple[i
     return True
 
 
-def _pair(channels: Channels, call: Call, shapes: dict[str, tuple[int, ...]]) -> bool:
+def _pair(channels: Channels, call: TracedCall, shapes: dict[str, tuple[int, ...]]) -> bool:
     """Two tensors of one shape, or one that is broadcast over the channels of the other, or a weight with one value per channel."""
     result = call.results()[0]
     width, dims = _width(call, result), len(call.shapes[result])
@@ -204,7 +204,7 @@ def _pair(channels: Channels, call: Call, shapes: dict[str, tuple[int, ...]]) ->
     return True
 
 
-def _reshaped(channels: Channels, call: Call) -> bool:
+def _reshaped(channels: Channels, call: TracedCall) -> bool:
     """Flattening, concatenation, averages over pixels, subsampling, padding of pixels."""
     out = call.results()
     if len(out) != 1 or not call.slots():

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from toolkit.learning.pruning.groups import Groups, Mask
 from toolkit.learning.pruning.rebuild import gated, keep_indices, kept_weights
-from toolkit.learning.pruning.trace import Call, Slot, Weight, assign
+from toolkit.learning.pruning.trace import Slot, TracedCall, Weight, assign
 
 Counts = NDArray[np.int64]
 CHUNK = 250
@@ -263,11 +263,11 @@ def best_evaluator(model: nn.Module, groups: Groups, images: Tensor, labels: Ten
     return (Population if Population.fits(groups) else Suffix)(model, groups, images, labels)
 
 
-def split(groups: Groups) -> tuple[tuple[Call, ...], dict[int, NDArray[np.int64] | None]]:
+def split(groups: Groups) -> tuple[tuple[TracedCall, ...], dict[int, NDArray[np.int64] | None]]:
     """Return the calls whose result a mask can change, and the tensors they read of the others, with the owners of their channels."""
     reading = {weight for (weight, dim) in groups.owners if dim == 1}
     changed: set[int] = set()
-    later: list[Call] = []
+    later: list[TracedCall] = []
     for call in groups.tape.calls:
         if any(weight in reading for weight in call.weights()) or any(slot in changed for slot in call.slots()):
             changed.update(call.results())
@@ -277,7 +277,7 @@ def split(groups: Groups) -> tuple[tuple[Call, ...], dict[int, NDArray[np.int64]
     return tuple(later), {slot: groups.slot_owner(slot) for slot in read if slot not in made}
 
 
-def _run(call: Call, value: dict[int, Tensor], weights: dict[str, Tensor]) -> None:
+def _run(call: TracedCall, value: dict[int, Tensor], weights: dict[str, Tensor]) -> None:
     """Run one call; a pooling by two as maxima of slices, which is several times as fast and the same to the bit."""
     if _halves(call):
         maps = value[call.slots()[0]]
@@ -292,7 +292,7 @@ def _run(call: Call, value: dict[int, Tensor], weights: dict[str, Tensor]) -> No
     assign(call.out, call.run(look_up), value)
 
 
-def _halves(call: Call) -> bool:
+def _halves(call: TracedCall) -> bool:
     """Whether a call is a pooling over 2x2 with nothing else to it."""
     if call.name != "max_pool2d":
         return False
@@ -318,7 +318,7 @@ def _pool_by_two(maps: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return torch.maximum(rows[:, :, ::2], rows[:, :, 1::2], out=_as(second, (filters, high, wide, images)))
 
 
-def _cut_linear(model: nn.Module, groups: Groups, mask: Mask, calls: Sequence[Call]) -> dict[str, Tensor]:
+def _cut_linear(model: nn.Module, groups: Groups, mask: Mask, calls: Sequence[TracedCall]) -> dict[str, Tensor]:
     """The weights of the linear layers among *calls*, cut to what stays."""
     cut = {}
     for call in calls:

@@ -17,7 +17,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Recipe:
+class FineTuning:
     """How long and how a network is trained."""
 
     epochs: int
@@ -32,7 +32,7 @@ class Recipe:
 
 
 def train(
-    model: nn.Module, images: Tensor, labels: Tensor, recipe: Recipe, rng: np.random.Generator, *, teacher: nn.Module | None = None,
+    model: nn.Module, images: Tensor, labels: Tensor, recipe: FineTuning, rng: np.random.Generator, *, teacher: nn.Module | None = None,
     alive: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Train *model* in place with Adam, the learning rate falling linearly to zero.

@@ -15,7 +15,7 @@ from toolkit.learning.pruning.saliency import Saliency
 
 
 @dataclass(frozen=True)
-class Budget:
+class SizeBudget:
     """What may be left; None where there is no limit."""
 
     conv_macs: float | None = None
@@ -33,7 +33,7 @@ def removal_order(saliency: Saliency, groups: Groups) -> list[int]:
     return [int(unit) for unit in np.argsort(saliency, kind="stable") if int(unit) not in stays]
 
 
-def by_rank(saliency: Saliency, groups: Groups, costs: Costs, budget: Budget) -> Mask:
+def by_rank(saliency: Saliency, groups: Groups, costs: Costs, budget: SizeBudget) -> Mask:
     """Remove unit after unit, the least salient of the whole network first, until *budget* is met or nothing is left to remove.
 
     A unit whose going no longer serves is passed over: one that no limit still exceeded would gain from.
@@ -49,7 +49,7 @@ def by_rank(saliency: Saliency, groups: Groups, costs: Costs, budget: Budget) ->
     return mask
 
 
-def _helps(costs: Costs, before: Mask, after: Mask, budget: Budget) -> bool:
+def _helps(costs: Costs, before: Mask, after: Mask, budget: SizeBudget) -> bool:
     """Whether a limit that is still exceeded comes nearer."""
     both = np.stack([before, after])
     params, (convolutions, _) = costs.params(both), costs.macs(both)
@@ -57,7 +57,9 @@ def _helps(costs: Costs, before: Mask, after: Mask, budget: Budget) -> bool:
     return bool((over[0] and params[1] < params[0]) or (over[1] and convolutions[1] < convolutions[0]))
 
 
-def alike(order_of: Callable[[slice], np.ndarray[tuple[int], np.dtype[np.int64]]], groups: Groups, costs: Costs, budget: Budget) -> Mask:
+def alike(
+    order_of: Callable[[slice], np.ndarray[tuple[int], np.dtype[np.int64]]], groups: Groups, costs: Costs, budget: SizeBudget
+) -> Mask:
     """Remove the same share of every group, the first of each group's order, the smallest share that meets *budget* (Li et al. 2017).
 
     *order_of* returns for the bits of a group the places within it from the first to go to the last.
@@ -74,12 +76,12 @@ def alike(order_of: Callable[[slice], np.ndarray[tuple[int], np.dtype[np.int64]]
     return mask
 
 
-def filters_by_norm(saliency: Saliency, groups: Groups, costs: Costs, budget: Budget) -> Mask:
+def filters_by_norm(saliency: Saliency, groups: Groups, costs: Costs, budget: SizeBudget) -> Mask:
     """Remove the same share of every group, the smallest norms first."""
     return alike(lambda part: np.argsort(saliency[part], kind="stable"), groups, costs, budget)
 
 
-def at_random(rng: np.random.Generator, groups: Groups, costs: Costs, budget: Budget) -> Mask:
+def at_random(rng: np.random.Generator, groups: Groups, costs: Costs, budget: SizeBudget) -> Mask:
     """Remove the same share of every group, drawn at random."""
     return alike(lambda part: rng.permutation(part.stop - part.start), groups, costs, budget)
 

@@ -24,7 +24,7 @@ class Weight(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Call:
+class TracedCall:
     """One torch function: what it was given (slots and weights for tensors) and the slots of what it returned."""
 
     func: Callable[..., Any]
@@ -62,13 +62,13 @@ class Call:
 class Tape:
     """All calls of one forward pass in eval mode."""
 
-    calls: tuple[Call, ...]
+    calls: tuple[TracedCall, ...]
     entry: int
     """Slot of the input."""
     exit: int
     """Slot of the output."""
 
-    def run(self, value: dict[int, Tensor], weights: Mapping[str, Tensor], calls: tuple[Call, ...] | None = None) -> Tensor:
+    def run(self, value: dict[int, Tensor], weights: Mapping[str, Tensor], calls: tuple[TracedCall, ...] | None = None) -> Tensor:
         """Run *calls* (all by default) on the slots in *value*, which is filled, and return the output."""
 
         def look_up(item: Any) -> Any:
@@ -109,7 +109,7 @@ class _Recorder(TorchFunctionMode):
     def __init__(self, named: dict[int, str], batch: Tensor) -> None:
         super().__init__()
         self.named = named
-        self.calls: list[Call] = []
+        self.calls: list[TracedCall] = []
         self.slot = {id(batch): 0}
         self.alive: list[Tensor] = [batch]
         """Kept, so that no identity is used twice."""
@@ -119,11 +119,12 @@ class _Recorder(TorchFunctionMode):
         if any(isinstance(item, Tensor) for item in leaves(result)):
             shapes: dict[int, tuple[int, ...]] = {}
             given = self._written(args, shapes), self._written(kwargs or {}, shapes)
-            self.calls.append(Call(func, str(getattr(func, "__name__", func)).strip("_"), *given, self._written(result, shapes), shapes))
+            name = str(getattr(func, "__name__", func)).strip("_")
+            self.calls.append(TracedCall(func, name, *given, self._written(result, shapes), shapes))
         elif "set" in str(getattr(func, "__name__", "")) and isinstance(args[0], Tensor):
             shapes = {}
             given = self._written(args, shapes), self._written(kwargs or {}, shapes)
-            self.calls.append(Call(func, "setitem", *given, given[0][0], shapes))
+            self.calls.append(TracedCall(func, "setitem", *given, given[0][0], shapes))
         return result
 
     def _written(self, nested: Any, shapes: dict[int, tuple[int, ...]]) -> Any:

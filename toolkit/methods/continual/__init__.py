@@ -22,7 +22,7 @@ from toolkit.methods.continual.network import ContinualNet
 __all__ = ["Batch", "Method"]
 
 
-class Method(Part):
+class ContinualMethod(Part):
     """A way of learning tasks one after the other. Frozen; what changes lives in the state that `init` returns (plain values, tensors and
     modules, so that a run can be stopped and resumed).
     """

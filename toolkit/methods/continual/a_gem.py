@@ -11,13 +11,13 @@ from torch.nn.functional import cross_entropy
 from toolkit.learning.flat import gradient_of
 from toolkit.learning.projection import project_half_space
 from toolkit.learning.rings import Rings
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.episodic import EpisodicMemory, descend_along, remember
 from toolkit.methods.continual.learner import Learner
 
 
 @final
-class AGem(EpisodicMemory, Method):
+class AGem(EpisodicMemory, ContinualMethod):
     """The gradient g of CE(f(x), y), from which the part that opposes r is taken: g - (g.r / r.r) r wherever g.r < 0.
 
     r is the gradient of the cross-entropy of samples drawn from the memories of past tasks, equal shares of the whole. A gradient of its

@@ -30,7 +30,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.feature_selection import ClassAwareSelection, frequency_keep, hold_to_use, similarities, sum_low_bands
 from toolkit.methods.continual.frequency import MAP_CHANNELS, Bands, Encoder, Mixture, half, trunk_for_maps
 from toolkit.methods.continual.learner import Learner
@@ -52,10 +52,10 @@ class Frequencies:
 
 
 @final
-class Clfd(Method):
+class Clfd(ContinualMethod):
     """CLFD around a *host*."""
 
-    host: Method
+    host: ContinualMethod
     parts: Literal["both", "encoder", "selection"] = Field("both", description="what is put round the host; the others are its ablations")
     share: float = Field(0.6, gt=0, le=1, description="share of features that a sample keeps")
     first_task_mask: Literal["prefix", "none"] = Field(
@@ -80,7 +80,7 @@ class Clfd(Method):
     @model_validator(mode="after")
     def _host_fits(self) -> Self:
         if not self.host.takes_maps:
-            hosts = ", ".join(name for name, method in Method.members().items() if method.takes_maps)
+            hosts = ", ".join(name for name, method in ContinualMethod.members().items() if method.takes_maps)
             raise ValueError(f"clfd goes round {hosts}; '{self.host.type_name()}' is not one of them")
         if self.flip == "exact" and (self.host.reshapes or self.parts == "selection"):
             kind = self.host.type_name()

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
 
@@ -26,7 +26,7 @@ class Averages:
 
 
 @final
-class ClsEr(Method):
+class ClsEr(ContinualMethod):
     """CE of present and replayed samples + lambda MSE(f(m), e(m)), where e is whichever of two averaged networks knows a sample better.
 
     For each replayed sample e are the scores of the stable average where that gives the true class a higher probability, else those of the

@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.learner import Learner
 
 
 @final
-class Der(Method):
+class Der(ContinualMethod):
     """CE(f(x), y) + alpha MSE(f(m), h): replayed samples keep the scores h that the network gave them when they were stored.
 
     The squared error is the mean over samples and scores; h are the scores of the augmented sample in training. A sample stored by an early

@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.learner import Learner
 
 
 @final
-class Derpp(Method):
+class Derpp(ContinualMethod):
     """CE(f(x), y) + alpha MSE(f(m), h) + beta CE(f(m'), y'), with m and m' two independent draws.
 
     h are the scores at insertion, the squared error is the mean over samples and scores (`toolkit.methods.continual.der`).

@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from toolkit.errors import ScenarioError
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.derpp import dark_replay
 from toolkit.methods.continual.e2net_search import best_subnet, share_of, stages
@@ -38,7 +38,7 @@ class Representative:
 
 
 @final
-class E2net(Method):
+class E2net(ContinualMethod):
     """DER++ + distil MSE(f_sub(x), teacher(x)), on an elastic ResNet.
 
     Before each task but the first the inner channels of the network are sorted by importance, and among random configurations (each at

@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.learner import Learner
 
 
 @final
-class Er(Method):
+class Er(ContinualMethod):
     """Present samples and replayed ones under one cross-entropy (Ratcliff 1990; Riemer et al. 2019; as the mammoth library has it).
 
     With `reduction` ``mean`` the loss is the mean over all samples of the step, replayed ones included; with ``sum`` it is the sum of

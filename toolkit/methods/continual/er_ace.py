@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.learner import Learner
 
 
 @final
-class ErAce(Method):
+class ErAce(ContinualMethod):
     """CE of present samples among the classes of the batch and those to come, plus CE of replayed samples among all.
 
     From the second task on a score of the present batch counts only if its class is in the batch or not below the largest class seen;

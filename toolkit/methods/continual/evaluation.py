@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from toolkit.datasets.streams import Stream
-from toolkit.methods.continual import Method
+from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.learner import Learner
 
 BATCH = 500
@@ -26,7 +26,7 @@ class Evaluation(NamedTuple):
     """By label; NaN where a class has no test samples."""
 
 
-def evaluate(method: Method, learner: Learner, state: Any, named: int) -> Evaluation:
+def evaluate(method: ContinualMethod, learner: Learner, state: Any, named: int) -> Evaluation:
     """Examine on all tasks of the stream; a class-incremental answer names one of the first *named* classes."""
     training = learner.net.training
     learner.net.eval()
@@ -47,7 +47,7 @@ def evaluate(method: Method, learner: Learner, state: Any, named: int) -> Evalua
     return Evaluation(class_il, task_il, (right / count).tolist())
 
 
-def _scores(method: Method, learner: Learner, state: Any, stream: Stream, task: int) -> tuple[Tensor, Tensor]:
+def _scores(method: ContinualMethod, learner: Learner, state: Any, stream: Stream, task: int) -> tuple[Tensor, Tensor]:
     test = stream.test(task)
     parts = [method.predict(learner, state, learner.clean(images)) for images in torch.split(test.images, BATCH)]
     return torch.cat(parts), test.labels

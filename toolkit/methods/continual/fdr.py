@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import scores_of
 from toolkit.methods.continual.learner import Learner
 
@@ -23,7 +23,7 @@ class Shares:
 
 
 @final
-class Fdr(Method):
+class Fdr(ContinualMethod):
     """CE(f(x), y) + alpha |softmax f(m) - stored softmax|, the mean over samples of the Euclidean distance.
 
     At the end of a task the memory is shared evenly among the tasks so far: those before give up samples, and a random choice of this

@@ -12,13 +12,13 @@ from torch.nn.functional import cross_entropy
 from toolkit.learning.flat import gradient_of
 from toolkit.learning.projection import project_cone
 from toolkit.learning.rings import Rings
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.episodic import EpisodicMemory, descend_along, remember
 from toolkit.methods.continual.learner import Learner
 
 
 @final
-class Gem(EpisodicMemory, Method):
+class Gem(EpisodicMemory, ContinualMethod):
     """The gradient g of CE(f(x), y), moved to g + G'v where it opposes the gradient g_k of any past task's memory.
 
     v minimises v'GG'v / 2 + (Gg)'v over v >= margin, so that the result opposes no g_k. Each task has an equal share of the memory, the

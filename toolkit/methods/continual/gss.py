@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.learner import Learner
 
@@ -27,7 +27,7 @@ class Scores:
 
 
 @final
-class Gss(Method):
+class Gss(ContinualMethod):
     """Replay as in ER from a memory filled by gradient directions.
 
     After a step each present sample gets the score c = 1 + max_j cos(g, g_j) over a random subset of the memory. Into a full memory it may

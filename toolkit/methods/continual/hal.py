@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
 from toolkit.learning.buffer import ReservoirBuffer
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
@@ -31,7 +31,7 @@ class Anchors:
 
 
 @final
-class Hal(Method):
+class Hal(ContinualMethod):
     """CE of present and replayed samples + lambda mean (f(e) - f'(e))^2 on the anchors e, f' being the network after a step on the CE.
 
     At the end of a task one anchor for each of its classes is found by gradient ascent on how much would be forgotten: it minimises

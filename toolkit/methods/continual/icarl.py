@@ -15,7 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, normalize, one
 
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import unit_features
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
@@ -40,7 +40,7 @@ class Exemplars:
 
 
 @final
-class Icarl(Method):
+class Icarl(ContinualMethod):
     """Binary cross-entropy of every class's sigmoid: new classes against the labels, old ones against the sigmoids of the old network.
 
     Exemplars are mixed into the task's samples, so that an epoch meets each once. At the end of a task every class seen keeps

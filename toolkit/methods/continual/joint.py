@@ -6,13 +6,13 @@ from typing import Any, ClassVar, final
 
 from torch import Tensor
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.sgd import plain_step
 
 
 @final
-class Joint(Method):
+class Joint(ContinualMethod):
     """Cross-entropy of the samples of all tasks, shuffled together, for as many epochs as each task would have had.
 
     It meets no order of tasks, so it has no forgetting and no transfer.

@@ -18,7 +18,7 @@ from toolkit.learning.random import torch_generator
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.settings import Augment
-from toolkit.methods.continual.storage import Storage
+from toolkit.methods.continual.storage import BufferStorage
 
 Draw = Callable[..., np.random.Generator]
 
@@ -30,7 +30,7 @@ class Learner:
 
     def __init__(
         self, stream: Stream, net: ContinualNet, *, shared_rng: Draw, batch: int, replay: int, lr: float, bn: Literal["concat", "separate"],
-        augment: Augment, storage: Storage, capacity: int,
+        augment: Augment, storage: BufferStorage, capacity: int,
     ) -> None:
         self.stream = stream
         self.net = net

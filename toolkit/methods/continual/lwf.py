@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax, softmax
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import evaluating, scores_of
 from toolkit.methods.continual.learner import Learner
 
@@ -23,7 +23,7 @@ class Recorded:
 
 
 @final
-class Lwf(Method):
+class Lwf(ContinualMethod):
     """CE(f(x), y) among the classes seen + alpha KD on the old classes, KD = -mean_x sum_k q_k log p_k.
 
     q and p are the probabilities of recorded and present scores among the old classes at temperature T. Before a new task is learnt, its

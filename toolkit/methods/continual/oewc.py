@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from toolkit.learning.flat import assign_gradient, gradient_of, weights
 from toolkit.learning.importance import fisher_of
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.learner import Learner
 
@@ -26,7 +26,7 @@ class Springs:
 
 
 @final
-class Oewc(Method):
+class Oewc(ContinualMethod):
     """CE(f(x), y) + lambda sum_i F_i (theta_i - theta*_i)^2.
 
     At the end of a task F <- gamma F + mean_x p(y|x) (d log p(y|x) / d theta)^2 over its samples and theta* <- theta, which takes a

@@ -26,7 +26,7 @@ from toolkit.methods.continual.evaluation import recalibrate
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.spec import ContinualSettings
 from toolkit.methods.continual.standin import StandInLearner, StandInStream, shaped, shared_rng
-from toolkit.methods.continual.storage import Storage
+from toolkit.methods.continual.storage import BufferStorage
 
 
 class StepCount(NamedTuple):
@@ -118,7 +118,7 @@ def plan_tasks(
     """Return the plan of every task; *net* has shapes and no memory, and stays as it is."""
     learner = StandInLearner(
         StandInStream.like(stream), shaped(net), shared_rng=shared_rng, batch=settings.batch, replay=settings.replay, lr=settings.lr,
-        bn=settings.bn, augment=settings.augment, storage=Storage(settings.buffer.dtype), capacity=capacity,
+        bn=settings.bn, augment=settings.augment, storage=BufferStorage(settings.buffer.dtype), capacity=capacity,
     )
     learner.net.train()
     with StandIn([*learner.net.parameters(), *learner.net.buffers()]) as standin:

@@ -21,7 +21,7 @@ from toolkit.methods.continual.network import recount
 from toolkit.methods.continual.plan import StepCount, TaskPlan, task_samples
 from toolkit.methods.continual.run_plan import RunPlan, unweighted
 from toolkit.methods.continual.spec import ContinualSettings
-from toolkit.methods.continual.storage import Storage
+from toolkit.methods.continual.storage import BufferStorage
 from toolkit.methods.loop import training_loop
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Continual(ContinualSettings, Program):
         run_plan = self.run_plan(torch_generator(ctx.shared_rng("model")), ctx.shared_rng("stream"))
         learner = Learner(
             run_plan.stream, run_plan.net, shared_rng=ctx.shared_rng, batch=self.batch, replay=self.replay, lr=self.lr, bn=self.bn,
-            augment=self.augment, storage=Storage(self.buffer.dtype), capacity=run_plan.capacity,
+            augment=self.augment, storage=BufferStorage(self.buffer.dtype), capacity=run_plan.capacity,
         )
         learner.net.train()
         course = ContinualState(run_plan, learner, None, getattr(ctx, "device", None))

@@ -65,7 +65,7 @@ class BufferSpec(Spec):
 
 
 @final
-class Budget(Spec):
+class TaskBudget(Spec):
     """What training may cost. One of the limits, if any, replaces `epochs`: arms then get as many whole steps as it pays for."""
 
     epochs: int = Field(10, ge=1, description="passes over the samples of each task")

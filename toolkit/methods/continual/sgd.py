@@ -7,12 +7,12 @@ from typing import Any, ClassVar, final
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.learner import Learner
 
 
 @final
-class Sgd(Method):
+class Sgd(ContinualMethod):
     """Cross-entropy of the present samples over all heads."""
 
     replays: ClassVar[bool] = False

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from toolkit.learning.flat import assign_gradient, gradient_of, weights
 from toolkit.learning.importance import path_importance
-from toolkit.methods.continual import Batch, Method
+from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.learner import Learner
 
 LARGEST_GRADIENT = 1.0
@@ -31,7 +31,7 @@ class Synapses:
 
 
 @final
-class Si(Method):
+class Si(ContinualMethod):
     """CE(f(x), y) + c sum_i Omega_i (theta_i - theta*_i)^2.
 
     Each step adds g_i (theta_i before - theta_i after) to omega_i, with g the gradient of the cross-entropy alone; the end of a task adds

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from toolkit.core.part import Spec
-from toolkit.methods.continual import Method
-from toolkit.methods.continual.settings import Augment, Budget, BufferSpec, StreamSpec
+from toolkit.methods.continual import ContinualMethod
+from toolkit.methods.continual.settings import Augment, BufferSpec, StreamSpec, TaskBudget
 from toolkit.methods.task import TaskSpec
 
 
@@ -20,9 +20,9 @@ class ContinualSettings(Spec):
 
     task: TaskSpec = TaskSpec()
     stream: StreamSpec = StreamSpec()
-    method: Method
+    method: ContinualMethod
     buffer: BufferSpec = BufferSpec()
-    budget: Budget = Budget()
+    budget: TaskBudget = TaskBudget()
     batch: int = Field(32, ge=1, description="samples of the present task per step")
     drop_last: bool = Field(False, description="leave out the last, smaller batch of an epoch, for BatchNorm's sake")
     replay: int = Field(32, ge=1, description="samples drawn from the memory at a time")

@@ -30,7 +30,7 @@ LEVELS = 127
 
 
 @dataclass(frozen=True)
-class Storage:
+class BufferStorage:
     """The form of stored samples."""
 
     dtype: Dtype

@@ -19,7 +19,7 @@ from toolkit.core.part import Part
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from toolkit.learning.flat import Layout
+    from toolkit.learning.flat import FlatLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,14 @@ State = TypeVar("State", default=Any)
 """What a method keeps at one worker or server: a dataclass of plain values and tensors, so that it can be saved and copied."""
 
 
-class Method(Part, Generic[State]):
+class ExchangeMethod(Part, Generic[State]):
     """How workers make one step together out of their own gradients."""
 
     family: ClassVar[str] = "method"
     needs_servers: ClassVar[bool] = False
 
     @abstractmethod
-    def init(self, ctx: Context, layout: Layout) -> State:
+    def init(self, ctx: Context, layout: FlatLayout) -> State:
         """Return this worker's (or server's) state."""
 
     @abstractmethod
@@ -52,10 +52,10 @@ class Method(Part, Generic[State]):
         All workers start and end with the same weights, to the bit (`local_sgd` excepted between its averages).
         """
 
-    def serve(self, ctx: Context, state: State, layout: Layout, step: Step) -> Asking:
+    def serve(self, ctx: Context, state: State, layout: FlatLayout, step: Step) -> Asking:
         """A server's part in one step, for methods that have servers."""
         raise NotImplementedError(f"{self.type_name()} has no server part")
 
     @abstractmethod
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         """Bytes of the payloads that one worker hands over per step, before any schedule multiplies them (mean over many steps)."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES, Work
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.random import torch_generator
 from toolkit.learning.top_k import top_k
-from toolkit.methods.distributed import Method, Step
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.sparse import Split, exchange_whole, moving
 
 
@@ -46,7 +46,7 @@ class Ef21State:
 
 
 @final
-class ArcTopK(Method[Ef14State | Ef21State]):
+class ArcTopK(ExchangeMethod[Ef14State | Ef21State]):
     """All-reduce the product of each matrix with a random one of `rank` columns, choose the rows with the largest norms, all-reduce them.
 
     Bytes: ``4 n rank`` for a matrix of n rows in the first round, ``4 ceil(density n) m`` in the second. A tensor is a matrix of its
@@ -68,7 +68,7 @@ class ArcTopK(Method[Ef14State | Ef21State]):
     lr_inside: bool = Field(False, description="form ef14: the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> Ef14State | Ef21State:
+    def init(self, ctx: Context, layout: FlatLayout) -> Ef14State | Ef21State:
         split, matrices = self._plan(layout)
         sizes = (split.size, split.size if self.momentum else 0) if self.form == "ef14" else (0, split.size, split.size)
         vectors = [torch.zeros(size, device=ctx.accelerator) for size in (*sizes, split.small_size)]
@@ -131,7 +131,7 @@ class ArcTopK(Method[Ef14State | Ef21State]):
     def _kept(self, rows: int) -> int:
         return math.ceil(self.density * rows)
 
-    def _plan(self, layout: Layout) -> tuple[Split, tuple[tuple[int, int], ...]]:
+    def _plan(self, layout: FlatLayout) -> tuple[Split, tuple[tuple[int, int], ...]]:
         """Which tensors are compressed, and as which matrices."""
         split = Split.by(layout, self._is_compressed)
         return split, tuple((shape[0], math.prod(shape[1:])) for shape in layout.shapes if self._is_compressed(shape))
@@ -142,7 +142,7 @@ class ArcTopK(Method[Ef14State | Ef21State]):
         n, m = shape[0], math.prod(shape[1:])
         return n * self.rank + self._kept(n) * m < n * m
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         split, matrices = self._plan(layout)
         return FLOAT_BYTES * (split.small_size + sum(n * self.rank + self._kept(n) * m for n, m in matrices))
 

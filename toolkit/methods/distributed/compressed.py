@@ -12,7 +12,7 @@ from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.compressors import Compressor, bundle, unbundle
 from toolkit.learning.compressors.memory import Memory
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.random import torch_generator
 from toolkit.methods.distributed import Step
 from toolkit.methods.distributed.sparse import Split, exchange_whole, moving
@@ -38,7 +38,7 @@ class CompressedState:
         return self.memory.error if self.memory else None
 
 
-def begin(layout: Layout, dense_below: int, momentum: float, memory: Callable[[int], Memory] | None = None) -> CompressedState:
+def begin(layout: FlatLayout, dense_below: int, momentum: float, memory: Callable[[int], Memory] | None = None) -> CompressedState:
     """Return the state before the first step; *memory* makes one for so many coordinates."""
     split = Split.of(layout, dense_below)
     velocity = torch.zeros(split.size if momentum else 0)
@@ -46,12 +46,12 @@ def begin(layout: Layout, dense_below: int, momentum: float, memory: Callable[[i
     return CompressedState(split, compressed_sizes(layout, dense_below), kept, velocity, torch.zeros(split.small_size))
 
 
-def compressed_sizes(layout: Layout, dense_below: int) -> tuple[int, ...]:
+def compressed_sizes(layout: FlatLayout, dense_below: int) -> tuple[int, ...]:
     """Return the lengths of the tensors that have at least *dense_below* elements, and any."""
     return tuple(size for size in layout.sizes if size and size >= dense_below)
 
 
-def wire_bytes(layout: Layout, dense_below: int, compressor: Compressor) -> float:
+def wire_bytes(layout: FlatLayout, dense_below: int, compressor: Compressor) -> float:
     """Return the bytes that a worker hands over per step: the payload, and the tensors that travel whole."""
     split = Split.of(layout, dense_below)
     return FLOAT_BYTES * split.small_size + (compressor.wire_bytes(split.size) if split.size else 0)

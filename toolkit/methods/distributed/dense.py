@@ -11,8 +11,8 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import descend
 
 
@@ -25,7 +25,7 @@ class DenseState:
 
 
 @final
-class Dense(Method[DenseState]):
+class Dense(ExchangeMethod[DenseState]):
     """Synchronous momentum SGD on the mean gradient, by the fabric's all-reduce: ``4 d`` bytes.
 
     With the same seed it makes the steps of one worker with the batches of all.
@@ -34,12 +34,12 @@ class Dense(Method[DenseState]):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor")
     nesterov: bool = Field(False, description="look ahead along the momentum")
 
-    def init(self, ctx: Context, layout: Layout) -> DenseState:
+    def init(self, ctx: Context, layout: FlatLayout) -> DenseState:
         return DenseState(torch.zeros(layout.size if self.momentum else 0))
 
     def step(self, ctx: Context, state: DenseState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         total = yield from ctx.all_reduce(gradient, "gradient")
         yield from descend(ctx, weights, state.velocity, total / ctx.size, self.momentum, step.lr, nesterov=self.nesterov)
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         return FLOAT_BYTES * layout.size

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.learning.compressors.memory import Corrected
-from toolkit.learning.compressors.top_k import TopK
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.compressors.top_k import TopKCompressor
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_step, wire_bytes
 from toolkit.methods.distributed.sparse import Split, count, moving
 
 
 @final
-class Dgc(Method[CompressedState]):
+class Dgc(ExchangeMethod[CompressedState]):
     """u <- m u + g; v <- v + u; send the k largest of v; u, v <- 0 there. ``8 k`` bytes by all-gather.
 
     Source: Lin et al. 2018, Alg. 4 (without its Nesterov form) and section 3.3. Departure: the largest of all tensors together, not of
@@ -36,7 +36,7 @@ class Dgc(Method[CompressedState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> CompressedState:
+    def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         memory = partial(Corrected.zeros, momentum=self.momentum, masking=self.masking)
         state = begin(layout, self.dense_below, 0.0, memory)  # no momentum after the exchange: it is in the memory
         count(None, self.density, state.split.size)  # refuses a model of which nothing is compressed
@@ -46,7 +46,7 @@ class Dgc(Method[CompressedState]):
         if self.clip_norm:
             gradient = clipped(gradient, self.clip_norm * ctx.size**-0.5)  # Alg. 4, l. 6
             yield ctx.compute(moving(gradient.numel(), 3, 2, 1), "compress")
-        compressor = TopK(count(None, self.density_at(step.index), state.split.size))
+        compressor = TopKCompressor(count(None, self.density_at(step.index), state.split.size))
         yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=self.lr_inside)
 
     def density_at(self, index: int) -> float:
@@ -54,9 +54,9 @@ class Dgc(Method[CompressedState]):
         stage = index // self.warmup_steps if self.warmup_steps else len(self.warmup)
         return max(self.density, self.warmup[stage]) if stage < len(self.warmup) else self.density
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         """Bytes of a step after the warm-up."""
-        return wire_bytes(layout, self.dense_below, TopK(count(None, self.density, Split.of(layout, self.dense_below).size)))
+        return wire_bytes(layout, self.dense_below, TopKCompressor(count(None, self.density, Split.of(layout, self.dense_below).size)))
 
 
 def clipped(gradient: Tensor, norm: float) -> Tensor:

@@ -10,13 +10,13 @@ from torch import Tensor
 from toolkit.core.context import Asking, Context
 from toolkit.learning.compressors.memory import Residual
 from toolkit.learning.compressors.sign import Sign
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_sizes, compressed_step, wire_bytes
 
 
 @final
-class EfSignSgd(Method[CompressedState]):
+class EfSignSgd(ExchangeMethod[CompressedState]):
     """e <- e + g; send sign(e) and mean |e| of each layer; e <- e - mean |e| sign(e). ``d/8 + 4 L`` bytes for L layers by all-gather.
 
     Source: Karimireddy et al. 2019, Alg. 1, where the learning rate is inside (`lr_inside`); several workers as in Zheng et al. 2019.
@@ -27,12 +27,12 @@ class EfSignSgd(Method[CompressedState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> CompressedState:
+    def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         return begin(layout, self.dense_below, self.momentum, Residual.zeros)
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         compressor = Sign(state.sizes, scaled=True)
         yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=self.lr_inside)
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         return wire_bytes(layout, self.dense_below, Sign(compressed_sizes(layout, self.dense_below), scaled=True))

@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from toolkit.collectives import post
-from toolkit.collectives.all_reduce.parameter_server import ParameterServer
+from toolkit.collectives.all_reduce.parameter_server import ParameterServerAllReduce
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES, Work
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.sketch import CountSketch
 from toolkit.learning.sketch_sizes import columns
 from toolkit.methods.distributed import Step
@@ -58,7 +58,7 @@ class FetchSgd(ServedSketch[FetchSgdState]):
         "zero", description="empty every touched cell, or subtract the sketch of the update (as published; CommEfficient saw it diverge)"
     )
 
-    def init(self, ctx: Context, layout: Layout) -> FetchSgdState:
+    def init(self, ctx: Context, layout: FlatLayout) -> FetchSgdState:
         split, sketch, k = self.open_sketch(ctx, layout)
         shape = (sketch.rows, sketch.cols) if ctx.is_server else (0, 0)
         error, momentum = (torch.zeros(shape, device=ctx.accelerator) for _ in range(2))
@@ -66,7 +66,7 @@ class FetchSgd(ServedSketch[FetchSgdState]):
         return FetchSgdState(split, sketch, k, error, momentum, velocity)
 
     def step(self, ctx: Context, state: FetchSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step, ParameterServer())
+        yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step, ParameterServerAllReduce())
         sketch, server = state.sketch, ctx.size
         table = sketch.encode(state.split.compressed(gradient)).view(-1)
         yield ctx.compute(Work(*sketch.encode_work(state.split.size)), "compress")
@@ -75,9 +75,9 @@ class FetchSgd(ServedSketch[FetchSgdState]):
         weights.index_add_(0, state.split.places(picked), values, alpha=-(1.0 if self.lr_inside else step.lr))
         yield ctx.compute(moving(state.k, 2, 4, 1), "compress")
 
-    def serve(self, ctx: Context, state: FetchSgdState, layout: Layout, step: Step) -> Asking:
+    def serve(self, ctx: Context, state: FetchSgdState, layout: FlatLayout, step: Step) -> Asking:
         if state.split.small:
-            yield from ctx.all_reduce(state.error_table.new_empty(state.split.small_size), "dense", ParameterServer())
+            yield from ctx.all_reduce(state.error_table.new_empty(state.split.small_size), "dense", ParameterServerAllReduce())
         sketch = state.sketch
         table = yield from gathered(ctx, state.error_table.new_empty(sketch.rows * sketch.cols), "sketch")
         state.momentum_table.mul_(self.momentum).add_(table.view(sketch.rows, sketch.cols), alpha=1 / ctx.size)
@@ -90,12 +90,12 @@ class FetchSgd(ServedSketch[FetchSgdState]):
         yield ctx.compute(work + forgetting(sketch, state.k), "compress")
         yield from told(ctx, pack(update, picked), "update")
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         """What a worker sends up; `down_bytes` come down to it."""
         split, k = self.split_of(layout)
         return FLOAT_BYTES * (self.rows * columns(self.cols, k) + split.small_size)
 
-    def down_bytes(self, layout: Layout) -> float:
+    def down_bytes(self, layout: FlatLayout) -> float:
         """What the server sends down to each worker per step."""
         split, k = self.split_of(layout)
         return PAIR_BYTES * k + FLOAT_BYTES * split.small_size

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES, Work
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.gs_sgd import choose, find_candidates, forget_sent
 from toolkit.learning.sketch import CountSketch
 from toolkit.learning.sketch_sizes import candidates as candidate_count
 from toolkit.learning.sketch_sizes import check_table, columns
 from toolkit.learning.top_k import top_k
-from toolkit.methods.distributed import Method, Step
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.sparse import (
     Split,
     choosing,
@@ -59,7 +59,7 @@ class TableState:
 
 
 @final
-class GsSgd(Method[LocalState | TableState]):
+class GsSgd(ExchangeMethod[LocalState | TableState]):
     """Count-Sketch of the error-corrected gradient, summed by any all-reduce; two rounds, no indices on the wire.
 
     Bytes: ``4 rows cols`` in the first round, ``4 p2 k`` in the second, and the small tensors. With a tree these cross ``2 log2 P``
@@ -108,7 +108,7 @@ class GsSgd(Method[LocalState | TableState]):
             raise ValueError(f"p1: {self.p1} loses what is not sketched when exact is false, because no worker keeps it; set p1: 0")
         return self
 
-    def init(self, ctx: Context, layout: Layout) -> LocalState | TableState:
+    def init(self, ctx: Context, layout: FlatLayout) -> LocalState | TableState:
         split = Split.of(layout, self.dense_below)
         k = count(self.k, self.density, split.size)
         sketch = new_sketch(ctx, self.rows, self.cols, k, split.size, self.fraction_bits if self.deterministic else None)
@@ -204,7 +204,7 @@ class GsSgd(Method[LocalState | TableState]):
             guessed = top_k(sketch.estimate(table, candidates), best.numel())
             ctx.metric("sketch_recall", float(torch.isin(guessed, best).float().mean()), step=step.index)
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         split = Split.of(layout, self.dense_below)
         k = count(self.k, self.density, split.size)
         second = candidate_count(self.p2, k, split.size) if self.exact else 0

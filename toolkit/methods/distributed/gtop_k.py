@@ -12,9 +12,9 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES, Work
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.top_k import top_k
-from toolkit.methods.distributed import Method, Step
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.sparse import PAIR_BYTES, Split, choosing, count, exchange_whole, moving, pack, unpack
 
 
@@ -33,7 +33,7 @@ class GTopKState:
 
 
 @final
-class GTopK(Method[GTopKState]):
+class GTopK(ExchangeMethod[GTopKState]):
     """Each worker chooses its k largest coordinates; pairs of workers add theirs and keep the k largest, up to one, which tells all.
 
     ``2Lα + 4kL·4β`` with ``L = ceil(log2 P)``: k values and k indices per level, up and down. Any number of workers: a rank without
@@ -57,7 +57,7 @@ class GTopK(Method[GTopKState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> GTopKState:
+    def init(self, ctx: Context, layout: FlatLayout) -> GTopKState:
         split = Split.of(layout, self.dense_below)
         k = count(self.k, self.density, split.size)
         sizes = (split.size, split.size if self.momentum else 0, split.small_size)
@@ -126,7 +126,7 @@ class GTopK(Method[GTopKState]):
             weights.index_add_(0, state.split.places(chosen), values, alpha=-rate / ctx.size)
         yield ctx.compute(work, "compress")
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         """The tree sends the pairs as a binomial all-reduce would send a vector of that many bytes."""
         split = Split.of(layout, self.dense_below)
         return PAIR_BYTES * count(self.k, self.density, split.size) + FLOAT_BYTES * split.small_size

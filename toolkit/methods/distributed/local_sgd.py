@@ -11,8 +11,8 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import descend
 from toolkit.methods.distributed.sparse import moving
 
@@ -26,7 +26,7 @@ class LocalSgdState:
 
 
 @final
-class LocalSgd(Method[LocalSgdState]):
+class LocalSgd(ExchangeMethod[LocalSgdState]):
     """w <- w - lr v with the worker's own gradient; after every `period` steps w <- mean of w. ``4 d / period`` bytes per step on average.
 
     Between averages the workers' weights differ.
@@ -42,7 +42,7 @@ class LocalSgd(Method[LocalSgdState]):
         "average", description="the momentum when weights are averaged: averaged too, left as it is, or set to zero"
     )
 
-    def init(self, ctx: Context, layout: Layout) -> LocalSgdState:
+    def init(self, ctx: Context, layout: FlatLayout) -> LocalSgdState:
         return LocalSgdState(torch.zeros(layout.size if self.momentum else 0))
 
     def step(self, ctx: Context, state: LocalSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
@@ -60,6 +60,6 @@ class LocalSgd(Method[LocalSgdState]):
             state.velocity.zero_()
         yield ctx.compute(moving(own.numel(), 1, 1, 1), "compress")
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         vectors = 2 if self.momentum and self.at_average == "average" else 1
         return vectors * FLOAT_BYTES * layout.size / self.period

@@ -10,13 +10,13 @@ from torch import Tensor
 from toolkit.core.context import Asking, Context
 from toolkit.learning.compressors import one_bit
 from toolkit.learning.compressors.memory import Residual
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_sizes, compressed_step, wire_bytes
 
 
 @final
-class OneBit(Method[CompressedState]):
+class OneBit(ExchangeMethod[CompressedState]):
     """e <- e + g; send the signs of e, and of each layer what a positive and a negative one stands for; e <- e - what that stands for.
 
     ``d/8 + 8 L`` bytes for L layers by all-gather. Momentum is on the averaged gradient, after the exchange, as in the paper.
@@ -29,12 +29,12 @@ class OneBit(Method[CompressedState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> CompressedState:
+    def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         return begin(layout, self.dense_below, self.momentum, Residual.zeros)
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        compressor = one_bit.OneBit(state.sizes)
+        compressor = one_bit.OneBitCompressor(state.sizes)
         yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=self.lr_inside)
 
-    def wire_bytes(self, layout: Layout) -> float:
-        return wire_bytes(layout, self.dense_below, one_bit.OneBit(compressed_sizes(layout, self.dense_below)))
+    def wire_bytes(self, layout: FlatLayout) -> float:
+        return wire_bytes(layout, self.dense_below, one_bit.OneBitCompressor(compressed_sizes(layout, self.dense_below)))

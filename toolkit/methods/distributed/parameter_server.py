@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from toolkit.collectives.all_reduce.parameter_server import ParameterServer as Schedule
+from toolkit.collectives.all_reduce.parameter_server import ParameterServerAllReduce as Schedule
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import descend
 
 
@@ -26,7 +26,7 @@ class ParameterServerState:
 
 
 @final
-class ParameterServer(Method[ParameterServerState]):
+class ParameterServer(ExchangeMethod[ParameterServerState]):
     """Dense momentum SGD whose sum is formed by servers: ``4 d`` bytes up and ``4 d`` down per worker, P times that at the servers.
 
     Source: Li et al. 2014. Departure: the servers return the summed gradient and the workers keep the weights, which is as many bytes;
@@ -38,15 +38,15 @@ class ParameterServer(Method[ParameterServerState]):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor")
     nesterov: bool = Field(False, description="look ahead along the momentum")
 
-    def init(self, ctx: Context, layout: Layout) -> ParameterServerState:
+    def init(self, ctx: Context, layout: FlatLayout) -> ParameterServerState:
         return ParameterServerState(torch.zeros(layout.size if self.momentum and not ctx.is_server else 0))
 
     def step(self, ctx: Context, state: ParameterServerState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         total = yield from ctx.all_reduce(gradient, "gradient", Schedule())
         yield from descend(ctx, weights, state.velocity, total / ctx.size, self.momentum, step.lr, nesterov=self.nesterov)
 
-    def serve(self, ctx: Context, state: ParameterServerState, layout: Layout, step: Step) -> Asking:
+    def serve(self, ctx: Context, state: ParameterServerState, layout: FlatLayout, step: Step) -> Asking:
         yield from ctx.all_reduce(torch.empty(layout.size), "gradient", Schedule())
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         return FLOAT_BYTES * layout.size

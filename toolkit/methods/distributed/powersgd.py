@@ -14,9 +14,9 @@ from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.compressors import powersgd
 from toolkit.learning.compressors.memory import Residual
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.random import torch_generator
-from toolkit.methods.distributed import Method, Step
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.sparse import Split, moving
 
 
@@ -25,7 +25,7 @@ class PowerSgdState:
     """What a worker keeps between steps."""
 
     split: Split
-    compressor: powersgd.PowerSgd
+    compressor: powersgd.PowerSgdCompressor
     memory: Residual
     """What the approximation missed, per coordinate of the compressed matrices."""
     right: Tensor
@@ -39,7 +39,7 @@ class PowerSgdState:
 
 
 @final
-class PowerSgd(Method[PowerSgdState]):
+class PowerSgd(ExchangeMethod[PowerSgdState]):
     """M <- g + e; P <- orthogonal(mean of M Q); Q <- mean of M^T P; e <- M - P Q^T. ``4 rank (n + m)`` bytes per n x m matrix.
 
     Two all-reduces, after one of all tensors that stay whole: vectors, and matrices for which ``(n + m) rank min_rate < n m`` fails.
@@ -58,7 +58,7 @@ class PowerSgd(Method[PowerSgdState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole")
 
-    def init(self, ctx: Context, layout: Layout) -> PowerSgdState:
+    def init(self, ctx: Context, layout: FlatLayout) -> PowerSgdState:
         split, compressor = self._parted(layout)
         right = compressor.draw(torch_generator(ctx.shared_rng("powersgd")))
         return PowerSgdState(split, compressor, Residual.zeros(split.size), right, torch.zeros(layout.size if self.momentum else 0))
@@ -98,10 +98,10 @@ class PowerSgd(Method[PowerSgdState]):
         yield ctx.compute(Work(*compressor.add_work(size)), "compress")
         return approximation
 
-    def _parted(self, layout: Layout) -> tuple[Split, powersgd.PowerSgd]:
+    def _parted(self, layout: FlatLayout) -> tuple[Split, powersgd.PowerSgdCompressor]:
         """Which tensors are compressed, and as which matrices."""
         shapes = tuple((shape[0], prod(shape[1:])) for shape in layout.shapes if self._compresses(shape))
-        return Split.by(layout, self._compresses), powersgd.PowerSgd(shapes, self.rank)
+        return Split.by(layout, self._compresses), powersgd.PowerSgdCompressor(shapes, self.rank)
 
     def _compresses(self, shape: tuple[int, ...]) -> bool:
         if len(shape) < 2 or prod(shape) < self.dense_below:
@@ -109,6 +109,6 @@ class PowerSgd(Method[PowerSgdState]):
         rows, cols = shape[0], prod(shape[1:])
         return (rows + cols) * self.rank * self.min_rate < rows * cols
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         split, compressor = self._parted(layout)
         return FLOAT_BYTES * split.small_size + compressor.wire_bytes(split.size)

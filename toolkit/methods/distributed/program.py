@@ -15,11 +15,11 @@ from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
 from toolkit.core.program import Process, Program
 from toolkit.errors import DivergenceError, ScenarioError
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import TrainState
 from toolkit.methods.classification import Classification
-from toolkit.methods.distributed import Method, Step
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.loop import training_loop
 from toolkit.methods.task import TaskSpec
 
@@ -37,7 +37,7 @@ class DistributedSgd(Program):
     """
 
     task: TaskSpec = TaskSpec()
-    method: Method
+    method: ExchangeMethod
     steps: int = Field(300, ge=1, description="steps of training")
     batch: int = Field(16, ge=1, description="samples per worker and step")
     lr: float = Field(0.1, gt=0, description="learning rate at its highest")
@@ -83,7 +83,7 @@ class DistributedSgd(Program):
         )
         worker.evaluate()
 
-    def _serve(self, ctx: Context, layout: Layout) -> Asking:
+    def _serve(self, ctx: Context, layout: FlatLayout) -> Asking:
         state = self.method.init(ctx, layout)
         saved = ctx.saved()
         begin = 0

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.learning.compressors import qsgd
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_step, wire_bytes
 
 
 @final
-class Qsgd(Method[CompressedState]):
+class Qsgd(ExchangeMethod[CompressedState]):
     """Each worker sends its gradient in 2s + 1 levels of the norm of each bucket; all average what they receive. No memory.
 
     ``d ceil(log2(2s+1))/8 + 4 d/b`` bytes by all-gather.
@@ -29,14 +29,14 @@ class Qsgd(Method[CompressedState]):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, on the averaged gradient")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> CompressedState:
+    def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         return begin(layout, self.dense_below, self.momentum)
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         yield from compressed_step(ctx, state, self._compressor(), weights, gradient, step, self.momentum)
 
-    def _compressor(self) -> qsgd.Qsgd:
-        return qsgd.Qsgd(self.levels, self.bucket, self.norm)
+    def _compressor(self) -> qsgd.QsgdCompressor:
+        return qsgd.QsgdCompressor(self.levels, self.bucket, self.norm)
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         return wire_bytes(layout, self.dense_below, self._compressor())

@@ -10,14 +10,14 @@ from torch import Tensor
 from toolkit.core.context import Asking, Context
 from toolkit.learning.compressors import random_k as random
 from toolkit.learning.compressors.memory import Residual
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_step, wire_bytes
 from toolkit.methods.distributed.sparse import Split, count
 
 
 @final
-class RandomK(Method[CompressedState]):
+class RandomK(ExchangeMethod[CompressedState]):
     """e <- e + g; add e at k random coordinates over all workers; e <- 0 there. No indices travel: ``4 k`` bytes by all-reduce.
 
     Without error feedback what is received counts d/k times, which has the right mean and a large variance.
@@ -32,7 +32,7 @@ class RandomK(Method[CompressedState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> CompressedState:
+    def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         state = begin(layout, self.dense_below, self.momentum, Residual.zeros if self.error_feedback else None)
         self._compressor(state.split, 0)  # refuses a k that is too large before anything is trained
         return state
@@ -43,8 +43,8 @@ class RandomK(Method[CompressedState]):
         inside = self.lr_inside and self.error_feedback
         yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=inside)
 
-    def _compressor(self, split: Split, seed: int) -> random.RandomK:
-        return random.RandomK(count(self.k, self.density, split.size), seed, unbiased=not self.error_feedback)
+    def _compressor(self, split: Split, seed: int) -> random.RandomKCompressor:
+        return random.RandomKCompressor(count(self.k, self.density, split.size), seed, unbiased=not self.error_feedback)
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         return wire_bytes(layout, self.dense_below, self._compressor(Split.of(layout, self.dense_below), 0))

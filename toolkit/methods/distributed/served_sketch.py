@@ -10,14 +10,14 @@ from torch import Tensor
 
 from toolkit.collectives import adding, post
 from toolkit.core.context import Asking, Context
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.sketch import CountSketch
 from toolkit.learning.sketch_sizes import check_table
-from toolkit.methods.distributed import Method, State
+from toolkit.methods.distributed import ExchangeMethod, State
 from toolkit.methods.distributed.sparse import Split, count, new_sketch, refuse_servers
 
 
-class ServedSketch(Method[State]):
+class ServedSketch(ExchangeMethod[State]):
     """Workers send tables to one server, which says what to change. `toolkit.methods.distributed.sketched_sgd` and `fetch_sgd` are two."""
 
     needs_servers: ClassVar[bool] = True
@@ -36,13 +36,13 @@ class ServedSketch(Method[State]):
         check_table(self.rows, self.cols)
         return self
 
-    def open_sketch(self, ctx: Context, layout: Layout) -> tuple[Split, CountSketch, int]:
+    def open_sketch(self, ctx: Context, layout: FlatLayout) -> tuple[Split, CountSketch, int]:
         """Return what is compressed, the sketch that all share, and k."""
         refuse_servers(ctx, self.type_name())
         split, k = self.split_of(layout)
         return split, new_sketch(ctx, self.rows, self.cols, k, split.size), k
 
-    def split_of(self, layout: Layout) -> tuple[Split, int]:
+    def split_of(self, layout: FlatLayout) -> tuple[Split, int]:
         """Return what is compressed, and k."""
         split = Split.of(layout, self.dense_below)
         return split, count(self.k, self.density, split.size)

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.learning.compressors.sign import Sign
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import CompressedState, average, begin, wire_bytes
 from toolkit.methods.distributed.sparse import exchange_whole, moving
 
 
 @final
-class SignSgd(Method[CompressedState]):
+class SignSgd(ExchangeMethod[CompressedState]):
     """m <- b m + (1 - b) g; send sign(m); w <- w - lr sign(sum of signs). ``d/8`` bytes by all-gather, and no memory.
 
     Every coordinate moves by the learning rate or not at all, so that has to be small (about 1e-4 to 1e-3 of what dense SGD takes).
@@ -31,7 +31,7 @@ class SignSgd(Method[CompressedState]):
     momentum: float = Field(0.9, ge=0, lt=1, description="share of the past in each worker's own average (b)")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce, and take SGD steps")
 
-    def init(self, ctx: Context, layout: Layout) -> CompressedState:
+    def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         return begin(layout, self.dense_below, self.momentum)
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
@@ -46,5 +46,5 @@ class SignSgd(Method[CompressedState]):
         split.add_compressed(weights, torch.sign(votes), -step.lr)
         yield ctx.compute(moving(split.size, 3, 2, 1), "compress")
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         return wire_bytes(layout, self.dense_below, Sign())

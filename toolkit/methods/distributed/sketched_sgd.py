@@ -10,10 +10,10 @@ from pydantic import Field
 from torch import Tensor
 
 from toolkit.collectives import post
-from toolkit.collectives.all_reduce.parameter_server import ParameterServer
+from toolkit.collectives.all_reduce.parameter_server import ParameterServerAllReduce
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES, Work
-from toolkit.learning.flat import Layout
+from toolkit.learning.flat import FlatLayout
 from toolkit.learning.sketch import CountSketch
 from toolkit.learning.sketch_sizes import candidates, columns
 from toolkit.learning.top_k import top_k
@@ -54,14 +54,14 @@ class SketchedSgd(ServedSketch[SketchedSgdState]):
 
     p2: int = Field(4, ge=1, description="candidates per chosen coordinate whose exact values the server asks for")
 
-    def init(self, ctx: Context, layout: Layout) -> SketchedSgdState:
+    def init(self, ctx: Context, layout: FlatLayout) -> SketchedSgdState:
         split, sketch, k = self.open_sketch(ctx, layout)
         sizes = (0, 0, 0) if ctx.is_server else (split.size, split.size if self.momentum else 0, split.small_size)
         vectors = (torch.zeros(size, device=ctx.accelerator) for size in sizes)
         return SketchedSgdState(split, sketch, k, candidates(self.p2, k, split.size), *vectors)
 
     def step(self, ctx: Context, state: SketchedSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step, ParameterServer())
+        yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step, ParameterServerAllReduce())
         sketch, error, server = state.sketch, state.error, ctx.size
         u = state.split.compressed(gradient)
         if self.momentum:
@@ -82,9 +82,9 @@ class SketchedSgd(ServedSketch[SketchedSgdState]):
             state.momentum[picked] = 0
         yield ctx.compute(moving(asked.numel(), 0, 3, 1) + moving(state.k, 2, 4, 3), "compress")
 
-    def serve(self, ctx: Context, state: SketchedSgdState, layout: Layout, step: Step) -> Asking:
+    def serve(self, ctx: Context, state: SketchedSgdState, layout: FlatLayout, step: Step) -> Asking:
         if state.split.small:
-            yield from ctx.all_reduce(state.error.new_empty(state.split.small_size), "dense", ParameterServer())
+            yield from ctx.all_reduce(state.error.new_empty(state.split.small_size), "dense", ParameterServerAllReduce())
         sketch = state.sketch
         table = yield from gathered(ctx, state.error.new_empty(sketch.rows * sketch.cols), "sketch")
         asked = sketch.top_k(table.view(sketch.rows, sketch.cols), state.candidates)
@@ -95,16 +95,16 @@ class SketchedSgd(ServedSketch[SketchedSgdState]):
         yield ctx.compute(choosing(state.candidates, state.k), "compress")
         yield from told(ctx, pack(values[best], asked[best]), "update")
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         """What a worker sends up; `down_bytes` come down to it."""
         split, k, asked = self._sizes(layout)
         return FLOAT_BYTES * (self.rows * columns(self.cols, k) + asked + split.small_size)
 
-    def down_bytes(self, layout: Layout) -> float:
+    def down_bytes(self, layout: FlatLayout) -> float:
         """What the server sends down to each worker per step."""
         split, k, asked = self._sizes(layout)
         return FLOAT_BYTES * (asked + 2 * k + split.small_size)
 
-    def _sizes(self, layout: Layout) -> tuple[Split, int, int]:
+    def _sizes(self, layout: FlatLayout) -> tuple[Split, int, int]:
         split, k = self.split_of(layout)
         return split, k, candidates(self.p2, k, split.size)

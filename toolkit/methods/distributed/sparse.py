@@ -20,7 +20,7 @@ from toolkit.learning.top_k import top_k_work
 
 if TYPE_CHECKING:
     from toolkit.collectives import AllReduce
-    from toolkit.learning.flat import Layout
+    from toolkit.learning.flat import FlatLayout
     from toolkit.methods.distributed import Step
 
 PAIR_BYTES = 8
@@ -35,12 +35,12 @@ class Split:
     small: tuple[slice, ...]
 
     @classmethod
-    def of(cls, layout: Layout, dense_below: int) -> Split:
+    def of(cls, layout: FlatLayout, dense_below: int) -> Split:
         """Leave tensors of fewer than *dense_below* elements uncompressed."""
         return cls.by(layout, lambda shape: math.prod(shape) >= dense_below)
 
     @classmethod
-    def by(cls, layout: Layout, compressed: Callable[[tuple[int, ...]], bool]) -> Split:
+    def by(cls, layout: FlatLayout, compressed: Callable[[tuple[int, ...]], bool]) -> Split:
         """Compress the tensors whose shape *compressed* accepts."""
         parts = [(part, compressed(shape)) for part, shape in zip(layout.slices, layout.shapes, strict=True)]
         large, small = ([part for part, is_large in parts if is_large is wanted] for wanted in (True, False))

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.learning.compressors import terngrad
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_sizes, compressed_step, wire_bytes
 
 
 @final
-class TernGrad(Method[CompressedState]):
+class TernGrad(ExchangeMethod[CompressedState]):
     """Each worker clips its gradient, layer by layer, and sends ternary signs and the scale of each layer. No memory.
 
     ``d/4 + 4 L`` bytes for L layers by all-gather.
@@ -27,13 +27,13 @@ class TernGrad(Method[CompressedState]):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, on the averaged gradient")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> CompressedState:
+    def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         return begin(layout, self.dense_below, self.momentum)
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        compressor = terngrad.TernGrad(state.sizes, self.clip)
+        compressor = terngrad.TernGradCompressor(state.sizes, self.clip)
         yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum)
 
-    def wire_bytes(self, layout: Layout) -> float:
-        compressor = terngrad.TernGrad(compressed_sizes(layout, self.dense_below), self.clip)
+    def wire_bytes(self, layout: FlatLayout) -> float:
+        compressor = terngrad.TernGradCompressor(compressed_sizes(layout, self.dense_below), self.clip)
         return wire_bytes(layout, self.dense_below, compressor)

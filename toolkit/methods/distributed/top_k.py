@@ -10,14 +10,14 @@ from torch import Tensor
 from toolkit.core.context import Asking, Context
 from toolkit.learning.compressors import top_k as top
 from toolkit.learning.compressors.memory import Residual
-from toolkit.learning.flat import Layout
-from toolkit.methods.distributed import Method, Step
+from toolkit.learning.flat import FlatLayout
+from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_step, wire_bytes
 from toolkit.methods.distributed.sparse import Split, count
 
 
 @final
-class TopK(Method[CompressedState]):
+class TopK(ExchangeMethod[CompressedState]):
     """e <- e + g; send the k largest of e with their indices; e <- 0 there; the union of up to P k coordinates is averaged.
 
     ``8 k`` bytes by all-gather: what a worker receives grows with P.
@@ -31,7 +31,7 @@ class TopK(Method[CompressedState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
-    def init(self, ctx: Context, layout: Layout) -> CompressedState:
+    def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         state = begin(layout, self.dense_below, self.momentum, Residual.zeros)
         self._compressor(state.split)  # refuses a k that is too large before anything is trained
         return state
@@ -40,8 +40,8 @@ class TopK(Method[CompressedState]):
         compressor = self._compressor(state.split)
         yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=self.lr_inside)
 
-    def _compressor(self, split: Split) -> top.TopK:
-        return top.TopK(count(self.k, self.density, split.size))
+    def _compressor(self, split: Split) -> top.TopKCompressor:
+        return top.TopKCompressor(count(self.k, self.density, split.size))
 
-    def wire_bytes(self, layout: Layout) -> float:
+    def wire_bytes(self, layout: FlatLayout) -> float:
         return wire_bytes(layout, self.dense_below, self._compressor(Split.of(layout, self.dense_below)))

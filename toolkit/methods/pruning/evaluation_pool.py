@@ -27,7 +27,7 @@ from toolkit.methods.pruning.messages import (
     EVALUATE,
     ROUND,
     STOP,
-    Answer,
+    Evaluated,
     load_weights,
     order_nbytes,
     pack_answer,
@@ -38,7 +38,7 @@ from toolkit.methods.pruning.messages import (
     weights_of,
 )
 from toolkit.methods.pruning.parallel import wrong_in_processes
-from toolkit.methods.pruning.problem import PEEK, Numbers, Problem, Samples, Whole
+from toolkit.methods.pruning.problem import PEEK, Numbers, Problem, SampleSets, Whole
 
 FLOPS_PER_BIT = 30.0
 """What choosing, crossing, mutating and packing one bit of a child is taken to cost."""
@@ -97,13 +97,13 @@ class EvaluationPool:
         """Return the objectives (n, 3) of *masks*."""
         if self.ctx.size == 1:
             return (yield from self._alone(masks, threshold))
-        answers: dict[int, Answer] = {}
+        answers: dict[int, Evaluated] = {}
         while len(answers) < len(masks):
             try:
                 if self.ctx.size == 1:
                     left = [index for index in range(len(masks)) if index not in answers]
                     wrong = yield from self._one_by_one(masks[left])
-                    answers |= {index: Answer(0, int(count), 0, 0) for index, count in zip(left, wrong, strict=True)}
+                    answers |= {index: Evaluated(0, int(count), 0, 0) for index, count in zip(left, wrong, strict=True)}
                 else:
                     yield from self._hand_out(masks, answers)
             except PeerLost as lost:
@@ -167,7 +167,7 @@ class EvaluationPool:
             yield self.ctx.compute(problem.work(mask, problem.images), "evaluate")
         return counts
 
-    def _hand_out(self, masks: Mask, answers: dict[int, Answer]) -> Asking:
+    def _hand_out(self, masks: Mask, answers: dict[int, Evaluated]) -> Asking:
         """Give out what is not answered yet, and fill in *answers* as they come."""
         ctx = self.ctx
         todo = deque(index for index in range(len(masks)) if index not in answers)
@@ -239,7 +239,7 @@ class EvaluationPool:
                 chooser.insert(orders[index], problem.objectives(orders[index][None], np.array([wrong]))[0])
                 done.add(index)
 
-    def _heard(self, rank: int, payload: Any) -> Answer:
+    def _heard(self, rank: int, payload: Any) -> Evaluated:
         answer = unpack_answer(payload)
         assert answer.serial == self.serial[rank], "answers come in the order of the questions"
         self.serial[rank] += 1
@@ -252,7 +252,7 @@ class EvaluationPool:
         yield from self.begin(self._problem(), self.alive, self.kept)
 
 
-def serve(ctx: Context, samples: Samples, whole: Whole, build: Any) -> Asking:
+def serve(ctx: Context, samples: SampleSets, whole: Whole, build: Any) -> Asking:
     """A worker: take networks and masks from rank 0, and answer with mistakes, multiply-adds and parameters.
 
     *build* makes the problem of a network, as rank 0 does, but for what only choosing needs.
@@ -277,7 +277,7 @@ def serve(ctx: Context, samples: Samples, whole: Whole, build: Any) -> Asking:
             here = mask[kept]
             wrong = problem.mistakes(here)
             yield ctx.compute(problem.work(here, problem.images), "evaluate")
-            answer = Answer(serial, wrong, int(problem.costs.macs(here)[0][0]), int(problem.costs.params(here)[0]))
+            answer = Evaluated(serial, wrong, int(problem.costs.macs(here)[0][0]), int(problem.costs.params(here)[0]))
             ctx.send(0, ANSWER.nbytes, "objectives", pack_answer(answer))
             serial += 1
         except PeerLost as lost:

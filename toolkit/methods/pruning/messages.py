@@ -15,7 +15,7 @@ ROUND, EVALUATE, STOP = 0, 1, 2
 ORDER_BITS = 2
 
 
-class Answer(NamedTuple):
+class Evaluated(NamedTuple):
     """A worker's answer: the three objectives as whole numbers, exact whatever the machine."""
 
     serial: int
@@ -42,12 +42,12 @@ def unpack_order(order: Tensor, bits: int) -> tuple[int, Mask]:
     return int(read[bits]) + 2 * int(read[bits + 1]), read[:bits]
 
 
-def pack_answer(answer: Answer) -> Tensor:
+def pack_answer(answer: Evaluated) -> Tensor:
     return torch.tensor(answer, dtype=torch.int32)
 
 
-def unpack_answer(tensor: Tensor) -> Answer:
-    return Answer(*(int(value) for value in tensor.tolist()))
+def unpack_answer(tensor: Tensor) -> Evaluated:
+    return Evaluated(*(int(value) for value in tensor.tolist()))
 
 
 ANSWER = torch.zeros(4, dtype=torch.int32)

@@ -18,9 +18,9 @@ from toolkit.learning.genetic.genome import Floats, Genome, Mask
 from toolkit.learning.pruning import saliency as saliencies
 from toolkit.learning.pruning.costs import Costs
 from toolkit.learning.pruning.evaluate import Evaluator, best_evaluator
-from toolkit.learning.pruning.finetune import Recipe, train
+from toolkit.learning.pruning.finetune import FineTuning, train
 from toolkit.learning.pruning.groups import Groups, find_groups
-from toolkit.learning.pruning.select import Budget
+from toolkit.learning.pruning.select import SizeBudget
 from toolkit.learning.random import torch_generator
 from toolkit.methods.task import TaskSpec
 
@@ -36,7 +36,7 @@ BYTES = 4
 
 
 @dataclass(frozen=True)
-class Samples:
+class SampleSets:
     """Three sets that do not overlap: to train on, to choose masks by, and to be judged by once."""
 
     train: tuple[Tensor, Tensor]
@@ -44,7 +44,7 @@ class Samples:
     test: tuple[Tensor, Tensor]
 
     @classmethod
-    def of(cls, data: Dataset, counts: Counts, share: float, rng: np.random.Generator) -> Samples:
+    def of(cls, data: Dataset, counts: Counts, share: float, rng: np.random.Generator) -> SampleSets:
         """Split the training set at random (the same share of every class is not forced); *counts* cut the three sets short."""
         order = rng.permutation(len(data.train_labels))
         held = counts[1] if counts[1] is not None else round(share * len(order))
@@ -73,11 +73,11 @@ class Whole:
 
 
 @lru_cache(maxsize=3)
-def trained(task: TaskSpec, counts: Counts, share: float, recipe: Recipe, seed: int) -> tuple[Samples, Whole]:
+def trained(task: TaskSpec, counts: Counts, share: float, recipe: FineTuning, seed: int) -> tuple[SampleSets, Whole]:
     """Return samples and the dense network trained on them: a function of its arguments alone, kept for the arms of one seed."""
     data = task.load()
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(7,)))
-    samples = Samples.of(data.data, counts, share, rng)
+    samples = SampleSets.of(data.data, counts, share, rng)
     model = data.build(torch_generator(rng))
     train(model, *samples.train, recipe, rng)
     groups = find_groups(model, samples.shape)
@@ -93,18 +93,18 @@ class Problem:
     model: nn.Module
     groups: Groups
     costs: Costs
-    samples: Samples
+    samples: SampleSets
     whole: Whole
     saliency: Floats
     """(units,), mean 1 per group."""
     fitness: Fitness
-    budget: Budget
+    budget: SizeBudget
     evaluations: int
     """Most masks that may be evaluated."""
 
     @classmethod
     def build(
-        cls, model: nn.Module, samples: Samples, whole: Whole, *, criterion: str, calibration: int, fitness: Fitness, budget: Budget,
+        cls, model: nn.Module, samples: SampleSets, whole: Whole, *, criterion: str, calibration: int, fitness: Fitness, budget: SizeBudget,
         evaluations: int, only: tuple[str, ...] = (),
     ) -> Problem:
         """Look at *model* anew: its groups, costs and saliency."""

@@ -17,17 +17,17 @@ from toolkit.core.part import Spec
 from toolkit.core.program import Process, Program
 from toolkit.errors import ScenarioError
 from toolkit.learning.genetic.fitness import PRESETS, Fitness
-from toolkit.learning.pruning.finetune import Recipe, train, wrong
+from toolkit.learning.pruning.finetune import FineTuning, train, wrong
 from toolkit.learning.pruning.rebuild import rebuild
 from toolkit.learning.pruning.result import PruneResult
-from toolkit.learning.pruning.select import Budget
+from toolkit.learning.pruning.select import SizeBudget
 from toolkit.learning.random import torch_generator
 from toolkit.learning.work import step_work
 from toolkit.methods.loop import divergence_told
 from toolkit.methods.pruning import Pruner
 from toolkit.methods.pruning.evaluation_pool import EvaluationPool, serve
 from toolkit.methods.pruning.islands import archipelago
-from toolkit.methods.pruning.problem import Counts, Problem, Samples, Whole, trained
+from toolkit.methods.pruning.problem import Counts, Problem, SampleSets, Whole, trained
 from toolkit.methods.pruning.records import Outcome, record
 from toolkit.methods.task import TaskSpec
 from toolkit.models import initialise
@@ -132,7 +132,7 @@ class Pruning(Program):
 
     def _run(self, ctx: Context, begun_s: float) -> Process:
         seed = int(ctx.shared_rng("pruning").integers(2**31))
-        recipe = Recipe(self.dense_epochs, self.lr, gamma_l1=self.pruner.gamma_l1())
+        recipe = FineTuning(self.dense_epochs, self.lr, gamma_l1=self.pruner.gamma_l1())
         samples, whole = trained(self.task, self.samples.counts, self.samples.share, recipe, seed)
         if self.form == "islands":
             yield from archipelago(ctx, self, samples, whole, begun_s)
@@ -141,13 +141,13 @@ class Pruning(Program):
         else:
             yield from self._lead(ctx, samples, whole, begun_s)
 
-    def fitness(self, samples: Samples, whole: Whole) -> Fitness:
+    def fitness(self, samples: SampleSets, whole: Whole) -> Fitness:
         """Return how masks are judged: errors count from the dense network's on the validation set."""
         dense = wrong(whole.model, *samples.validation) / len(samples.validation[1])
         return Fitness(self.weights or PRESETS[self.preset], dense, self.bound)
 
     def problem_of(
-        self, model: nn.Module, samples: Samples, whole: Whole, *, done: float = 1.0, only: tuple[str, ...] = (),
+        self, model: nn.Module, samples: SampleSets, whole: Whole, *, done: float = 1.0, only: tuple[str, ...] = (),
         evaluations: int | None = None,
     ) -> Problem:
         """Return the problem of one round, of which the share *done* of all rounds will have been done after it."""
@@ -156,10 +156,10 @@ class Pruning(Program):
         params = costs.params * (1 - target.removed) ** done if target.removed else None
         return Problem.build(
             model, samples, whole, criterion=self.criterion, calibration=self.calibration, fitness=self.fitness(samples, whole),
-            budget=Budget(conv_macs, params), evaluations=evaluations or self.evaluations, only=only,
+            budget=SizeBudget(conv_macs, params), evaluations=evaluations or self.evaluations, only=only,
         )
 
-    def _lead(self, ctx: Context, samples: Samples, whole: Whole, begun_s: float) -> Asking:
+    def _lead(self, ctx: Context, samples: SampleSets, whole: Whole, begun_s: float) -> Asking:
         pool = EvaluationPool(ctx, whole, self.dispatch, self.in_flight, self.processes, self.early_reject)
         outcome = Outcome(whole, whole.model, whole.groups.dense())
         for index in range(self.rounds):
@@ -173,7 +173,7 @@ class Pruning(Program):
         pool.stop()
         self.close(ctx, samples, whole, outcome, begun_s)
 
-    def _one_round(self, ctx: Context, pool: EvaluationPool, samples: Samples, whole: Whole, outcome: Outcome, index: int) -> Asking:
+    def _one_round(self, ctx: Context, pool: EvaluationPool, samples: SampleSets, whole: Whole, outcome: Outcome, index: int) -> Asking:
         """Step 1, a search (or one per layer), and step 2, the small network fine-tuned."""
         searches: list[tuple[tuple[str, ...], slice]] = [((), slice(0, whole.groups.units))]
         if self.schedule == "layers":
@@ -200,7 +200,7 @@ class Pruning(Program):
             outcome.take(rebuild(outcome.model, problem.groups, mask), kept)
         yield from self.fine_tune(ctx, samples, outcome, index)
 
-    def _one_round_of_weights(self, ctx: Context, samples: Samples, whole: Whole, outcome: Outcome, index: int) -> Asking:
+    def _one_round_of_weights(self, ctx: Context, samples: SampleSets, whole: Whole, outcome: Outcome, index: int) -> Asking:
         """Zero single weights; the network keeps its shape."""
         problem = self.problem_of(outcome.model, samples, whole)
         if self.target.removed is None:
@@ -216,11 +216,11 @@ class Pruning(Program):
         outcome.alive_weights = alive
         yield from self.fine_tune(ctx, samples, outcome, index)
 
-    def fine_tune(self, ctx: Context, samples: Samples, outcome: Outcome, index: int) -> Asking:
+    def fine_tune(self, ctx: Context, samples: SampleSets, outcome: Outcome, index: int) -> Asking:
         """Step 2: train the small network on, and charge it."""
         outcome.test_before = wrong(outcome.model, *samples.test)
         if self.fine_tune_epochs:
-            recipe = Recipe(self.fine_tune_epochs, self.lr, distil=self.distil)
+            recipe = FineTuning(self.fine_tune_epochs, self.lr, distil=self.distil)
             teacher = outcome.whole.model if self.distil else None
             order = ctx.shared_rng("fine tune", index)
             train(outcome.model, *samples.train, recipe, order, teacher=teacher, alive=outcome.alive_weights)
@@ -239,7 +239,7 @@ class Pruning(Program):
         few = target.removed is None or params <= (1 - target.removed) * whole.params
         return few and (target.conv_factor is None or conv_macs * target.conv_factor <= whole.conv_macs)
 
-    def close(self, ctx: Context, samples: Samples, whole: Whole, outcome: Outcome, begun_s: float) -> None:
+    def close(self, ctx: Context, samples: SampleSets, whole: Whole, outcome: Outcome, begun_s: float) -> None:
         """Judge by the test set, train the control, and write everything down."""
         tests = len(samples.test[1])
         after = wrong(outcome.model, *samples.test)
@@ -254,11 +254,11 @@ class Pruning(Program):
         dense = wrong(whole.model, *samples.test) / tests
         record(ctx, result, outcome, dense=dense, scratch=scratch, shape=samples.shape, measure=self.measure)
 
-    def _from_scratch(self, ctx: Context, samples: Samples, outcome: Outcome) -> float:
+    def _from_scratch(self, ctx: Context, samples: SampleSets, outcome: Outcome) -> float:
         """Return the test error of the same structure, trained from new weights as long as all training of the pruned one."""
         rng = ctx.shared_rng("from scratch")
         model = rebuild(outcome.whole.model, outcome.whole.groups, outcome.mask)
         initialise(model, torch_generator(rng), "xavier")
         epochs = self.dense_epochs + outcome.rounds * self.fine_tune_epochs
-        train(model, *samples.train, Recipe(epochs, self.lr), rng)
+        train(model, *samples.train, FineTuning(epochs, self.lr), rng)
         return wrong(model, *samples.test) / len(samples.test[1])

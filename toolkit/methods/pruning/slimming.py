@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.learning.pruning.saliency import slimming
-from toolkit.learning.pruning.select import Budget, by_rank
+from toolkit.learning.pruning.select import SizeBudget, by_rank
 from toolkit.methods.pruning import OneMask, Pruner
 from toolkit.methods.pruning.problem import Problem
 
@@ -24,7 +24,7 @@ class NetworkSlimming(Pruner):
 
     def start(self, problem: Problem, rng: np.random.Generator) -> OneMask:
         scales = slimming(problem.model, problem.groups)
-        return OneMask(by_rank(scales, problem.groups, problem.costs, Budget(conv_macs=problem.budget.conv_macs)))
+        return OneMask(by_rank(scales, problem.groups, problem.costs, SizeBudget(conv_macs=problem.budget.conv_macs)))
 
     def gamma_l1(self) -> float:
         return self.penalty

@@ -8,7 +8,7 @@ import pandas as pd
 from toolkit.analysis.comparison import Comparison
 from toolkit.cluster.settings import ClusterSettings
 from toolkit.cluster.topology import Topology
-from toolkit.methods.rehearsal.measured import Measured
+from toolkit.methods.rehearsal.measured import MeasuredRuns
 from toolkit.methods.rehearsal.program import Rehearsal
 from toolkit.scenario import Scenario
 
@@ -52,7 +52,7 @@ def network_name(topology: Topology) -> str:
     return name if narrow is None else f"{name} {narrow:g}:1"
 
 
-def validation_table(table: pd.DataFrame, measured: Measured) -> pd.DataFrame:
+def validation_table(table: pd.DataFrame, measured: MeasuredRuns) -> pd.DataFrame:
     """Fit constants on some group sizes and predict all.
 
     The constant of a case and exchange is the mean of ``measured - simulated`` step times over `fit_workers` (column `constant_s`;

@@ -30,7 +30,7 @@ class Throughput(NamedTuple):
 
 
 @final
-class Measured(Spec):
+class MeasuredRuns(Spec):
     """Throughputs of real runs, and what is done with them.
 
     The file is a CSV with the columns `model`, `batch`, `method`, `workers`, `samples_per_s` (per worker); models are called as

@@ -15,7 +15,7 @@ from toolkit.core.program import Process, Program
 from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.errors import ScenarioError
 from toolkit.methods.rehearsal.exchanges import Exchange
-from toolkit.methods.rehearsal.measured import ALONE, Measured
+from toolkit.methods.rehearsal.measured import ALONE, MeasuredRuns
 
 CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 
@@ -47,7 +47,7 @@ class Rehearsal(Program):
     exchange: Exchange
     steps: int = Field(1, ge=1, description="steps of each case")
     at_flops_per_s: float = Field(1e12, gt=0, description="rate of the machine on which gradient_s and local_s hold")
-    measured: Measured | None = Field(None, description="throughputs of real runs to be held against")
+    measured: MeasuredRuns | None = Field(None, description="throughputs of real runs to be held against")
 
     @field_validator("cases")
     @classmethod

@@ -10,7 +10,7 @@ from toolkit.methods.rehearsal.exchanges import Exchange, floats
 
 
 @final
-class Dense(Exchange):
+class DenseExchange(Exchange):
     """``4 d`` bytes by all-reduce."""
 
     def run(self, ctx: Context, parameters: int) -> Asking:

@@ -10,7 +10,7 @@ from toolkit.methods.rehearsal.exchanges import SketchExchange, floats
 
 
 @final
-class GsSgd(SketchExchange):
+class GsSgdExchange(SketchExchange):
     """``4 r c`` bytes, then ``4 p2 k``, both by the fabric's all-reduce; no indices."""
 
     def run(self, ctx: Context, parameters: int) -> Asking:

@@ -9,7 +9,7 @@ from toolkit.methods.rehearsal.exchanges import SparseExchange, pairs
 
 
 @final
-class GTopK(SparseExchange):
+class GTopKExchange(SparseExchange):
     """``2L(α + 8kβ)`` with ``L = ceil(log2 P)``. A rank without a partner waits for the next level, so any P will do.
 
     Source: Shi et al. 2019 (arXiv 1901.04359).

@@ -12,7 +12,7 @@ from toolkit.methods.rehearsal.exchanges import SketchExchange, floats, pairs
 
 
 @final
-class SketchedSgd(SketchExchange):
+class SketchedSgdExchange(SketchExchange):
     """``(α+P·4rcβ) + 2(α+P·4p2kβ) + (α+P·8kβ)``: the server's link carries P messages each way."""
 
     needs_servers: ClassVar[bool] = True

@@ -9,7 +9,7 @@ from toolkit.methods.rehearsal.exchanges import SparseExchange, pairs
 
 
 @final
-class TopK(SparseExchange):
+class TopKExchange(SparseExchange):
     """``8 k`` bytes by all-gather: k values and k indices."""
 
     def run(self, ctx: Context, parameters: int) -> Asking:
