@@ -52,7 +52,7 @@ class Frequencies:
 
 
 @final
-class Clfd(ContinualMethod):
+class Clfd(ContinualMethod[Frequencies]):
     """CLFD around a *host*."""
 
     host: ContinualMethod
