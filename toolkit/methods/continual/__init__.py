@@ -9,9 +9,10 @@ will take is found out beforehand by taking a few of these steps with stand-ins 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, cast
 
 from torch import Generator, Tensor, nn
+from typing_extensions import TypeVar
 
 from toolkit.core.part import Part
 from toolkit.datasets.streams import Stream
@@ -21,10 +22,13 @@ from toolkit.methods.continual.network import ContinualNet
 
 __all__ = ["Batch", "Method"]
 
+S = TypeVar("S", default=Any)
+"""What a method keeps between steps: plain values, tensors and modules."""
 
-class Method(Part):
-    """A way of learning tasks one after the other. Frozen; what changes lives in the state that `init` returns (plain values, tensors and
-    modules, so that a run can be stopped and taken up again).
+
+class Method(Part, Generic[S]):
+    """A way of learning tasks one after the other. Frozen; what changes lives in the state S that `init` returns (plain values, tensors
+    and modules, so that a run can be stopped and taken up again).
     """
 
     family: ClassVar[str] = "continual learning method"
@@ -40,6 +44,10 @@ class Method(Part):
     takes_maps: ClassVar[bool] = False
     """Whether CLFD can go round it: it replays what the memory stores, and knows no images but by `Learner.passes` and `encode`."""
 
+    def __class_getitem__(cls, parameters: Any) -> Any:
+        """The type of a state is for readers and type checkers; it makes no class of its own, which would look like another member."""
+        return cls
+
     def network(self, model: nn.Module, image_shape: tuple[int, int, int], weights: Generator) -> ContinualNet:
         """Return the network around *model*; methods that change it begin here, and draw what weights they add from *weights*."""
         return ContinualNet(model, image_shape)
@@ -47,27 +55,27 @@ class Method(Part):
     def check(self, stream: Stream, capacity: int) -> None:
         """Raise `ScenarioError` where it cannot learn *stream* with a replay memory of *capacity* samples."""
 
-    def init(self, learner: Learner) -> Any:
-        """Return the state before the first task."""
-        return None
+    def init(self, learner: Learner) -> S:
+        """Return the state before the first task; None for a method that has none."""
+        return cast("S", None)
 
-    def begin_task(self, learner: Learner, state: Any) -> None:
+    def begin_task(self, learner: Learner, state: S) -> None:
         """Get ready for task `learner.task`."""
 
-    def begin_epoch(self, learner: Learner, state: Any) -> None:
+    def begin_epoch(self, learner: Learner, state: S) -> None:
         """Get ready for epoch `learner.epoch` (from 0) of `learner.epochs`."""
 
     @abstractmethod
-    def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
+    def step(self, learner: Learner, state: S, batch: Batch) -> Tensor:
         """Take one step on *batch*; return the loss."""
 
-    def end_epoch(self, learner: Learner, state: Any) -> None:
+    def end_epoch(self, learner: Learner, state: S) -> None:
         """Close an epoch."""
 
-    def end_task(self, learner: Learner, state: Any) -> None:
+    def end_task(self, learner: Learner, state: S) -> None:
         """Close a task."""
 
-    def predict(self, learner: Learner, state: Any, images: Tensor) -> Tensor:
+    def predict(self, learner: Learner, state: S, images: Tensor) -> Tensor:
         """Return scores (n, K) of normalised *images*, in eval mode and without gradients; not counted, as evaluations cost nothing."""
         scores: Tensor = learner.net(images)
         return scores

@@ -17,7 +17,7 @@ from toolkit.methods.continual.learner import Learner
 
 
 @final
-class AGem(EpisodicMemory, Method):
+class AGem(EpisodicMemory, Method[Rings]):
     """The gradient g of CE(f(x), y), from which the part that opposes r is taken: g - (g.r / r.r) r wherever g.r < 0.
 
     r is the gradient of the cross-entropy of samples drawn from the memories of past tasks, equal shares of the whole. A gradient of its

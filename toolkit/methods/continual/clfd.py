@@ -52,7 +52,7 @@ class Frequencies:
 
 
 @final
-class Clfd(Method):
+class Clfd(Method[Frequencies]):
     """CLFD around a *host*."""
 
     host: Method

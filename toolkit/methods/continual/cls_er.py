@@ -26,7 +26,7 @@ class Averages:
 
 
 @final
-class ClsEr(Method):
+class ClsEr(Method[Averages]):
     """CE of present and replayed samples + lambda MSE(f(m), e(m)), where e is whichever of two averaged networks knows a sample better.
 
     For each replayed sample e are the scores of the stable average where that gives the true class a higher probability, else those of the

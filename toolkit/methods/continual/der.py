@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from pydantic import Field
 from torch import Tensor
@@ -13,7 +13,7 @@ from toolkit.methods.continual.learner import Learner
 
 
 @final
-class Der(Method):
+class Der(Method[None]):
     """CE(f(x), y) + alpha MSE(f(m), h): replayed samples keep the scores h that the network gave them when they were stored.
 
     The squared error is the mean over samples and scores; h are the scores of the augmented sample in training. A sample stored by an early
@@ -27,7 +27,7 @@ class Der(Method):
 
     alpha: float = Field(0.3, ge=0, description="weight of the squared distance between replayed and stored scores")
 
-    def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
+    def step(self, learner: Learner, state: None, batch: Batch) -> Tensor:
         images = learner.augmented(batch)
         if learner.remembers:
             maps, stored = learner.replay()

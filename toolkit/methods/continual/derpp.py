@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from pydantic import Field
 from torch import Tensor
@@ -13,7 +13,7 @@ from toolkit.methods.continual.learner import Learner
 
 
 @final
-class Derpp(Method):
+class Derpp(Method[None]):
     """CE(f(x), y) + alpha MSE(f(m), h) + beta CE(f(m'), y'), with m and m' two independent draws.
 
     h are the scores at insertion, the squared error is the mean over samples and scores (`toolkit.methods.continual.der`).
@@ -27,7 +27,7 @@ class Derpp(Method):
     alpha: float = Field(0.1, ge=0, description="weight of the squared distance between replayed and stored scores")
     beta: float = Field(0.5, ge=0, description="weight of the cross-entropy of replayed samples")
 
-    def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
+    def step(self, learner: Learner, state: None, batch: Batch) -> Tensor:
         loss, now = dark_replay(learner, learner.augmented(batch), batch.labels, self.alpha, self.beta)
         learner.descend(loss)
         learner.insert(batch, scores=now.detach())

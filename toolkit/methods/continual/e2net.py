@@ -38,7 +38,7 @@ class Representative:
 
 
 @final
-class E2net(Method):
+class E2net(Method[Representative]):
     """DER++ + distil MSE(f_sub(x), teacher(x)), on an elastic ResNet.
 
     Before each task but the first the inner channels of the network are sorted by importance, and among random configurations (each at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 from pydantic import Field
 from torch import Tensor
@@ -13,7 +13,7 @@ from toolkit.methods.continual.learner import Learner
 
 
 @final
-class Er(Method):
+class Er(Method[None]):
     """Present samples and replayed ones under one cross-entropy (Ratcliff 1990; Riemer et al. 2019; as the mammoth library has it).
 
     With `reduction` ``mean`` the loss is the mean over all samples of the step, replayed ones included; with ``sum`` it is the sum of
@@ -24,7 +24,7 @@ class Er(Method):
 
     reduction: Literal["mean", "sum"] = Field("mean", description="how the losses of present and replayed samples are put together")
 
-    def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
+    def step(self, learner: Learner, state: None, batch: Batch) -> Tensor:
         images = learner.augmented(batch)
         if learner.remembers:
             maps, stored = learner.replay()

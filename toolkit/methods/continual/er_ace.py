@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from toolkit.methods.continual.learner import Learner
 
 
 @final
-class ErAce(Method):
+class ErAce(Method[None]):
     """CE of present samples among the classes of the batch and those to come, plus CE of replayed samples among all.
 
     From the second task on a score of the present batch counts only if its class is in the batch or not below the largest class seen;
@@ -26,7 +26,7 @@ class ErAce(Method):
 
     takes_maps: ClassVar[bool] = True
 
-    def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
+    def step(self, learner: Learner, state: None, batch: Batch) -> Tensor:
         images = learner.augmented(batch)
         if learner.task > 0 and learner.remembers:
             maps, stored = learner.replay()

@@ -23,7 +23,7 @@ class Shares:
 
 
 @final
-class Fdr(Method):
+class Fdr(Method[Shares]):
     """CE(f(x), y) + alpha |softmax f(m) - stored softmax|, the mean over samples of the Euclidean distance.
 
     At the end of a task the memory is shared evenly among the tasks so far: those before give up samples, and a random choice of this

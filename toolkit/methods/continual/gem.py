@@ -18,7 +18,7 @@ from toolkit.methods.continual.learner import Learner
 
 
 @final
-class Gem(EpisodicMemory, Method):
+class Gem(EpisodicMemory, Method[Rings]):
     """The gradient g of CE(f(x), y), moved to g + G'v where it opposes the gradient g_k of any past task's memory.
 
     v minimises v'GG'v / 2 + (Gg)'v over v >= margin, so that the result opposes no g_k. Each task has an equal share of the memory, the

@@ -27,7 +27,7 @@ class Scores:
 
 
 @final
-class Gss(Method):
+class Gss(Method[Scores]):
     """Replay as in ER from a memory filled by gradient directions.
 
     After a step each present sample gets the score c = 1 + max_j cos(g, g_j) over a random subset of the memory. Into a full memory it may

@@ -31,7 +31,7 @@ class Anchors:
 
 
 @final
-class Hal(Method):
+class Hal(Method[Anchors]):
     """CE of present and replayed samples + lambda mean (f(e) - f'(e))^2 on the anchors e, f' being the network after a step on the CE.
 
     At the end of a task one anchor for each of its classes is found by gradient ascent on how much would be forgotten: it minimises

@@ -40,7 +40,7 @@ class Exemplars:
 
 
 @final
-class Icarl(Method):
+class Icarl(Method[Exemplars]):
     """Binary cross-entropy of every class's sigmoid: new classes against the labels, old ones against the sigmoids of the old network.
 
     Exemplars are mixed into the task's samples, so that an epoch meets each once. At the end of a task every class seen keeps

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from toolkit.methods.continual.sgd import plain_step
 
 
 @final
-class Joint(Method):
+class Joint(Method[None]):
     """Cross-entropy of the samples of all tasks, shuffled together, for as many epochs as each task would have had.
 
     It meets no order of tasks, so it has no forgetting and no transfer.
@@ -21,5 +21,5 @@ class Joint(Method):
     replays: ClassVar[bool] = False
     sees_all: ClassVar[bool] = True
 
-    def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
+    def step(self, learner: Learner, state: None, batch: Batch) -> Tensor:
         return plain_step(learner, batch)

@@ -23,7 +23,7 @@ class Recorded:
 
 
 @final
-class Lwf(Method):
+class Lwf(Method[Recorded]):
     """CE(f(x), y) among the classes seen + alpha KD on the old classes, KD = -mean_x sum_k q_k log p_k.
 
     q and p are the probabilities of recorded and present scores among the old classes at temperature T. Before a new task is learnt, its

@@ -26,7 +26,7 @@ class Springs:
 
 
 @final
-class Oewc(Method):
+class Oewc(Method[Springs]):
     """CE(f(x), y) + lambda sum_i F_i (theta_i - theta*_i)^2.
 
     At the end of a task F <- gamma F + mean_x p(y|x) (d log p(y|x) / d theta)^2 over its samples and theta* <- theta, which takes a

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -12,12 +12,12 @@ from toolkit.methods.continual.learner import Learner
 
 
 @final
-class Sgd(Method):
+class Sgd(Method[None]):
     """Cross-entropy of the present samples over all heads."""
 
     replays: ClassVar[bool] = False
 
-    def step(self, learner: Learner, state: Any, batch: Batch) -> Tensor:
+    def step(self, learner: Learner, state: None, batch: Batch) -> Tensor:
         return plain_step(learner, batch)
 
 

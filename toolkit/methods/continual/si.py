@@ -31,7 +31,7 @@ class Synapses:
 
 
 @final
-class Si(Method):
+class Si(Method[Synapses]):
     """CE(f(x), y) + c sum_i Omega_i (theta_i - theta*_i)^2.
 
     Each step adds g_i (theta_i before - theta_i after) to omega_i, with g the gradient of the cross-entropy alone; the end of a task adds
