@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from toolkit.learning.buffer import ReplayError, ReservoirBuffer
+from toolkit.learning.buffer import ReplayError, ReservoirBuffer, expected_taken
 
 
 def generator(seed: int) -> torch.Generator:
@@ -151,3 +151,24 @@ def test_late_in_a_stream_hardly_a_sample_is_taken() -> None:
     expected = capacity * (1 + math.log(offered / capacity))
     assert taken.sum() == pytest.approx(expected, abs=4 * math.sqrt(expected))
     assert taken[-1000:].mean() < 0.02
+
+
+def test_what_a_reservoir_takes_is_its_expectation() -> None:
+    """Summed over 400 steps of 8 samples, without what a batch overwrites itself; everything while there is room."""
+    offered = 8 * np.arange(1.0, 401)
+    expected = expected_taken(40, offered, 8)
+    assert expected[:5].tolist() == [8.0] * 5
+    assert expected[9] == 8 * 40 / 80
+    taken = np.zeros(400)
+    for seed in range(20):
+        memory = ReservoirBuffer(40, torch.Generator().manual_seed(seed))
+        taken += [memory.add(torch.zeros(8, 1), torch.zeros(8, dtype=torch.int64)) for _ in range(400)]
+    assert taken[5:].sum() / 20 == pytest.approx(expected[5:].sum(), rel=0.06)
+
+
+def test_samples_offered_elsewhere_lower_the_odds() -> None:
+    memory = ReservoirBuffer(10, torch.Generator().manual_seed(0))
+    memory.add(torch.zeros(10, 1), torch.zeros(10, dtype=torch.int64))
+    memory.count_as_offered(10**9)
+    assert memory.seen == 10**9 + 10
+    assert memory.add(torch.ones(100, 1), torch.zeros(100, dtype=torch.int64)) == 0
