@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.methods.continual.learner import Learner
@@ -65,7 +65,7 @@ class ElasticNet(ContinualNet):
         return self.elastic.export(config).eval().requires_grad_(False)
 
     @torch.no_grad()
-    def copy_scores(self, copied: nn.Module, maps: Tensor, config: Configuration) -> Tensor:
+    def copy_scores(self, copied: ResNet, maps: Tensor, config: Configuration) -> Tensor:
         """Return the scores of a frozen copy of the subnet *config*."""
         self._count("plain_subnet_scores", maps, config)
         return self.plain_copy_scores(copied, maps)
@@ -74,8 +74,8 @@ class ElasticNet(ContinualNet):
     def plain_candidate_scores(self, maps: Tensor, config: Configuration) -> Tensor:
         return self.plain_subnet_scores(maps, config)
 
-    def plain_copy_scores(self, copied: nn.Module, maps: Tensor) -> Tensor:
-        scores: Tensor = copied.classifier(self.select(copied.features(maps)))  # type: ignore[operator]
+    def plain_copy_scores(self, copied: ResNet, maps: Tensor) -> Tensor:
+        scores: Tensor = copied.classifier(self.select(copied.features(maps)))
         return scores
 
     def plain_subnet_features(self, maps: Tensor, config: Configuration) -> Tensor:
