@@ -78,7 +78,7 @@ class Watched(LocalContext):
         if name == "examined:per_class" and who == "0":  # the task is over
             self._task += 1
             if self._closed:
-                self._closed[-1].close()
+                self._closed[0].close()  # the first is the run's own; its plan opens another
 
     def save(self, step: int, state: Any) -> None:
         self.saves.append(pickle.dumps(state))
@@ -150,7 +150,7 @@ def train(method: ContinualMethod | str, seed: int = 0, *, resume: bytes | None 
             context = Watched(seed, resume, opened)
             patch.setattr(StreamSpec, "open", closing(opened))
             drive(course, context)
-        assert opened[-1].present[0] == opened[-1].tasks
+        assert opened[0].present[0] == opened[0].tasks
     return Run(context, pickle.loads(context.saves[-1]))
 
 
