@@ -36,6 +36,10 @@ class Dgc(ExchangeMethod[CompressedState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
+    @property
+    def settles_after(self) -> int:
+        return self.warmup_steps * len(self.warmup)
+
     def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         memory = partial(Corrected.zeros, momentum=self.momentum, masking=self.masking)
         state = begin(layout, self.dense_below, 0.0, memory)  # no momentum after the exchange: it is in the memory
