@@ -32,7 +32,7 @@ def test_an_average_by_hand() -> None:
 
 
 def test_one_period_ago() -> None:
-    part = SeasonalNaive()
+    part = SeasonalNaive(carry=False)
     state = fed(part, np.arange(100.0))
     assert ask(part, state, 100, 3).mean_db == 99 + 3 - 48
     assert ask(part, state, 100, 50).mean_db == 99 + 50 - 96

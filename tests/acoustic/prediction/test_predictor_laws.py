@@ -219,5 +219,5 @@ def test_the_oracle_sees_the_present_only() -> None:
     predictor = make("oracle")
     state = predictor.init(lambda at_s: 7.0 if at_s < 100 else math.nan)
     predictor.update(state, 0.0, 3.0)
-    assert predictor.predict(state, 50.0) == (7.0, 0.0)
+    assert predictor.predict(state, 50.0) == (7.0, 0.0, False)
     assert predictor.predict(state, 150.0) is None

@@ -2,7 +2,8 @@
 
 When cell t is finished, the window that ended h cells before it is asked what it would have said of t, and the weights of horizon h move
 along the gain of that window: w_h += K[t - h] (x[t] - c - w_h'u[t - h]). Values are taken less the mean c of what had been heard by then.
-Training happens in `update`, so nothing depends on what is asked. A horizon that is not stored is answered by the nearest stored one.
+Training happens in `update`, so nothing depends on what is asked. A horizon that is not stored is answered by the nearest
+stored one, which is marked as falling back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic.prediction import Forecast
-from toolkit.acoustic.prediction.residuals import PRIOR_STD_DB, last_value
+from toolkit.acoustic.prediction.residuals import fall_back
 from toolkit.acoustic.prediction.series import Floats, SnrSeries
 
 FADE = 1.0 - 1.0 / 96.0
@@ -99,12 +100,15 @@ def _learn(state: AdaptiveState, values: Floats, gain: Callable[[Floats], Floats
 def forecast(state: AdaptiveState, ahead: int) -> Forecast:
     """What the weights of the nearest stored horizon make of the latest window, with the spread of their past errors.
 
+    An answer of another horizon than was asked for is marked as falling back.
+
     The answer stays within the range of the kept cells: weights that have not settled would leave it.
     """
     values = state.series.filled
     if len(values) < state.order:
-        return last_value(state.series, ahead)
+        return fall_back(state.series, ahead)
     index = min(range(len(state.horizons)), key=lambda place: abs(state.horizons[place] - ahead))
+    elsewhere = state.horizons[index] != ahead
     said = state.centre_db + float(state.weights[index] @ (values[-state.order :] - state.centre_db))
-    spread = math.sqrt((float(state.squares[index]) + PRIOR_STD_DB**2) / (float(state.counts[index]) + 1.0))
-    return Forecast(min(max(said, float(values.min())), float(values.max())), spread)
+    spread = math.sqrt((float(state.squares[index]) + state.series.scale_db**2) / (float(state.counts[index]) + 1.0))
+    return Forecast(min(max(said, float(values.min())), float(values.max())), spread, elsewhere)

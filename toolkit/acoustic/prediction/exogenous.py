@@ -40,30 +40,39 @@ class Exogenous(Spec):
             raise ValueError(f"known_ahead: '{strange[0]}' is not among columns")
         return self
 
-    def at(self, cells: Floats, step_s: float, now_cell: float) -> Floats:
-        """Values in *cells* (n,), absolute numbers of *step_s* each, as they are known in *now_cell*: (n, columns)."""
-        return self._look([cells if name in self.known_ahead else np.minimum(cells, now_cell) for name in self.columns], step_s)
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The columns that are not known ahead."""
+        return tuple(name for name in self.columns if name not in self.known_ahead)
+
+    def ahead_of(self, cells: Floats, step_s: float) -> Floats:
+        """The columns that are known ahead, in *cells* (n,), absolute numbers of *step_s* each: (n, columns known ahead)."""
+        return self._look([(name, cells) for name in self.columns if name in self.known_ahead], len(cells), step_s)
+
+    def present_at(self, cells: Floats, step_s: float) -> Floats:
+        """The columns that are not known ahead, as they were known in each of *cells* (n,): (n, columns not known ahead)."""
+        return self._look([(name, cells) for name in self.held], len(cells), step_s)
 
     def beside(self, cells: Floats, ahead: int, step_s: float) -> Floats:
         """What was known in each of *cells* (n,) of the surroundings *ahead* cells later: (n, columns)."""
-        return self._look([cells + ahead if name in self.known_ahead else cells for name in self.columns], step_s)
+        return self._look([(name, cells + ahead if name in self.known_ahead else cells) for name in self.columns], len(cells), step_s)
 
-    def _look(self, cells: list[Floats], step_s: float) -> Floats:
-        """Every column at its own *cells* (n,).
+    def _look(self, asked: list[tuple[str, Floats]], count: int, step_s: float) -> Floats:
+        """Columns by name, each at its own cells (count,): (count, columns asked).
 
         Raises:
             DataError: the record does not reach that far.
         """
         record = _on_grid(self.file, self.time, self.columns, step_s)
-        found = np.empty((len(cells[0]), len(cells)))
-        for index, seen in enumerate(cells):
+        found = np.empty((count, len(asked)))
+        for index, (name, seen) in enumerate(asked):
             places = seen.astype(np.intp) - record.first_cell
-            values = record.drawn if self.columns[index] in self.known_ahead else record.held
+            values = record.drawn if name in self.known_ahead else record.held
             if len(places) and (places.min() < 0 or places.max() >= len(values)):
                 covers = " to ".join(f"{(record.first_cell + place) * step_s:g} s" for place in (0, len(values)))
                 needs = f"{seen.min() * step_s:g} s to {(seen.max() + 1) * step_s:g} s"
-                raise DataError(f"{self.file}: covers {covers}, and {needs} of column '{self.columns[index]}' are needed")
-            found[:, index] = values[places, index]
+                raise DataError(f"{self.file}: covers {covers}, and {needs} of column '{name}' are needed")
+            found[:, index] = values[places, self.columns.index(name)]
         return found
 
 
