@@ -53,7 +53,7 @@ def test_a_local_line_is_weighted_ridge_regression() -> None:
     weight /= weight.sum()
     centre, level = weight @ features, weight @ targets
     rows = np.sqrt(weight)[:, None] * (features - centre)
-    ridge = 0.1 * np.trace(rows.T @ rows) / 4 + 1e-9
+    ridge = 0.1 * np.trace(rows.T @ rows) / 4
     slopes = np.linalg.solve(rows.T @ rows + ridge * np.eye(4), rows.T @ (np.sqrt(weight) * (targets - level)))
     value, fitted = local_linear(features, query, targets, weight, 0.1)
     assert value == pytest.approx(level + (query - centre) @ slopes)

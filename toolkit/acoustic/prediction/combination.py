@@ -17,6 +17,8 @@ from pydantic import Field, model_validator
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.core.work import Work
 
+USUAL = ("ar", "harmonic", "knn")
+
 
 @dataclass(slots=True)
 class CombinationState:
@@ -30,7 +32,8 @@ class Combination(Predictor):
     """Forecast the weighted mean of the members' forecasts. A member that falls back counts only if all do."""
 
     parts: tuple[Predictor, ...] = Field(
-        ({"type": "ar"}, {"type": "harmonic"}, {"type": "knn"}), min_length=1, description="members; their step is that of the whole"
+        default_factory=lambda: tuple(Predictor.find(name)() for name in USUAL), min_length=1,
+        description="members; their step is that of the whole",
     )
     weights: Literal["equal", "inverse"] = Field("inverse", description="equal, or inverse to the members' own mean square errors")
 

@@ -37,8 +37,7 @@ class LaggedFeatures:
         """
         columns = [windows_of(row, self.order)[first - self.order + 1 :]]
         targets = np.arange(first, len(row)) + self.ahead
-        for season in self.seasons:
-            columns.append(_around(row, targets - self._lag(season)))
+        columns += [_around(row, targets - self._lag(season)) for season in self.seasons]
         if self.turns:
             angle = np.multiply.outer((targets + first_cell).astype(np.float64), np.array(self.turns))
             columns += [scale * np.cos(angle), scale * np.sin(angle)]

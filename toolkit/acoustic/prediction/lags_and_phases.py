@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, Self, final
+from typing import Self, final
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -22,9 +23,6 @@ from toolkit.acoustic.prediction.lagged_features import LaggedFeatures
 from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of, span_cells, spread_of
 from toolkit.core.work import Work
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 RIDGES = 10.0 ** np.arange(-7.0, 1.0)
 """Penalties tried, as shares of the mean diagonal of the normal equations."""
@@ -38,10 +36,8 @@ LEAST_GAIN = 0.995
 """Trees must leave less than this share of the squared errors."""
 
 
-class Trees(Protocol):
-    """A fitted tree model."""
-
-    def predict(self, features: Floats, *, num_iteration: int | None = None) -> Floats: ...
+Trees = Callable[[Floats, int | None], Floats]
+"""What a tree model says of features (n, p) with its first so many trees, or all: (n,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,7 @@ class LaggedFit:
         said = self.level_db + self.intercept_db + float((columns - self.means) @ self.coefficients)
         if self.trees is not None:
             branches = self.features.few(TREE_LAGS)
-            said += self.scale_db * float(self.trees.predict((columns[branches] / self.scale_db)[None])[0])
+            said += self.scale_db * float(self.trees((columns[branches] / self.scale_db)[None], None)[0])
         return said
 
 
@@ -126,7 +122,7 @@ class LagsAndPhases(Predictor):
     def work(self, state: LagsAndPhasesState) -> Work:
         """Price one row of features; and, where the fit was renewed, both fits.
 
-        Per fit 2 n p^2 for the normal equations, 9 p^3 for their eigenvalues, and the trials; trees sort n p values and add n per leaf level.
+        Per fit 2 n p^2 for the normal equations, 9 p^3 for their eigenvalues, and the trials; trees look at n p values per level.
         """
         order = span_cells(self.order, self.order_s, self.step_s, MOST_LAGS)
         p = float(order + 3 * len(self.same_phase_s) + 2 * len(self._turns))
@@ -184,7 +180,7 @@ class LagsAndPhases(Predictor):
             branches = features.few(TREE_LAGS)
             trees, number = self._trees(columns[:early, branches] / scale, left / scale, columns[late:, branches] / scale, errors / scale)
             if trees is not None:
-                errors = errors - scale * trees.predict(columns[late:, branches] / scale, num_iteration=number)
+                errors = errors - scale * trees(columns[late:, branches] / scale, number)
         means, mean = columns.mean(axis=0), float(targets.mean())
         coefficients = _ridge_path(columns - means, targets - mean)(RIDGES[best])
         if trees is not None:
@@ -199,7 +195,7 @@ class LagsAndPhases(Predictor):
         trees = _boost(features, left, self.boosted_trees)
         best, chosen = float(left_later @ left_later) * LEAST_GAIN, 0
         for number in range(max(1, self.boosted_trees // 4), self.boosted_trees + 1, max(1, self.boosted_trees // 4)):
-            gap = left_later - trees.predict(later, num_iteration=number)
+            gap = left_later - trees(later, number)
             if float(gap @ gap) < best:
                 best, chosen = float(gap @ gap), number
         return (trees if chosen else None), chosen
@@ -223,5 +219,5 @@ def _boost(features: Floats, targets: Floats, number: int) -> Trees:
         "objective": "regression", "num_leaves": 2**TREE_DEPTH, "max_depth": TREE_DEPTH, "learning_rate": 0.08, "min_data_in_leaf": 20,
         "lambda_l2": 1.0, "num_threads": 1, "deterministic": True, "force_row_wise": True, "seed": 0, "verbosity": -1, "max_bin": 63,
     }
-    booster: Trees = lightgbm.train(settings, lightgbm.Dataset(features, targets), number)
-    return booster
+    booster = lightgbm.train(settings, lightgbm.Dataset(features, targets), number)
+    return lambda rows, first: np.asarray(booster.predict(rows, num_iteration=first))
