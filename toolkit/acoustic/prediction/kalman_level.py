@@ -25,7 +25,7 @@ class KalmanLevel(Predictor):
     """Forecast the filtered level. A missing cell is a step without a measurement, so the filter is less sure after it."""
 
     level_step_db: float = Field(1.0, ge=0, description="standard deviation of the level's step per cell")
-    noise_db: float = Field(0.3, gt=0, description="standard deviation of a cell around the level; only the ratio counts")
+    noise_db: float = Field(0.1, gt=0, description="standard deviation of a cell around the level; only the ratio counts")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 512
 

@@ -27,7 +27,7 @@ class KalmanTrend(Predictor):
 
     level_step_db: float = Field(1.0, ge=0, description="standard deviation of the level's step per cell")
     slope_step_db: float = Field(0.01, ge=0, description="standard deviation of the slope's step per cell")
-    noise_db: float = Field(0.3, gt=0, description="standard deviation of a cell around the level; only ratios count")
+    noise_db: float = Field(0.1, gt=0, description="standard deviation of a cell around the level; only ratios count")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 512
 

@@ -104,7 +104,8 @@ class LagsAndPhases(Predictor):
         return span_cells(None, self.refit_s, self.step_s, self.max_cells // 2)
 
     @cached_property
-    def _turns(self) -> tuple[float, ...]:
+    def turns(self) -> tuple[float, ...]:
+        """Radians per cell of each period that the grid can tell."""
         periods = [*self.periods_s, *(86_400.0 / n for n in DAILY_MULTIPLES)]
         # A period of less than three cells cannot be told from others, and the half day may be there as S2 already.
         kept = [p for index, p in enumerate(periods) if p >= 3.0 * self.step_s and not any(abs(p - q) < 60.0 for q in periods[:index])]
@@ -125,12 +126,12 @@ class LagsAndPhases(Predictor):
         Per fit 2 n p^2 for the normal equations, 9 p^3 for their eigenvalues, and the trials; trees look at n p values per level.
         """
         order = span_cells(self.order, self.order_s, self.step_s, MOST_LAGS)
-        p = float(order + 3 * len(self.same_phase_s) + 2 * len(self._turns))
-        once = 2.0 * p + 20.0 * len(self._turns) + TREE_DEPTH * self.boosted_trees
+        p = float(order + 3 * len(self.same_phase_s) + 2 * len(self.turns))
+        once = 2.0 * p + 20.0 * len(self.turns) + TREE_DEPTH * self.boosted_trees
         if state.fitted is None:
             return Work(once, 16.0 * p, 16.0)
         n, p = float(state.fitted.rows), float(state.fitted.features.width)
-        fit = 2.0 * (2.0 * n * p**2 + 9.0 * p**3) + 2.0 * len(RIDGES) * n * p + 20.0 * n * len(self._turns)
+        fit = 2.0 * (2.0 * n * p**2 + 9.0 * p**3) + 2.0 * len(RIDGES) * n * p + 20.0 * n * len(self.turns)
         fit += 2.0 * self.boosted_trees * TREE_DEPTH * n * p
         return Work(once + fit, 24.0 * n * p, 8.0 * p * (p + n))
 
@@ -155,7 +156,7 @@ class LagsAndPhases(Predictor):
         order = min(span_cells(self.order, self.order_s, self.step_s, MOST_LAGS), max(1, (count - ahead) // 3))
         seasons = tuple(dict.fromkeys(cells_of(lag_s, self.step_s) for lag_s in self.same_phase_s))
         seasons = tuple(season for season in seasons if 2.5 * season + ahead <= count)
-        features = LaggedFeatures(order, seasons, self._turns, ahead)
+        features = LaggedFeatures(order, seasons, self.turns, ahead)
         first = features.reach
         if count - ahead - first < LEAST_ROWS:
             return None

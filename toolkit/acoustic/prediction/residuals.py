@@ -75,6 +75,29 @@ def carried(series: SnrSeries, now: Floats, said: Floats, ahead: int) -> Forecas
     return Forecast(float(said[-1]) + share * present, spread_db(errors, series.scale_db))
 
 
+def weighed(series: SnrSeries, now: Floats, said: Floats, ahead: int) -> Forecast:
+    """As `carried`, but what the method said counts only as much as it was worth in the past: level + a (said - level) + b misfit."""
+    values = series.values
+    level = float(np.nanmean(values))
+    count = len(lagged_errors(values, said, ahead))
+    present = float(values[-1] - now[-1])
+    if present != present:
+        return carried(series, now, said, ahead)
+    end = len(values) - ahead
+    targets, then = values[len(values) - count :] - level, slice(end - count, end)
+    columns = np.stack([said[then] - level, values[then] - now[then]], axis=1)
+    known = (targets == targets) & (columns == columns).all(axis=1)
+    targets, columns = targets[known], columns[known]
+    gram = columns.T @ columns
+    gram[np.diag_indices(2)] *= 1.0 + CARRY_PRIOR / max(len(targets), 1)
+    gram[np.diag_indices(2)] += np.finfo(float).tiny
+    # Little past speaks for the method as it is: the prior is a = 1, b = 0.
+    prior = np.array([gram[0, 0] * CARRY_PRIOR / (max(len(targets), 1) + CARRY_PRIOR), 0.0])
+    weights = np.linalg.solve(gram, columns.T @ targets + prior) if np.linalg.det(gram) > 0.0 else np.array([1.0, 0.0])
+    mean = level + float(np.array([said[-1] - level, present]) @ weights)
+    return Forecast(mean, spread_db(targets - columns @ weights, series.scale_db))
+
+
 def last_value(series: SnrSeries, ahead: int) -> Forecast:
     """Persistence: the latest cell, with the spread of past changes over *ahead* cells."""
     return Forecast(series.latest_db, lagged_spread_db(series, series.values, ahead))

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, carried, fall_back, lagged_spread_db
+from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back, lagged_spread_db, weighed
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of
 from toolkit.core.work import Work
 
@@ -21,7 +21,8 @@ from toolkit.core.work import Work
 class SeasonalNaive(Predictor):
     """Forecast the mean of the values one period before the target, or a few periods before if that is to come or missing.
 
-    With `carry` the distance of the newest cell from the value one period before it is carried on as far as it has lasted in the past.
+    With `carry` the distance of the newest cell from the value one period before it is carried on as far as it has lasted in the past,
+    and the season counts as much as it was worth there.
     """
 
     periods_s: tuple[float, ...] = Field((86400.0,), min_length=1, description="periods; (86400, 89424) adds two M2 tides")
@@ -47,7 +48,7 @@ class SeasonalNaive(Predictor):
         said = sum((_lagged(values, lag - ahead) for lag in places), np.zeros(len(values))) / len(places)
         if self.carry:
             now = sum((_lagged(values, lag) for lag in places), np.zeros(len(values))) / len(places)
-            return carried(state, now, said, ahead)
+            return weighed(state, now, said, ahead)
         return Forecast(float(said[-1]), lagged_spread_db(state, said, ahead))
 
     def _known(self, values: Floats, period: int, ahead: int) -> int | None:
