@@ -25,7 +25,7 @@ class LinearRegression(Predictor):
     """Extrapolate the least-squares line on time through the last `window` cells; fewer while the link is young."""
 
     window: int | None = Field(None, ge=3, le=2000, description="cells W that the line is fitted to; or window_s")
-    window_s: float = Field(129_600.0, gt=0, description="span of the line, where window is not given; hours overshoot at every turn")
+    window_s: float = Field(259_200.0, gt=0, description="span of the line, where window is not given; hours overshoot at every turn")
     carry: bool = Field(True, description="carry on the share of the present misfit that past ones left after as long")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 512

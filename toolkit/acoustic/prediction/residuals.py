@@ -76,26 +76,27 @@ def carried(series: SnrSeries, now: Floats, said: Floats, ahead: int) -> Forecas
 
 
 def weighed(series: SnrSeries, now: Floats, said: Floats, ahead: int) -> Forecast:
-    """As `carried`, but what the method said counts only as much as it was worth in the past: level + a (said - level) + b misfit."""
+    """As `carried`, but what the method says counts only as much as it was worth in the past, at the target and at present.
+
+    The forecast is level + a (said - level) + b (now - level) + c (x - level) by least squares over the last cells.
+    """
     values = series.values
     level = float(np.nanmean(values))
     count = len(lagged_errors(values, said, ahead))
-    present = float(values[-1] - now[-1])
-    if present != present:
-        return carried(series, now, said, ahead)
     end = len(values) - ahead
-    targets, then = values[len(values) - count :] - level, slice(end - count, end)
-    columns = np.stack([said[then] - level, values[then] - now[then]], axis=1)
+    rows = np.stack([said - level, now - level, values - level], axis=1)
+    targets = values[len(values) - count :] - level
+    columns = rows[end - count : end]
     known = (targets == targets) & (columns == columns).all(axis=1)
     targets, columns = targets[known], columns[known]
+    n = len(targets)
+    if not n or not np.isfinite(rows[-1]).all():
+        return carried(series, now, said, ahead)
     gram = columns.T @ columns
-    gram[np.diag_indices(2)] *= 1.0 + CARRY_PRIOR / max(len(targets), 1)
-    gram[np.diag_indices(2)] += np.finfo(float).tiny
-    # Little past speaks for the method as it is: the prior is a = 1, b = 0.
-    prior = np.array([gram[0, 0] * CARRY_PRIOR / (max(len(targets), 1) + CARRY_PRIOR), 0.0])
-    weights = np.linalg.solve(gram, columns.T @ targets + prior) if np.linalg.det(gram) > 0.0 else np.array([1.0, 0.0])
-    mean = level + float(np.array([said[-1] - level, present]) @ weights)
-    return Forecast(mean, spread_db(targets - columns @ weights, series.scale_db))
+    ridge = np.diag(gram) * CARRY_PRIOR / n + float(np.trace(gram)) * 1e-9 + np.finfo(float).tiny
+    prior = np.array([1.0, 0.0, 0.0])  # little past speaks for the method as it is
+    weights = np.linalg.solve(gram + np.diag(ridge), columns.T @ targets + ridge * prior)
+    return Forecast(level + float(rows[-1] @ weights), spread_db(targets - columns @ weights, series.scale_db))
 
 
 def last_value(series: SnrSeries, ahead: int) -> Forecast:
