@@ -8,7 +8,6 @@ stored one, which is marked as falling back.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,11 +17,11 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic.prediction import Forecast
-from toolkit.acoustic.prediction.residuals import fall_back
+from toolkit.acoustic.prediction.residuals import fall_back, root_mean_square
 from toolkit.acoustic.prediction.series import Floats, SnrSeries
 
-FADE = 1.0 - 1.0 / 96.0
-"""How much of the mean square of past errors is left after a cell."""
+FADES = np.array([1.0 - 1.0 / 96.0, 1.0 - 1.0 / 336.0])
+"""How much of the mean square of past errors is left after a cell, in a short memory and in a long one; the larger of the two counts."""
 LARGEST_WEIGHT = 1e3
 """Weights beyond this have diverged; they start again from persistence."""
 
@@ -36,11 +35,13 @@ class Window(NamedTuple):
     values: Floats
     centre_db: float
     gain: Floats
+    said: Floats
+    """What the weights made of it then, (horizons,) in dB: the errors of the spread are those of forecasts, not of weights that know more."""
 
 
 @dataclass(slots=True)
 class AdaptiveState:
-    """The grid, the weights (horizons, order), the fading squares of past errors (horizons,), and the last windows."""
+    """The grid, the weights (horizons, order), the fading squares of past errors (memories, horizons), and the last windows."""
 
     series: SnrSeries
     horizons: tuple[int, ...]
@@ -57,7 +58,7 @@ class AdaptiveState:
     def __post_init__(self) -> None:
         self.weights = np.zeros((len(self.horizons), self.order))
         self.weights[:, -1] = 1.0  # the newest cell alone: persistence
-        self.squares, self.counts = np.zeros(len(self.horizons)), np.zeros(len(self.horizons))
+        self.squares, self.counts = np.zeros((2, len(self.horizons))), np.zeros((2, len(self.horizons)))
         self.windows = deque(maxlen=max(self.horizons))
 
 
@@ -82,8 +83,8 @@ def _learn(state: AdaptiveState, values: Floats, gain: Callable[[Floats], Floats
         if then is None:
             continue
         error = value - then.centre_db - float(state.weights[index] @ then.values)
-        state.squares[index] = FADE * state.squares[index] + error * error
-        state.counts[index] = FADE * state.counts[index] + 1.0
+        state.squares[:, index] = FADES * state.squares[:, index] + (value - float(then.said[index])) ** 2
+        state.counts[:, index] = FADES * state.counts[:, index] + 1.0
         state.weights[index] += then.gain * error
         if not np.abs(state.weights[index]).max() < LARGEST_WEIGHT:
             state.weights[index] = 0.0
@@ -94,7 +95,8 @@ def _learn(state: AdaptiveState, values: Floats, gain: Callable[[Floats], Floats
         state.windows.append(None)
         return
     window = values[-state.order :] - state.centre_db
-    state.windows.append(Window(window, state.centre_db, gain(window)))
+    said = state.centre_db + state.weights @ window
+    state.windows.append(Window(window, state.centre_db, gain(window), said))
 
 
 def forecast(state: AdaptiveState, ahead: int) -> Forecast:
@@ -110,5 +112,8 @@ def forecast(state: AdaptiveState, ahead: int) -> Forecast:
     index = min(range(len(state.horizons)), key=lambda place: abs(state.horizons[place] - ahead))
     elsewhere = state.horizons[index] != ahead
     said = state.centre_db + float(state.weights[index] @ (values[-state.order :] - state.centre_db))
-    spread = math.sqrt((float(state.squares[index]) + state.series.scale_db**2) / (float(state.counts[index]) + 1.0))
+    spread = max(
+        root_mean_square(float(square), float(count), state.series.scale_db)
+        for square, count in zip(state.squares[:, index], state.counts[:, index], strict=True)
+    )
     return Forecast(min(max(said, float(values.min())), float(values.max())), spread, elsewhere)

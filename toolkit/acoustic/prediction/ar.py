@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from pydantic import Field
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
-from toolkit.acoustic.prediction.residuals import fall_back
+from toolkit.acoustic.prediction.residuals import fall_back, root_mean_square
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, span_cells, spread_of
 from toolkit.core.work import Work
 
@@ -120,5 +120,4 @@ class Ar(Predictor):
         coefficients = solved[:, -1]
         leverage = np.minimum(np.einsum("ij,ji->i", regressors, solved[:, :-1]), 0.95)
         residuals = (targets - regressors @ coefficients) / (1.0 - leverage)
-        square = (float(residuals @ residuals) + spread_of(values) ** 2) / (rows + 1)
-        return ArFit(block, centre, coefficients, float(np.sqrt(square)))
+        return ArFit(block, centre, coefficients, root_mean_square(float(residuals @ residuals), rows, spread_of(values)))

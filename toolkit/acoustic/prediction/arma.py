@@ -16,7 +16,7 @@ from scipy.linalg import solve_banded
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.acoustic.prediction.polynomials import growth, run_on, shrunk
-from toolkit.acoustic.prediction.residuals import fall_back
+from toolkit.acoustic.prediction.residuals import fall_back, root_mean_square
 from toolkit.acoustic.prediction.search import windows_of
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, span_cells, spread_of
 from toolkit.core.work import Work
@@ -151,7 +151,7 @@ class Arma(Predictor):
         regressors = np.stack(lagged, axis=1)
         found = self._solve(regressors, row[start:])
         left = row[start:] - regressors @ found
-        variance = (float(left @ left) + spread_of(values) ** 2) / (len(left) - terms + 1)
+        variance = root_mean_square(float(left @ left), len(left) - terms, spread_of(values)) ** 2
         return ArmaFit(centre, shrunk(found[: self.p]), -shrunk(-found[self.p :]), variance)
 
     def _solve(self, regressors: Floats, targets: Floats) -> Floats:

@@ -18,13 +18,12 @@ from pydantic import Field
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.acoustic.prediction.residuals import fall_back
 from toolkit.acoustic.prediction.series import PRIOR_STD_DB, Floats, MarginDb, MaxCells, SnrSeries
+from toolkit.acoustic.prediction.statespace import mixed_scale
 from toolkit.core.work import Work
 
 TIDES_AND_DAY_S = (44_714.16, 43_200.0, 86_164.2, 92_949.5, 86_400.0)
 """M2, S2, K1, O1 and the solar day."""
 
-SCALE_PRIOR_CELLS = 12.0
-"""What the filter's own variance, for a series as wide as it was made for, weighs against past errors, in cells."""
 PAST_CELLS = 192
 """Cells from which past forecasts are judged."""
 COURSE_CELLS = 2048
@@ -227,7 +226,7 @@ class Harmonic(Predictor):
         square = gap * gap / then
         if state.series.missing:
             square = square[square == square]
-        return (float(square.sum()) + SCALE_PRIOR_CELLS * prior) / (len(square) + SCALE_PRIOR_CELLS)
+        return mixed_scale(float(square.sum()), len(square), prior)
 
     def work(self, state: HarmonicState) -> Work:
         """One filter step (two products of n x n matrices and an outer product), the forecast row, and n + 1 products per past error.

@@ -5,7 +5,6 @@ Source: standard (tidal harmonic analysis). Departures: a small ridge on the amp
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self, final
@@ -14,7 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, carried, fall_back
+from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, carried, fall_back, root_mean_square
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, span_cells, spread_of
 from toolkit.core.work import Work
 
@@ -122,4 +121,4 @@ class HarmonicLs(Predictor):
         left = values - centre - columns @ found
         found[0] += centre
         state.amplitudes = found
-        state.std_db = math.sqrt((float(left @ left) + spread_of(values) ** 2) / (n - terms + 1))
+        state.std_db = root_mean_square(float(left @ left), n - terms, spread_of(values))

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.acoustic.prediction.compression import ClusterStore, Storage, raw_nbytes, window_matrix_nbytes
 from toolkit.acoustic.prediction.quantised import QuantisedStore
-from toolkit.acoustic.prediction.residuals import CARRY_PRIOR, LARGEST_CARRY, fall_back
+from toolkit.acoustic.prediction.residuals import CARRY_PRIOR, LARGEST_CARRY, fall_back, root_mean_square
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of, span_cells
 from toolkit.core.work import Work
 
@@ -171,7 +171,7 @@ class KnnCompressed(Predictor):
             return fall_back(state.series, ahead)
         horizon = min(range(len(self._cells)), key=lambda index: abs(self._cells[index] - ahead))
         answer = state.store.lookup(self._features(values[-self._window :]), self.k, self._eps_db(state))
-        variance = (state.errors[horizon] + state.series.scale_db**2) / (state.weights[horizon] + 1.0)
+        variance = root_mean_square(float(state.errors[horizon]), float(state.weights[horizon]), state.series.scale_db) ** 2
         if not self.carry:
             variance = max(float(answer.variances[horizon + 1]), variance)
         mean = float(answer.means_db[horizon + 1]) + self._share(state, horizon) * float(values[-1] - answer.means_db[0])

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.acoustic.prediction.harmonic_ls import PERIODS_S
 from toolkit.acoustic.prediction.lagged_features import LaggedFeatures
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back
+from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back, root_mean_square
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of, span_cells, spread_of
 from toolkit.core.work import Work
 
@@ -188,7 +188,7 @@ class LagsAndPhases(Predictor):
             left = targets - mean - (columns - means) @ coefficients
             trees = _boost(columns[:, branches] / scale, left / scale, number)
         recent = errors[-WINDOW_CELLS:]
-        std = math.sqrt((float(recent @ recent) + spread_of(filled) ** 2) / (len(recent) + 1))
+        std = root_mean_square(float(recent @ recent), len(recent), spread_of(filled))
         return LaggedFit(features, level, scale, means, coefficients, mean, std, trees, rows)
 
     def _trees(self, features: Floats, left: Floats, later: Floats, left_later: Floats) -> tuple[Trees | None, int]:

@@ -4,7 +4,7 @@ A forecast h cells ahead made at cell i erred by x[i+h] minus what the method sa
 simple row (the last value, a smoothed level, a value one season ago) the errors of the last `WINDOW_CELLS` cells are two slices
 of two rows, which costs a few microseconds and keeps nothing. Errors of different h stay apart, as they grow with h.
 
-Little history says little: the mean square is mixed with a prior worth one error as large as the series is wide.
+Little history says little: the mean square is mixed with an error as large as the series is wide, which weighs less the more there are.
 
 A method that takes no notice of the latest cell (a mean, a tide table) errs at short horizons by what it errs at present. `carried`
 adds to its forecast the share of the present misfit that was left of earlier ones after as many cells, found by least squares.
@@ -19,12 +19,18 @@ import math
 import numpy as np
 
 from toolkit.acoustic.prediction import Forecast
-from toolkit.acoustic.prediction.series import Floats, SnrSeries
+from toolkit.acoustic.prediction.series import YOUNG_CELLS, Floats, SnrSeries
 
 WINDOW_CELLS = 336
 CARRY_PRIOR = 4.0
 """Misfits as large as the present ones that speak for carrying nothing on."""
 LARGEST_CARRY = 2.0
+
+
+def root_mean_square(square: float, count: float, prior_db: float) -> float:
+    """Root in dB of the mean of *count* squared errors that sum to *square*, with one of *prior_db* that soon counts for nothing."""
+    weight = (YOUNG_CELLS / (YOUNG_CELLS + count)) ** 2
+    return math.sqrt((square + weight * prior_db**2) / (count + weight))
 
 
 def spread_db(errors: Floats, prior_db: float) -> float:
@@ -34,7 +40,7 @@ def spread_db(errors: Floats, prior_db: float) -> float:
     if square != square:  # some are missing
         known = errors[errors == errors]
         square, count = float(np.dot(known, known)), len(known)
-    return math.sqrt((square + prior_db**2) / (count + 1))
+    return root_mean_square(square, count, prior_db)
 
 
 def lagged_spread_db(series: SnrSeries, answers: Floats, ahead: int) -> float:

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.acoustic.prediction.exogenous import Exogenous
 from toolkit.acoustic.prediction.polynomials import growth, running_weights, shrunk
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back
+from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back, root_mean_square
 from toolkit.acoustic.prediction.search import windows_of
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of, span_cells, spread_of
 from toolkit.core.work import Work
@@ -192,7 +192,7 @@ class SeasonalAr(Predictor):
         latent = row - columns @ slopes
         noise = _filtered(latent, coefficients)
         dof = self.order + len(seasons) + columns.shape[1] + 1
-        variance = (float(noise @ noise) + spread_of(values) ** 2) / (max(len(noise) - dof, 1) + 1)
+        variance = root_mean_square(float(noise @ noise), max(len(noise) - dof, 1), spread_of(values)) ** 2
         return SeasonalFit(level - float(means @ slopes), slopes, coefficients, variance, latent, first_cell)
 
     def _factors(self, row: Floats, seasons: tuple[int, ...]) -> Floats:

@@ -15,7 +15,7 @@ from toolkit.acoustic.prediction.residuals import WINDOW_CELLS
 from toolkit.acoustic.prediction.series import PRIOR_STD_DB, CellBuffer, Floats, SnrSeries
 
 SCALE_PRIOR_CELLS = 12.0
-"""What a filter's own variance weighs against past errors, in cells."""
+"""What a filter's own variance weighs against past errors at first, in cells."""
 
 
 @dataclass(slots=True)
@@ -55,4 +55,10 @@ def scale(series: SnrSeries, said: Floats, variances: Floats, ahead: int) -> flo
     gap = values[-count:] - said[end - count : end]
     square = gap * gap / variances[end - count : end]
     square = square[square == square]
-    return (float(np.sum(square)) + SCALE_PRIOR_CELLS * prior) / (len(square) + SCALE_PRIOR_CELLS)
+    return mixed_scale(float(np.sum(square)), len(square), prior)
+
+
+def mixed_scale(square: float, count: int, prior: float) -> float:
+    """Mean of *count* squares that sum to *square*, with a *prior* for `SCALE_PRIOR_CELLS` of them that soon counts for nothing."""
+    weight = SCALE_PRIOR_CELLS * (SCALE_PRIOR_CELLS / (SCALE_PRIOR_CELLS + count)) ** 2
+    return (square + weight * prior) / (count + weight)
