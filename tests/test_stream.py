@@ -150,3 +150,24 @@ def test_every_setting_that_tuning_tries_is_one(name: str) -> None:
 def test_holms_adjustment_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, math.nan]) == pytest.approx([0.03, 0.06, 0.06, math.nan], nan_ok=True)
     assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_the_notebook_runs_and_is_the_script(capsys) -> None:
+    folder = Path(__file__).parent.parent / "docs" / "notebooks"
+    script = (folder / "prediction_stream.py").read_text(encoding="utf-8")
+    exec(compile(script, "prediction_stream.py", "exec"), {"__name__": "notebook"})
+    out = capsys.readouterr().out
+    assert "within the 90 % interval" in out
+    cells = json.loads((folder / "prediction_stream.ipynb").read_text(encoding="utf-8"))["cells"]
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            assert "".join(cell["source"]) in script
+
+
+def test_the_example_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first Python block of docs/prediction.md, at most fifteen lines of it."""
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parent.parent / "docs" / "prediction.md").read_text(encoding="utf-8")
+    block = text.split("```python\n")[1].split("```")[0]
+    assert len(block.strip().splitlines()) <= 15
+    exec(compile(block, "prediction.md", "exec"), {})

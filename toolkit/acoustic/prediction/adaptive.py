@@ -36,7 +36,7 @@ class Window(NamedTuple):
     centre_db: float
     gain: Floats
     said: Floats
-    """What the weights made of it then, (horizons,) in dB: the errors of the spread are those of forecasts, not of weights that know more."""
+    """What the weights made of it then, (horizons,) in dB; the spread is that of these forecasts, not of weights that know more."""
 
 
 @dataclass(slots=True)
