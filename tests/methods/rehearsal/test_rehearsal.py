@@ -61,7 +61,7 @@ def test_a_step_takes_gradient_local_work_and_exchange() -> None:
     network = spec.fabric.build(world)
     world.env.run(until=network.launch(spec.program))
     fabric: Any = spec.fabric
-    exchange_s = fabric.collectives.all_reduce.seconds(1e6, 4, network.meeting.link_cost())
+    exchange_s = fabric.collectives.all_reduce.seconds(1e6, 4, network.ideal.link_cost())
     metrics = {m.name: m.value for m in world.ledger.metrics().itertuples()}
     assert metrics["step_s@net"] == pytest.approx(0.75 + exchange_s, rel=1e-9)
     assert metrics["exchange_s@net"] == pytest.approx(exchange_s, rel=1e-9)
