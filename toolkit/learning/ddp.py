@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from toolkit.learning.ddp_memory import HookMemory
+from toolkit.learning.ddp_memory import HookMemory, is_finite
 from toolkit.learning.ddp_round import Round, Work
 from toolkit.learning.runs import length, take
 from toolkit.learning.sketch import CountSketch
@@ -263,7 +263,7 @@ class GsSgdHook:
             buffer.div_(self._workers())
         if used is None:
             return True  # nothing is kept, and the buffers say themselves what is not finite
-        if not all(bool(torch.isfinite(buffer).all()) for _, _, buffer, _ in waiting):
+        if not all(is_finite(buffer) for _, _, buffer, _ in waiting):
             return False
         kept = {number for number, ranks in enumerate(used.tolist()) if not ranks}
         for number in kept:

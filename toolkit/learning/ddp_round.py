@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from toolkit.learning.ddp_memory import HookMemory
+from toolkit.learning.ddp_memory import HookMemory, is_finite
 from toolkit.learning.gs_sgd import choose, find_candidates
 from toolkit.learning.runs import length, places, take
 from toolkit.learning.sketch import CountSketch
@@ -72,7 +72,7 @@ class Round:
         assert self._work is not None
         self._work.wait()
         self._work = None
-        if not bool(torch.isfinite(self._message).all()):
+        if not is_finite(self._message):
             return False
         flags = self._message[self._cells + self._small :].tolist()
         self.kept = [number for number, ranks in zip(self.numbers, flags, strict=True) if not ranks]
@@ -99,7 +99,7 @@ class Round:
         if self._work is None:
             return True
         self._work.wait()
-        if not bool(torch.isfinite(self._values).all()):
+        if not is_finite(self._values):
             return False
         _, self.chosen, self.total = choose(self._candidates, self._values, min(self.k, self._values.numel()))
         return True
