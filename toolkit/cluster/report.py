@@ -74,9 +74,9 @@ def network_findings(result: Comparison) -> list[str]:
     """Compare the first arm with the others in seconds, bytes and joules."""
     judged = [info for info in result.described if info.name in JUDGED]
     if comparable(result):
-        sentences = [in_short(result, JUDGED), *(verdicts(result, info) for info in judged), downtime(result)]
+        sentences = [in_short(result, JUDGED), *(verdicts(result, info) for info in judged), downtime(result), late_crashes(result)]
     else:
-        sentences = [not_comparable(result), came_to(result, JUDGED), downtime(result)]
+        sentences = [not_comparable(result), came_to(result, JUDGED), downtime(result), late_crashes(result)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -95,6 +95,20 @@ def downtime(result: Comparison) -> str:
     if not found:
         return ""
     return f"After crashes work stood still for {listed([f'{with_interval(info, row)} ({arm})' for arm, row in found.items()])}."
+
+
+def late_crashes(result: Comparison) -> str:
+    """Name the crashes that a run had ended before: nothing crashed, and its arm is the arm without them."""
+    late = result.metrics[result.metrics["name"] == "crash_after_end"]
+    parts = []
+    for (arm, node), rows in late.groupby(["arm", "who"], sort=False, observed=True):
+        seeds = f" in {len(rows)} of {len(result.seeds)} seeds" if len(rows) < len(result.seeds) else ""
+        ends = sorted({f"{end_s:.3g}" for end_s in (rows["t_s"].min(), rows["t_s"].max())}, key=float)
+        at_s = ", ".join(dict.fromkeys(f"{at_s:.3g}" for at_s in rows["value"]))
+        parts.append(f"{node} at {at_s} s in {arm}{seeds} (the run ended at {' to '.join(ends)} s)")
+    if not parts:
+        return ""
+    return f"Crashes after the end of a run did nothing, and such an arm shows no crash: {listed(parts)}."
 
 
 NETWORK = Report(

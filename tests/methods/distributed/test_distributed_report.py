@@ -19,7 +19,7 @@ from toolkit.analysis.costs import spent_until
 from toolkit.analysis.metric import describe
 from toolkit.analysis.statistics import REPORT_COLUMNS, differences
 from toolkit.cluster.fabric import Cluster
-from toolkit.core.ledger import Ledger
+from toolkit.core.ledger import Ledger, Metric
 from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import Work
 from toolkit.core.world import World
@@ -352,6 +352,21 @@ def test_where_the_time_goes_and_how_long_it_stood_still() -> None:
 
 def test_nothing_is_said_of_what_a_run_does_not_hold() -> None:
     assert said(report(a={"x": [1.0, 2.0]}, b={"x": [3.0, 4.0]})) == []
+
+
+def test_crashes_after_the_end_are_told(tmp_path: Path) -> None:
+    """In arm b both seeds, in arm c one of two."""
+    pd.DataFrame(
+        [("b", 1, 3.0, -1, "crash_after_end", "worker5", 6.0), ("b", 2, 4.0, -1, "crash_after_end", "worker5", 6.0),
+         ("c", 2, 5.0, -1, "crash_after_end", "worker1", 5.5), ("c", 1, 5.0, -1, "crash", "worker1", 1.0)],
+        columns=["arm", "seed", *Metric._fields],
+    ).to_parquet(tmp_path / "metrics.parquet")
+    frame = report(a={"end_s": [3.0, 4.0]}, b={"end_s": [3.0, 4.0]}, c={"end_s": [5.0, 5.0]})
+    lines = distributed_findings(Comparison(tmp_path, frame, REPORT.infos))
+    assert lines[-1] == (
+        "Crashes after the end of a run did nothing, and such an arm shows no crash: worker5 at 6 s in b (the run ended at 3 to 4 s) and "
+        "worker1 at 5.5 s in c in 1 of 2 seeds (the run ended at 5 s)."
+    )
 
 
 def test_a_whole_run_directory_is_answered(tmp_path: Path) -> None:
