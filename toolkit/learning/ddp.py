@@ -21,8 +21,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from toolkit.learning.ddp_memory import HookMemory, is_finite
+from toolkit.learning.ddp_memory import HookMemory
 from toolkit.learning.ddp_round import Round, Work
+from toolkit.learning.finite import is_finite
 from toolkit.learning.runs import length, take
 from toolkit.learning.sketch import CountSketch
 from toolkit.learning.sketch_sizes import columns, picks, whole_lines

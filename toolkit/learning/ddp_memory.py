@@ -15,11 +15,6 @@ from toolkit.learning.gs_sgd import forget_sent
 from toolkit.learning.runs import joined
 
 
-def is_finite(x: Tensor) -> bool:
-    """Return whether no element is infinite or NaN; several times as fast as asking for each."""
-    return not x.numel() or bool(torch.stack(torch.aminmax(x)).isfinite().all())
-
-
 class HookMemory:
     """Error, momentum and velocity as vectors (float32, in the units of gradients that no scaler has scaled)."""
 

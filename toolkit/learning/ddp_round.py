@@ -8,7 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from toolkit.learning.ddp_memory import HookMemory, is_finite
+from toolkit.learning.ddp_memory import HookMemory
+from toolkit.learning.finite import is_finite
 from toolkit.learning.gs_sgd import choose, find_candidates
 from toolkit.learning.runs import length, places, take
 from toolkit.learning.sketch import CountSketch

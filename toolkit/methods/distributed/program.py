@@ -15,6 +15,7 @@ from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
 from toolkit.core.program import Process, Program
 from toolkit.errors import DivergenceError, ScenarioError
+from toolkit.learning.finite import NotFiniteError
 from toolkit.learning.flat import Layout
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import TrainState
@@ -140,7 +141,8 @@ class WorkerTrainer:
         try:
             yield from program.method.step(ctx, state.optimiser, state.weights, state.gradient, step)
         except ValueError as error:
-            if torch.isfinite(state.weights).all() and float(state.weights.abs().max()) < HUGE:
+            sane = torch.isfinite(state.weights).all() and float(state.weights.abs().max()) < HUGE
+            if sane and not isinstance(error, NotFiniteError):
                 raise
             raise DivergenceError(str(error), step.index, step.lr) from error
 
