@@ -228,21 +228,6 @@ def test_those_that_are_left_form_a_group_after_the_time_out() -> None:
     assert world.now > 5
 
 
-def test_a_crash_after_the_end_is_noted_and_changes_nothing() -> None:
-    def act(ctx: Context) -> Asking:
-        yield ctx.compute(SECOND)
-        yield from ctx.all_reduce(SizeOnlyPayload(1000))
-
-    crashes = [{"node": "worker1", "at_s": 50.0}]
-    world, network = simulate(cluster(3, failures={"crashes": crashes}), act)
-    noted = world.ledger.metrics().query("name == 'crash_after_end'")
-    assert network.lost == []
-    assert noted[["who", "value"]].to_numpy().tolist() == [["worker1", 50.0]]
-    plain, _ = simulate(cluster(3), act)
-    assert world.now == plain.now
-    assert not len(plain.ledger.metrics().query("name == 'crash_after_end'"))
-
-
 def test_two_runs_write_the_same_ledger() -> None:
     def act(ctx: Context) -> Asking:
         for _ in range(5):

@@ -84,6 +84,32 @@ class Future:
         self._thread.start()
 
 
+class Sending:
+    """A message on its way out, with the copy that must not be changed until it is gone."""
+
+    __slots__ = ("_copy", "_request")
+
+    def __init__(self, request: Any, copy: Tensor) -> None:
+        self._request = request
+        self._copy = copy
+
+    def wait(self) -> None:
+        """Wait until it is gone, however often one asks; gloo would count each wait as one for another message."""
+        if self._request is not None:
+            self._request.wait()
+            self._request = None
+
+
+class Sent(Future):
+    """What `send` returns: done at once, though the message may still be on its way out."""
+
+    __slots__ = ("sending",)
+
+    def __init__(self, sending: Sending) -> None:
+        super().__init__(ARRIVED)
+        self.sending = sending
+
+
 class AnyFuture(Future):
     """Whichever of several comes first: its place and its value."""
 
@@ -211,7 +237,7 @@ class DistributedContext(Context):
         self._begun_s = time.perf_counter()
         self._streams = Streams(seed)
         self._checkpoints = checkpoints
-        self._sent: deque[tuple[Any, Tensor]] = deque()
+        self._sent: deque[Sending] = deque()
         self._arrivals: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     @property
@@ -233,10 +259,15 @@ class DistributedContext(Context):
         if nbytes:
             copy = payload.detach().clone(memory_format=torch.contiguous_format)
             with losing_processes():
-                self._sent.append((dist.isend(copy, dst), copy))
+                sending = Sending(dist.isend(copy, dst), copy)
+                self._sent.append(sending)
                 while len(self._sent) > PENDING:
-                    self._sent.popleft()[0].wait()
+                    self._sent.popleft().wait()
+            return Sent(sending)
         return Future(ARRIVED)
+
+    def handed_over(self, sent: Future) -> Future:
+        return Future(ARRIVED, sent.sending) if isinstance(sent, Sent) else sent
 
     def recv(self, src: int, like: Any) -> Future:
         buffer = torch.empty_like(like, memory_format=torch.contiguous_format)
@@ -280,4 +311,4 @@ class DistributedContext(Context):
             value = future.wait()
         with losing_processes():
             while self._sent:
-                self._sent.popleft()[0].wait()
+                self._sent.popleft().wait()

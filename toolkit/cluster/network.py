@@ -105,7 +105,4 @@ class ClusterNetwork:
             capacity = self.mail.links.bytes_per_s[link] * end_s
             if self.mail.links.carried_bytes[link] and capacity:
                 ledger.metric(end_s, "link_utilisation", self.mail.links.carried_bytes[link] / capacity, name)
-        for crash in self.spec.failures.crashes:
-            if self.built.index_of_node(crash.node) not in self.lost:
-                ledger.metric(end_s, "crash_after_end", crash.at_s, crash.node)
         ledger.metric(end_s, "end_s", end_s)

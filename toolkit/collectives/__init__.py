@@ -120,7 +120,7 @@ def binomial_broadcast(ctx: Context, x: Payload, root: int, phase: str) -> Askin
     step >>= 1
     while step:
         if me + step < size:
-            yield post(ctx, (me + step + root) % size, x, phase)
+            yield ctx.handed_over(post(ctx, (me + step + root) % size, x, phase))  # the next one would share the way with it
         step >>= 1
     return x
 

@@ -10,8 +10,6 @@ momentum is the hook's (before the choice of coordinates, where it belongs).
 
 # No ``from __future__ import annotations`` here: DDP compares the annotations of a hook with the types themselves and refuses strings.
 
-import gc
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -19,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
+from toolkit.learning.ddp_group import agree, group_of_ddp
 from toolkit.learning.ddp_memory import HookMemory
 from toolkit.learning.ddp_round import Round, Work
 from toolkit.learning.finite import is_finite
@@ -180,7 +178,7 @@ class GsSgdHook:
                 "zeros cost nothing in a sketch"
             )
         if not self._found:
-            self.group, self._found = self._group_of_ddp(), True
+            self.group, self._found = group_of_ddp(self.memory.parameters, self.group), True
         numbers = [self.memory.number_of(parameter) for parameter in bucket.parameters()]
         waiting = Waiting(numbers, bucket.gradients(), buffer, _future_of(buffer))
         self._waiting.append(waiting)
@@ -322,51 +320,12 @@ class GsSgdHook:
     def _workers(self) -> int:
         return dist.get_world_size(self.group)
 
-    def _group_of_ddp(self) -> dist.ProcessGroup:
-        """Return the group of the `DistributedDataParallel` that holds the parameters; DDP does not tell it to a hook.
-
-        Raises:
-            RuntimeError: none or several are found, or one whose ranks are not those of the group that the hook was given: it would
-                average over others than DDP does.
-        """
-        mine = {id(parameter) for parameter in self.memory.parameters}
-        found: dict[tuple[int, ...], dist.ProcessGroup] = {}
-        for candidate in gc.get_objects():
-            is_ddp = issubclass(type(candidate), DistributedDataParallel)
-            if is_ddp and any(id(parameter) in mine for parameter in candidate.parameters()):
-                found[tuple(dist.get_process_group_ranks(candidate.process_group))] = candidate.process_group
-        if self.group is None:
-            if len(found) != 1:
-                raise RuntimeError(
-                    f"GsSgdHook: DistributedDataParallel holds these parameters in {len(found)} groups; give the one meant as process_group"
-                )
-            return next(iter(found.values()))
-        ranks = tuple(dist.get_process_group_ranks(self.group))
-        if found and ranks not in found:
-            raise RuntimeError(
-                f"GsSgdHook: process_group holds ranks {list(ranks)} and DistributedDataParallel's {list(next(iter(found)))}; "
-                "leave it out, or give both the same"
-            )
-        return self.group
-
     def _agree(self) -> None:
-        """Make sure that all ranks sketch alike: other hashes or sizes would give wrong gradients without any error.
-
-        Raises:
-            RuntimeError: on every rank, naming those that differ from rank 0.
-        """
+        """Make sure that all ranks sketch alike: other hashes or sizes would give wrong gradients without any error."""
         memory = self.memory
         bounds = [(place.start, place.stop, small) for place, small in zip(memory.places, memory.is_small, strict=True)]
-        settings = repr(
-            (self._settings(), self.p2, self.start_step, self.tables, memory.masking, bounds, self.k, self._layout, self.step, self.scale)
-        )
-        digest = int.from_bytes(hashlib.blake2b(settings.encode(), digest_size=7).digest(), "little")
-        mine = torch.tensor([digest], device=self.error.device)
-        theirs = [torch.empty_like(mine) for _ in range(self._workers())]
-        dist.all_gather(theirs, mine, group=self.group)
-        different = [rank for rank, other in enumerate(theirs) if int(other) != int(theirs[0])]
-        if different:
-            raise RuntimeError(f"GsSgdHook: ranks {different} have other settings, seed or model than rank 0; make them all the same")
+        settings = (self._settings(), self.p2, self.start_step, self.tables, memory.masking, bounds, self.k, self._layout, self.step)
+        agree(repr((settings, self.scale)), self.group, self.error.device)
         self._agreed = True
 
     def _settings(self) -> dict[str, int | float]:
