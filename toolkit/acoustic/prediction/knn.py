@@ -26,7 +26,7 @@ from toolkit.core.work import Work
 if TYPE_CHECKING:
     from toolkit.acoustic.prediction.recurrence import Beside, Recurrence, Weighing
 
-BLOCK, LONG_BLOCK = 24, 48
+BLOCK, LONG_BLOCK = 24, 96
 """The residual floor is worked out anew every so many cells, from the cells before them; the latter where many are kept."""
 ORIGINS = 24
 """Past forecasts that the residual floor is taken from."""
