@@ -22,6 +22,10 @@ from toolkit.acoustic.prediction import Forecast
 from toolkit.acoustic.prediction.series import YOUNG_CELLS, Floats, SnrSeries
 
 WINDOW_CELLS = 336
+MANY = 96
+"""From so many errors on their tails are known."""
+MOST_HELD = 0.96
+Z90 = 1.6448536269514722
 CARRY_PRIOR = 4.0
 """Misfits as large as the present ones that speak for carrying nothing on."""
 LARGEST_CARRY = 2.0
@@ -38,9 +42,19 @@ def spread_db(errors: Floats, prior_db: float) -> float:
     square = float(np.dot(errors, errors))
     count = len(errors)
     if square != square:  # some are missing
-        known = errors[errors == errors]
-        square, count = float(np.dot(known, known)), len(known)
-    return root_mean_square(square, count, prior_db)
+        errors = errors[errors == errors]
+        square, count = float(np.dot(errors, errors)), len(errors)
+    spread = root_mean_square(square, count, prior_db)
+    return spread if count < MANY else min(spread, widest(errors))
+
+
+def widest(errors: Floats) -> float:
+    """The spread of which a 90 % interval holds the share `MOST_HELD` of *errors* (n,).
+
+    Errors that swing like a tide have no tails: 1.64 times their root mean square is more than any of them.
+    """
+    place = int(MOST_HELD * len(errors))
+    return float(np.partition(np.abs(errors), place)[place]) / Z90
 
 
 def lagged_spread_db(series: SnrSeries, answers: Floats, ahead: int) -> float:

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.acoustic.prediction.exogenous import Exogenous
 from toolkit.acoustic.prediction.polynomials import growth, running_weights, shrunk
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back, root_mean_square
+from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back, root_mean_square, spread_db
 from toolkit.acoustic.prediction.search import windows_of
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of, span_cells, spread_of
 from toolkit.core.work import Work
@@ -79,7 +79,7 @@ class SeasonalAr(Predictor):
     """One factor of order `order` and one (1 - Phi B^s) per season, with the columns of `exogenous` where they are given.
 
     A season enters once the past holds two of it. Missing cells are read from the shared filling. The spread grows with the horizon as
-    the psi weights say, and is not below the root mean square error of the same forecasts in the past.
+    the psi weights say while the past is short, and is not below what the same forecasts erred by there; with much past it is just that.
     """
 
     order: int = Field(2, ge=1, le=100, description="order of the factor that is not seasonal")
@@ -148,7 +148,9 @@ class SeasonalAr(Predictor):
             latent -= around[:-1]
             said += float(around[-1])
             said += float(((self.exogenous.present_at(np.array([last]), self.step_s) - known.means) @ known.slopes)[0])
-        spread = max(math.sqrt(fit.variance * growth(fit.coefficients, np.empty(0), ahead)), known.floor_db)
+        spread = known.floor_db
+        if known.origins < WINDOW_CELLS:
+            spread = max(math.sqrt(fit.variance * growth(fit.coefficients, np.empty(0), ahead)), spread)
         return Forecast(said + float(known.weights @ latent), spread)
 
     def _horizon(self, fit: SeasonalFit, ahead: int) -> Horizon:
@@ -167,7 +169,7 @@ class SeasonalAr(Predictor):
             slopes = _regress(columns - means, errors - errors.mean(), CORRECTION_RIDGE)
             errors = errors - (columns - means) @ slopes
         recent = errors[-WINDOW_CELLS:]
-        return Horizon(weights, means, slopes, math.sqrt(float(recent @ recent) / len(recent)), len(origins))
+        return Horizon(weights, means, slopes, spread_db(recent, 0.0), len(origins))
 
     def _fit(self, values: Floats, first_cell: int) -> SeasonalFit | None:
         """Fit to the past (cells,), whose first cell has number *first_cell*; None if too little of it is left after the lags."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS
+from toolkit.acoustic.prediction.residuals import MANY, WINDOW_CELLS, widest
 from toolkit.acoustic.prediction.series import PRIOR_STD_DB, CellBuffer, Floats, SnrSeries
 
 SCALE_PRIOR_CELLS = 12.0
@@ -55,7 +55,8 @@ def scale(series: SnrSeries, said: Floats, variances: Floats, ahead: int) -> flo
     gap = values[-count:] - said[end - count : end]
     square = gap * gap / variances[end - count : end]
     square = square[square == square]
-    return mixed_scale(float(np.sum(square)), len(square), prior)
+    found = mixed_scale(float(np.sum(square)), len(square), prior)
+    return found if len(square) < MANY else min(found, widest(np.sqrt(square)) ** 2)
 
 
 def mixed_scale(square: float, count: int, prior: float) -> float:
