@@ -25,6 +25,8 @@ RECENT_CELLS = 192
 """Cells from which the last errors are worked out; what was before them is taken as 0."""
 TINY = 1e-12
 """Least ridge, as a share of the mean diagonal."""
+LARGEST_EXCESS = 1.2
+"""How much wider than what its past forecasts erred by the model may be, once there are `ORIGINS` of them."""
 ORIGINS = 96
 """Past forecasts that the floor of the spread is taken from."""
 
@@ -59,8 +61,8 @@ class Arma(Predictor):
     """x[t] - c = sum a_i (x[t-i] - c) + e[t] + sum b_j e[t-j], forecast recursively with the coming errors 0.
 
     Fits are renewed every `refit_cells`. The spread grows with the horizon as the psi weights say, and is not below the root mean
-    square error of the same forecast at the last `ORIGINS` origins, since a series that is no ARMA makes the model too sure of
-    itself. Missing cells are read from the shared filling.
+    square error of the same forecast at the last `ORIGINS` origins, nor much above it, since a series that is no ARMA makes the model too
+    sure of itself, or not sure enough. Missing cells are read from the shared filling.
     """
 
     p: int = Field(4, ge=1, le=200, description="cells")
@@ -116,7 +118,9 @@ class Arma(Predictor):
         if ahead not in state.floors_db:
             state.floors_db[ahead], state.tried = self._floor_db(fit, past - fit.centre_db, ahead)
         recent = series.filled[-RECENT_CELLS:] - fit.centre_db
-        spread = max(math.sqrt(fit.variance * growth(fit.values, fit.errors, ahead)), state.floors_db[ahead])
+        floor = state.floors_db[ahead]
+        model = math.sqrt(fit.variance * growth(fit.values, fit.errors, ahead))
+        spread = max(min(model, LARGEST_EXCESS * floor) if len(past) >= RECENT_CELLS + ORIGINS else model, floor)
         return Forecast(self._said(fit, recent, _errors(recent, fit), ahead) + fit.centre_db, spread)
 
     def _said(self, fit: ArmaFit, row: Floats, errors: Floats, ahead: int) -> float:
