@@ -114,7 +114,7 @@ def draw(path: Path, drawn: list[str], column: str, grid: Grid, found: Compariso
                 [score.horizon_s / 3600.0 for score in own], [score.rmse for score in own], color=colours[name], marker=markers[name],
                 label=name, linewidth=2.0 if name in drawn else 1.0,
             )
-        left.set(xlabel="horizon (h)", ylabel=f"root mean square error of {column}", ylim=(0, None))
+        left.set(xlabel="horizon (h)", ylabel=f"RMSE of {column}", ylim=(0, None))
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", fontsize="x-small", ncols=min(len(names), 6))
         start = max(found.first, len(grid.values) - SHOWN_CELLS)
@@ -125,19 +125,19 @@ def draw(path: Path, drawn: list[str], column: str, grid: Grid, found: Compariso
             rows = found.forecasts[name][ahead]
             rows = rows[rows[:, 0] >= start]
             when, reach = at[rows[:, 0].astype(int)], Z90 * rows[:, 2]
-            right.plot(when, rows[:, 1], color=colours[name], label=f"{name}, said {span_text(ahead * grid.step_s)} before")
+            right.plot(when, rows[:, 1], color=colours[name], label=f"{name}, {span_text(ahead * grid.step_s)} before")
             if len(drawn) < 3:
                 right.fill_between(when, rows[:, 1] - reach, rows[:, 1] + reach, color=colours[name], alpha=0.2, linewidth=0)
             beyond = [score for score in found.scores if score.predictor == name and score.next_mean == score.next_mean]
             cells = np.array([score.next_at_s / grid.step_s - grid.first_cell - 0.5 for score in beyond])
             right.errorbar(
                 _axis(grid, cells, dated), [score.next_mean for score in beyond], yerr=[Z90 * score.next_std for score in beyond],
-                color=colours[name], marker=markers[name], linestyle="none", capsize=2, label=f"{name}, beyond the record",
+                color=colours[name], marker=markers[name], linestyle="none", capsize=2, label="beyond the record" if name == drawn[0] else None,
             )
         right.set(xlabel="UTC" if dated else "hours into the record", ylabel=column)
         if dated:
             right.tick_params(axis="x", labelrotation=30)
-        right.legend(fontsize="x-small", loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)  # above, where it covers no value
+        right.legend(fontsize="x-small", loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)  # above, where it covers no value
         try:
             save(figure, path)
         except (OSError, ValueError) as error:
