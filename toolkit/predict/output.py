@@ -132,7 +132,8 @@ def draw(path: Path, drawn: list[str], column: str, grid: Grid, found: Compariso
             cells = np.array([score.next_at_s / grid.step_s - grid.first_cell - 0.5 for score in beyond])
             right.errorbar(
                 _axis(grid, cells, dated), [score.next_mean for score in beyond], yerr=[Z90 * score.next_std for score in beyond],
-                color=colours[name], marker=markers[name], linestyle="none", capsize=2, label="beyond the record" if name == drawn[0] else None,
+                color=colours[name], marker=markers[name], linestyle="none", capsize=2,
+                label="beyond the record" if name == drawn[0] else None,
             )
         right.set(xlabel="UTC" if dated else "hours into the record", ylabel=column)
         if dated:
