@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
                      help="what is different, for example --set fabric.topology.link=ten_gigabit_ethernet; may be repeated")
     cli.add_argument("--out", metavar="DIR", help="run directory of the new prices (default: RUN-recost, RUN-recost-2 …)")
     cli.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
+    cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the run name parts of this package")
     cli.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return cli
 
@@ -27,14 +28,21 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = parser().parse_args(argv)
-    from toolkit.errors import UserError
+    from toolkit.errors import UserError, WorkerLostError
+    from toolkit.stopping import signals_stop, stopped
 
     try:
-        return _recost(args)
+        with signals_stop():
+            return _recost(args)
     except UserError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {line}\n")
         return 2
+    except WorkerLostError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt as told:
+        return stopped(told)
 
 
 def _recost(args: argparse.Namespace) -> int:
@@ -42,17 +50,21 @@ def _recost(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from toolkit.core import trust
     from toolkit.render.terminal import terminal_tables
     from toolkit.repricing import recost
     from toolkit.scenario import parse_setting
 
+    trust.trust(args.trust)
     overrides = dict(parse_setting(text) for text in args.settings)
     result = recost(Path(args.run), overrides, out=args.out, jobs=args.jobs or len(os.sched_getaffinity(0)))
     console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)
     terminal_tables(result, console, (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines())
-    console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True)
+    console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from toolkit.stopping import leave
+
+    leave(main())

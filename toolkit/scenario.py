@@ -6,18 +6,27 @@ import copy
 import re
 import sys
 import warnings
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from toolkit.core import yaml12
+from toolkit.core import trust, yaml12
 from toolkit.core.fabric import Fabric
 from toolkit.core.part import RenamedSetting, Spec, explain, nearest
 from toolkit.core.program import Program
-from toolkit.errors import ScenarioError
+from toolkit.errors import ScenarioError, shortened
 
-ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]*")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]{0,99}")
+
+
+def refuse_no_file_name(what: str, name: str) -> None:
+    """Raise a ValueError where files cannot be named after *name*."""
+    if not FILE_NAME.fullmatch(name):
+        rule = "must be letters, digits and _ . + @ - only, begin with one of the first two and have at most 100"
+        raise ValueError(f"{what} {shortened(name)!r} {rule}, since files are named after it")
 
 
 class Scenario(Spec):
@@ -27,7 +36,7 @@ class Scenario(Spec):
     (``fabric.routing.prediction: {type: ewma}``). All arms of a seed share channel and traffic draws.
     """
 
-    name: str = Field(min_length=1, description="short name, used for the output folder")
+    name: str = Field(description="short name, used for the output folder")
     question: str = Field("", description="what the report answers, in one sentence")
     caveats: list[str] = Field(default_factory=list, description="sentences to be shown wherever results are shown")
     seed: int = Field(1, ge=0, description="first seed; the others follow")
@@ -38,12 +47,17 @@ class Scenario(Spec):
     compare: dict[str, dict[str, Any]] = Field(default_factory=dict, description="arms: name to overrides")
     quick: dict[str, Any] = Field(default_factory=dict, description="overrides of --quick")
 
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_file_name(cls, name: str) -> str:
+        refuse_no_file_name("the name", name)
+        return name
+
     @field_validator("compare")
     @classmethod
     def _arm_names_are_file_names(cls, compare: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name in compare:
-            if not ARM_NAME.fullmatch(name):
-                raise ValueError(f"arm name '{name}' must be letters, digits and _ . + @ - only, since files are named after it")
+            refuse_no_file_name("arm name", name)
         return compare
 
     @model_validator(mode="after")
@@ -68,13 +82,14 @@ class Scenario(Spec):
             arm.program.check_on(arm.fabric)
 
     @classmethod
-    def load(cls, path: str | Path, overrides: dict[str, Any] | None = None, *, quick: bool = False) -> Self:
+    def load(cls, path: str | Path, overrides: dict[str, Any] | None = None, *, quick: bool = False, own: bool = True) -> Self:
         """Read a scenario file.
 
         Args:
             path: the YAML file; relative input files in it are looked up beside it first.
             overrides: dotted path to value, applied last (after ``--quick``).
             quick: apply the scenario's own `quick` overrides.
+            own: whether what lies beside the file is the user's own, so that parts may be imported from there; never in a run directory.
 
         Raises:
             ScenarioError: one sentence per mistake.
@@ -90,15 +105,22 @@ class Scenario(Spec):
                 tree = replaced(tree, key, value)
         for key, value in (overrides or {}).items():
             tree = replaced(tree, key, value)
-        return cls.build(tree, path.parent)
+        return cls.build(tree, path.parent, trust.home_of(path) if own else None)
 
     @classmethod
-    def build(cls, tree: dict[str, Any], base: Path | None = None) -> Self:
-        """Validate a plain tree; *base* is the folder that relative input files are looked up in."""
+    def build(cls, tree: dict[str, Any], base: Path | None = None, home: Path | None = None) -> Self:
+        """Validate a plain tree; *base* is the folder that relative input files are looked up in, *home* that of the user's own parts."""
         try:
-            return cls.model_validate(tree, context={"base": base or Path.cwd()})
+            built = cls.model_validate(tree, context={"base": base or Path.cwd(), "home": home})
         except ValidationError as error:
             raise ScenarioError(explain(error)) from error
+        built.__dict__["home"] = home
+        return built
+
+    @cached_property
+    def home(self) -> Path | None:
+        """The folder of the user's own parts; where it came from is no part of what a scenario is."""
+        return None
 
     def dump(self) -> dict[str, Any]:
         """Return a plain tree with every value spelled out; `Scenario.build` gives the same scenario back."""
@@ -120,7 +142,7 @@ class Scenario(Spec):
                 tree = base
                 for key, value in overrides.items():
                     tree = replaced(tree, key, value)
-                arms[name] = Scenario.build(tree)
+                arms[name] = Scenario.build(tree, home=self.home)
             except ScenarioError as error:
                 problems += [f"compare.{name}: {problem}" for problem in error.problems]
         if problems:
@@ -158,19 +180,24 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """Split ``path=value`` of the command line; the value is read as YAML."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise ScenarioError(f"--set {text}: must look like path=value, for example seeds=3")
+        raise ScenarioError(f"--set {shortened(text)}: must look like path=value, for example seeds=3")
     first = path.strip().split(".")[0]
     known = list(Scenario.model_fields)
     if first not in known:
-        raise ScenarioError(f"--set {text}: unknown key '{first}'{nearest(first, known)}")
-    return path.strip(), yaml12.parse(value, f"--set {text}")
+        raise ScenarioError(f"--set {shortened(text)}: unknown key '{shortened(first)}'{nearest(first, known)}")
+    return path.strip(), yaml12.parse(value, f"--set {shortened(text)}")
 
 
-def read_for_command(path: str, settings: list[str], *, quick: bool = False) -> Scenario:
-    """Read a scenario with the ``--set`` *settings* of a command line; what is old in it is told on the standard error."""
+def read_for_command(path: str, settings: list[str], *, quick: bool = False, trusted: Sequence[str] = ()) -> Scenario:
+    """Read a scenario with the ``--set`` *settings* of a command line, and packages that are *trusted*.
+
+    What is old in it, and what of the user's own is imported for it, is told on the standard error.
+    """
+    trust.trust(list(trusted))
     overrides = dict(parse_setting(text) for text in settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RenamedSetting)
+        warnings.simplefilter("always", trust.OwnModule)
         scenario = Scenario.load(path, overrides, quick=quick)
         scenario.arms()
     for note in dict.fromkeys(str(warning.message) for warning in caught):

@@ -11,15 +11,13 @@ if TYPE_CHECKING:
     from toolkit.scenario import Scenario
 
 
-INTERRUPTED = 130
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
         prog="python -m toolkit.simulate",
         description="Run every arm and seed of a scenario and report what each costs in seconds, bytes and joules, and how well it works.",
-        epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence), 130 interrupted (finished runs are kept)",
+        epilog="exit status: 0 done, 1 a process was lost, 2 something in the input is wrong (said in one sentence), 130, 143 or 129 "
+        "stopped by Ctrl-C, SIGTERM or SIGHUP. Finished runs are kept whatever happens.",
     )
     cli.add_argument("scenario", metavar="SCENARIO.yaml", help="what to run, for example scenarios/sea_trial.yaml")
     cli.add_argument("--out", metavar="DIR", help="run directory (default: runs/NAME-DATE-TIME)")
@@ -29,8 +27,10 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core); results do not depend on it")
     cli.add_argument("--backend", choices=("loky", "dask", "ray"), default="loky", help="what runs the processes (default: loky)")
     cli.add_argument("--quick", action="store_true", help="shrink the scenario to seconds")
+    cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the scenario name parts of this package")
     cli.add_argument("--check", action="store_true", help="only check the scenario and its input files")
     cli.add_argument("--resume", action="store_true", help="finish a run that was stopped (the newest one of this scenario, or --out)")
+    cli.add_argument("--mix-versions", action="store_true", help="with --resume: go on with what other versions of the software began")
     cli.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return cli
 
@@ -38,17 +38,21 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = parser().parse_args(argv)
-    from toolkit.errors import UserError
+    from toolkit.errors import UserError, WorkerLostError
+    from toolkit.stopping import signals_stop, stopped
 
     try:
-        return _simulate(args)
+        with signals_stop():
+            return _simulate(args)
     except UserError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {line}" + "\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: finished runs are kept; the same command with --resume does the rest" + "\n")
-        return INTERRUPTED
+    except WorkerLostError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt as told:
+        return stopped(told)
 
 
 def _simulate(args: argparse.Namespace) -> int:
@@ -56,6 +60,7 @@ def _simulate(args: argparse.Namespace) -> int:
 
     from toolkit.errors import ScenarioError
     from toolkit.scenario import read_for_command
+    from toolkit.stopping import output_lost
     from toolkit.sweep import check, run
 
     for name in ("seeds", "jobs"):
@@ -63,23 +68,33 @@ def _simulate(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise ScenarioError(f"--{name} {value}: must be at least 1")
     settings = [*args.settings, f"seeds={args.seeds}"] if args.seeds is not None else args.settings
-    scenario = read_for_command(args.scenario, settings, quick=args.quick)
-    console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)
+    scenario = read_for_command(args.scenario, settings, quick=args.quick, trusted=args.trust)
+    console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
     if args.check:
         check(scenario)
         length = "to the end of their programs" if scenario.duration_s is None else f"of {scenario.duration_s / 3600:g} h each"
-        console.print(f"{args.scenario}: good; {len(scenario.arms())} arms x {scenario.seeds} seeds {length}")
+        console.print(f"{args.scenario}: good; {len(scenario.arms())} arms x {scenario.seeds} seeds {length}", markup=False)
         return 0
     from toolkit.progress import watch
     from toolkit.render.terminal import terminal_tables
 
     result = run(
         scenario, out=_directory(args, scenario), jobs=args.jobs or len(os.sched_getaffinity(0)), backend=args.backend,
-        resume=args.resume, watch=None if args.quiet else watch,
+        resume=args.resume, watch=None if args.quiet else watch, mix_versions=args.mix_versions, tell=_note,
     )
-    terminal_tables(result, console, (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines())
-    console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True)
+    answers = (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines()
+    try:
+        terminal_tables(result, console, answers)
+        console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        return output_lost(error, result.directory)
     return 0
+
+
+def _note(sentence: str) -> None:
+    sys.stderr.write(f"note: {sentence}\n")
 
 
 def _directory(args: argparse.Namespace, scenario: Scenario) -> str:
@@ -100,9 +115,6 @@ def _directory(args: argparse.Namespace, scenario: Scenario) -> str:
 
 
 if __name__ == "__main__":
-    status = main()
-    if status == INTERRUPTED:  # leave at once: what is torn down half-way would only complain
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    from toolkit.stopping import leave
+
+    leave(main())

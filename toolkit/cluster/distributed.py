@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from toolkit.collectives import Collectives
+from toolkit.core import statefile
 from toolkit.core.context import Asking, Context, Delivery
 from toolkit.core.ledger import Metric
 from toolkit.core.streams import Streams
@@ -146,24 +147,21 @@ class Checkpoints:
     def keep(self, step: int, state: Any, *, sent_bytes: int = 0, wall_s: float = 0.0) -> None:
         """Write *state*, and what it took to get there, whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(step)
-        partial = path.with_suffix(".partial")
-        kept = {"processes": self.processes, "settings": self.settings, "state": state, "sent_bytes": sent_bytes, "wall_s": wall_s}
-        torch.save(kept, partial)
-        partial.replace(path)
+        kept = {"processes": self.processes, "settings": dict(self.settings), "state": state, "sent_bytes": sent_bytes, "wall_s": wall_s}
+        statefile.write(self._path(step), kept)
         self.last = step
         for old in self.steps()[:-2]:
             self._path(old).unlink(missing_ok=True)
 
     def steps(self) -> list[int]:
         """Return the steps of which this rank has a state."""
-        return sorted(int(path.stem.split("-")[1]) for path in self.folder.glob(f"step-*-rank{self.rank}.pt"))
+        return sorted(int(path.stem.split("-")[1]) for path in self.folder.glob(f"step-*-rank{self.rank}.npz"))
 
     def load(self) -> dict[str, Any] | None:
         """Return what `keep` kept of the last step that all ranks have, or None.
 
         Raises:
-            RunDirectoryError: it was kept by another number of processes, or with other settings.
+            RunDirectoryError: it was kept by another number of processes or with other settings, or cannot be read.
         """
         if not self.resume:
             for step in self.steps():
@@ -176,7 +174,7 @@ class Checkpoints:
         if not common:
             return None
         self.last = max(common)
-        kept: dict[str, Any] = torch.load(self._path(self.last), weights_only=False)
+        kept: dict[str, Any] = statefile.read(self._path(self.last))
         if kept["processes"] != self.processes:
             raise RunDirectoryError(
                 f"{self.folder}: was kept by {kept['processes']} processes, and this run has {self.processes}; start as many as before"
@@ -185,7 +183,7 @@ class Checkpoints:
         return kept
 
     def _path(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}-rank{self.rank}.pt"
+        return self.folder / f"step-{step:08d}-rank{self.rank}.npz"
 
 
 def check_same_settings(place: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Parts: the components a scenario is put together from, found by the name of their module.
 
 `type: dbcar` in a field declared as `Routing` imports `toolkit.acoustic.routing.dbcar`, and nothing else, and takes the one
-final subclass of `Routing` in it. Adding a part is adding a file; there is no registry. A part of an outside package is
-named by its full module path (`type: mypackage.olsr`).
+final subclass of `Routing` in it. Adding a part is adding a file; there is no registry. A part of one's own lies beside the
+scenario's file (`type: gossip`, `type: mypackage.olsr`), or in another package that is trusted by name (`toolkit.core.trust`).
 
 A part holds hyper-parameters only and is frozen; whatever changes lives in a state object that the part's `init` returns.
 """
@@ -14,18 +14,23 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import sys
 import warnings
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from toolkit.core import trust
+from toolkit.errors import LONG, shortened
+
 
 def nearest(name: str, known: list[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name nearest to *name*, or nothing when none is near."""
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    match = difflib.get_close_matches(name[:LONG], known, n=1, cutoff=0.5)
     return f"; did you mean '{match[0]}'?" if match else ""
 
 
@@ -58,7 +63,7 @@ class Spec(BaseModel):
         unknown = [str(key) for key in value if key not in known]
         if unknown:
             hint = nearest(unknown[0], known) or f"; known are {', '.join(known) or 'none'}"
-            raise PydanticCustomError("unknown_key", "unknown key '{key}'{hint}", {"key": unknown[0], "hint": hint})
+            raise PydanticCustomError("unknown_key", "unknown key '{key}'{hint}", {"key": shortened(unknown[0]), "hint": hint})
         return value
 
 
@@ -105,21 +110,27 @@ class Part(Spec):
                 "part_type", "needs a 'type' naming a {family}: one of {names}",
                 {"family": cls.family, "names": ", ".join(cls.member_names())},
             )
-        member = cls.find(value["type"])
+        member = cls.find(value["type"], (info.context or {}).get("home"))
         try:
             return member.model_validate({k: v for k, v in value.items() if k != "type"}, context=info.context)
         except ValidationError as error:
             raise PydanticCustomError("part", "invalid part", {"errors": error.errors(include_url=False)}) from error
 
     @classmethod
-    def find(cls, name: str) -> type[Self]:
-        """Return the member of this family whose module is called *name*.
+    def find(cls, name: str, home: Path | None = None) -> type[Self]:
+        """Return the member of this family whose module is called *name*; *home* is the folder of the user's own modules, if any.
 
         Raises:
-            PydanticCustomError: no such module, or the module has no single member of this family.
+            PydanticCustomError: no such module, one that may not be imported, or one that has no single member of this family.
         """
         stem = name.replace("-", "_")
         candidates = [stem] if "." in stem else [pattern.format(stem) for pattern in cls._patterns()]
+        if "." in stem or not any(map(_exists, candidates)):
+            refusal = trust.refusal(stem, home)
+            if refusal and ("." in stem or (home is not None and trust.is_beside(stem, home))):
+                raise PydanticCustomError("part_name", "{refusal}", {"refusal": refusal})
+            if not refusal:
+                candidates = [stem]
         for path in candidates:
             if not _exists(path):
                 continue
@@ -130,7 +141,7 @@ class Part(Spec):
         names = cls.member_names()
         raise PydanticCustomError(
             "part_name", "'{name}' is not a {family}{hint} (known: {names})",
-            {"name": name, "family": cls.family, "hint": nearest(stem, names), "names": ", ".join(names)},
+            {"name": shortened(name), "family": cls.family, "hint": nearest(stem, names), "names": ", ".join(names)},
         )
 
     @classmethod
@@ -206,10 +217,16 @@ def _import(path: str) -> ModuleType:
 
 
 def _exists(path: str) -> bool:
+    if path in sys.modules:
+        return True
     try:
         return importlib.util.find_spec(path) is not None
-    except ModuleNotFoundError:
+    except (ImportError, ValueError):  # no such package, or no name of a module at all
         return False
+
+
+TOLD_WHOLE = {"unknown_key", "part_name", "part_type"}
+"""Mistakes whose sentence says the value already."""
 
 
 def explain(error: ValidationError) -> list[str]:
@@ -224,13 +241,13 @@ def _explain(errors: list[Any], prefix: tuple[Any, ...]) -> list[str]:
         if item["type"] == "part":
             lines += _explain(item["ctx"]["errors"], place)
             continue
-        path = ".".join(str(step) for step in place) or "scenario"
+        path = ".".join(shortened(str(step)) for step in place) or "scenario"
         message = item["msg"].removeprefix("Value error, ")
         value = item.get("input")
         if item["type"] == "missing":
             lines.append(f"{path}: is required and missing")
-        elif item["type"] in {"unknown_key", "part_name", "part_type"} or isinstance(value, dict | list):
+        elif item["type"] in TOLD_WHOLE or (isinstance(value, dict | list) and item["type"] == "value_error"):
             lines.append(f"{path}: {message}")
         else:
-            lines.append(f"{path}: {message[:1].lower()}{message[1:]} (got {value!r})")
+            lines.append(f"{path}: {message[:1].lower()}{message[1:]} (got {shortened(repr(value))})")
     return lines
