@@ -62,6 +62,39 @@ def test_importing_toolkit_loads_nothing_heavy() -> None:
     assert not loaded_after("import toolkit") & {"torch", "pandas", "matplotlib", "numpy", "simpy", "pydantic"}
 
 
+# Files are data
+
+
+def unpicklers(source: str) -> list[str]:
+    """What in a module would run what a file says: unpickling by any name, the classes of `layouts`' own reader of arrays apart."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            if name in {"pickle.load", "pickle.loads", "pickle.Unpickler", "joblib.load", "pd.read_pickle", "eval", "exec"}:
+                found.append(name)
+            switches = {each.arg: ast.unparse(each.value) for each in node.keywords}
+            if name == "torch.load" and switches.get("weights_only") != "True":
+                found.append(name)
+            if switches.get("allow_pickle", "False") != "False":
+                found.append("allow_pickle")
+        elif isinstance(node, ast.ImportFrom) and node.module in {"pickle", "dill", "cloudpickle", "shelve"}:
+            found.append(f"from {node.module}")
+    return found
+
+
+def test_no_file_is_unpickled() -> None:
+    for path in ROOT.rglob("*.py"):
+        assert not unpicklers(path.read_text(encoding="utf-8")), path
+
+
+@pytest.mark.parametrize("line", [
+    "pickle.load(file)", "torch.load(path)", "torch.load(path, weights_only=False)", "np.load(path, allow_pickle=True)", "from pickle import load",
+])
+def test_unpickling_is_seen(line: str) -> None:
+    assert unpicklers(line)
+
+
 # Rings of imports
 
 

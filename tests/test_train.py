@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from tests.methods.distributed.test_program import scenario, simulate, watched
-from toolkit.core import yaml12
+from toolkit.core import statefile, yaml12
 
 PROCESSES = 4
 
@@ -36,7 +36,7 @@ def written(tmp_path: Path, spec: Any) -> Path:
 
 
 def weights(out: Path, name: str, step: int, rank: int) -> torch.Tensor:
-    kept = torch.load(out / "checkpoints" / name / f"step-{step:08d}-rank{rank}.pt", weights_only=False)
+    kept = statefile.read(out / "checkpoints" / name / f"step-{step:08d}-rank{rank}.npz")
     found: torch.Tensor = kept["state"]["weights"]
     return found
 

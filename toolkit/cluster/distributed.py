@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from toolkit.collectives import Collectives
+from toolkit.core import statefile
 from toolkit.core.context import Asking, Context, Delivery
 from toolkit.core.ledger import Metric
 from toolkit.core.streams import Streams
@@ -99,23 +100,20 @@ class Checkpoints:
     def keep(self, step: int, state: Any) -> None:
         """Write *state* whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(step)
-        partial = path.with_suffix(".partial")
-        torch.save({"processes": self.processes, "state": state}, partial)
-        partial.replace(path)
+        statefile.write(self._path(step), {"processes": self.processes, "state": state})
         self.last = step
         for old in self.steps()[:-2]:
             self._path(old).unlink(missing_ok=True)
 
     def steps(self) -> list[int]:
         """Return the steps of which this rank has a state."""
-        return sorted(int(path.stem.split("-")[1]) for path in self.folder.glob(f"step-*-rank{self.rank}.pt"))
+        return sorted(int(path.stem.split("-")[1]) for path in self.folder.glob(f"step-*-rank{self.rank}.npz"))
 
     def load(self) -> Any:
         """Return the state of the last step that all ranks have, or None.
 
         Raises:
-            RunDirectoryError: it was kept by another number of processes.
+            RunDirectoryError: it was kept by another number of processes, or cannot be read.
         """
         mine = set(self.steps()) if self.resume else set()
         everybodys: list[Any] = [None] * self.processes
@@ -124,7 +122,7 @@ class Checkpoints:
         if not common:
             return None
         self.last = max(common)
-        kept = torch.load(self._path(self.last), weights_only=False)
+        kept = statefile.read(self._path(self.last))
         if kept["processes"] != self.processes:
             raise RunDirectoryError(
                 f"{self.folder}: was kept by {kept['processes']} processes, and this run has {self.processes}; start as many as before"
@@ -132,7 +130,7 @@ class Checkpoints:
         return kept["state"]
 
     def _path(self, step: int) -> Path:
-        return self.folder / f"step-{step:08d}-rank{self.rank}.pt"
+        return self.folder / f"step-{step:08d}-rank{self.rank}.npz"
 
 
 class DistributedContext(Context):

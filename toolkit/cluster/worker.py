@@ -12,9 +12,10 @@ from toolkit.cluster.ideal import IdealCollectives
 from toolkit.cluster.messages import Mail
 from toolkit.cluster.settings import ClusterSettings
 from toolkit.cluster.slowness import Slowness
-from toolkit.core.call_trace import CallTrace
+from toolkit.core.call_trace import CallTrace, Request
 from toolkit.core.context import Asking, Payload, PeerLost, SimulatedContext
 from toolkit.core.device import Device
+from toolkit.core.ledger import kept_rows, rows_of
 from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ToolkitError
@@ -40,7 +41,7 @@ class WorkerContext(SimulatedContext):
         self.process_handle: simpy.Process | None = None
         checkpoint = world.checkpoint
         if checkpoint is not None and checkpoint.resumed is not None:
-            self.call_trace.rows = list(checkpoint.resumed.machine["script"])
+            self.call_trace.rows = [Request(*row) for row in rows_of(checkpoint.resumed.machine["script"])]
 
     @property
     def alive(self) -> bool:
@@ -53,7 +54,7 @@ class WorkerContext(SimulatedContext):
         return spec.workers == 1 and not spec.servers and not (failures.crashes or failures.outages or failures.degradations)
 
     def machine_state(self) -> dict[str, Any]:
-        return {**super().machine_state(), "script": self.call_trace.rows}
+        return {**super().machine_state(), "script": kept_rows(self.call_trace.rows, Request)}
 
     def idle_again(self) -> None:
         """Forget what the processor was doing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from toolkit.core.call_trace import Request
 from toolkit.core.row_buffer import SHARD_ROWS, RowBuffer, StringTable
+from toolkit.core.wholefile import Fingerprint, fingerprint, settle
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +56,7 @@ class Ledger:
         self._charges: list[tuple[object, ...]] = []
         self._metrics: list[tuple[object, ...]] = []
         self._shards: list[Path] = []
+        self._fingerprints: dict[Path, Fingerprint] = {}
         self._requests: list[tuple[object, ...]] = []
         self._row_buffer: RowBuffer | None = None
         self._full: list[tuple[list[tuple[object, ...]], RowBuffer]] = []
@@ -102,7 +105,7 @@ class Ledger:
         if not len(frame):
             return
         path = self._shard(len(self._shards))
-        _write(frame, path)
+        self._write(frame, path)
         self._shards.append(path)
         self._charges.clear()
         if self._row_buffer is not None:
@@ -113,13 +116,15 @@ class Ledger:
         if self._row_buffer is not None:
             raise ValueError("rows that a compiled loop writes are not kept")
         return {
-            "shards": len(self._shards), "charges": self._charges, "metrics": self._metrics, "requests": self._requests,
+            "shards": [self._fingerprints[path] for path in self._shards], "charges": kept_rows(self._charges, Charge),
+            "metrics": kept_rows(self._metrics, Metric), "requests": kept_rows(self._requests, Request),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what `state` returned; shards written after it are written again."""
-        self._charges, self._metrics, self._requests = list(state["charges"]), list(state["metrics"]), list(state["requests"])
-        self._shards = [self._shard(number) for number in range(state["shards"])]
+        self._charges, self._metrics, self._requests = (list(rows_of(state[name])) for name in ("charges", "metrics", "requests"))
+        self._shards = [self._shard(number) for number in range(len(state["shards"]))]
+        self._fingerprints = dict(zip(self._shards, state["shards"], strict=True))
 
     def _shard(self, number: int) -> Path:
         if self._stem is None:
@@ -146,13 +151,40 @@ class Ledger:
     def close(self, metrics_path: Path, requests_path: Path | None = None) -> None:
         """Write what is pending: the last ledger shard, the metrics, and the scripts where the fabric keeps any."""
         self._flush()
-        _write(self.metrics(), metrics_path)
+        self._write(self.metrics(), metrics_path)
         if self._requests and requests_path is not None:
             requests_path.parent.mkdir(exist_ok=True)
-            _write(_frame(_columns(self._requests, Request)), requests_path)
+            self._write(_frame(_columns(self._requests, Request)), requests_path)
+
+    @property
+    def files(self) -> dict[Path, Fingerprint]:
+        """All files written so far, and what they are known again by."""
+        return dict(self._fingerprints)
+
+    def _write(self, frame: pd.DataFrame, path: Path) -> None:
+        _write(frame, path)
+        self._fingerprints[path] = fingerprint(path)
 
 
-def _columns(rows: list[tuple[object, ...]], row_type: type[NamedTuple]) -> dict[str, NDArray[Any]]:
+def kept_rows(rows: Sequence[tuple[object, ...]], row_type: type[NamedTuple]) -> list[Any]:
+    """Return *rows* by columns, as a checkpoint keeps them: numbers as arrays, texts as the different ones and which it is."""
+    kept: list[Any] = []
+    for column in _columns(rows, row_type).values():
+        if column.dtype != object:
+            kept.append(column)
+            continue
+        words = {text: place for place, text in enumerate(dict.fromkeys(column.tolist()))}
+        kept.append((list(words), np.fromiter(map(words.__getitem__, column.tolist()), np.int64, len(column))))
+    return kept
+
+
+def rows_of(kept: list[Any]) -> Iterator[tuple[Any, ...]]:
+    """Return the rows that `kept_rows` was given, texts and Python's own numbers in them."""
+    columns = [[column[0][place] for place in column[1].tolist()] if isinstance(column, tuple) else column.tolist() for column in kept]
+    return zip(*columns, strict=True)
+
+
+def _columns(rows: Sequence[tuple[object, ...]], row_type: type[NamedTuple]) -> dict[str, NDArray[Any]]:
     """Rows as columns; texts stay objects."""
     types = {float: np.float64, int: np.int64, str: object}
     hints = get_type_hints(row_type)
@@ -177,4 +209,4 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
     partial = path.with_suffix(".partial")
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
     pq.write_table(table, partial, compression="zstd", use_dictionary=["kind", "phase", "outcome"] if "kind" in frame else True)
-    partial.replace(path)
+    settle(partial, path)

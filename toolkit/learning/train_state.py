@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from typing import Any, Generic, Self, TypeVar
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from toolkit.errors import DivergenceError
 from toolkit.learning.flat import FlatLayout, adopt
+from toolkit.learning.plain_state import plain, restored
 from toolkit.models.evolving import Evolving
 
 Optimiser = TypeVar("Optimiser")
@@ -58,11 +58,11 @@ class TrainState(Generic[Optimiser]):
     def state_dict(self) -> dict[str, Any]:
         """Return all that decides how training goes on, as values and tensors of its own."""
         buffers = [buffer.clone() for buffer in self.model.buffers()]
-        return {"step": self.step, "weights": self.weights.clone(), "buffers": buffers, "optimiser": copy.deepcopy(self.optimiser)}
+        return {"step": self.step, "weights": self.weights.clone(), "buffers": buffers, "optimiser": plain(self.optimiser)}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self.step, self.optimiser = saved["step"], saved["optimiser"]
+        self.step, self.optimiser = saved["step"], restored(self.optimiser, saved["optimiser"])
         self.weights.copy_(saved["weights"])
         for buffer, kept in zip(self.model.buffers(), saved["buffers"], strict=True):
             buffer.copy_(kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from toolkit.core import statefile
 from toolkit.core.local import DONE, LocalContext, LocalFuture, LocalGroup
 from toolkit.core.work import Work
 from toolkit.datasets.streams import Samples, Stream
@@ -51,7 +51,7 @@ def program(method: ContinualMethod, **settings: Any) -> Continual:
 
 
 class Watched(LocalContext):
-    """A context that keeps what it was charged by phase, and the checkpoints, pickled."""
+    """A context that keeps what it was charged by phase, and the checkpoints, as their files."""
 
     def __init__(self, seed: int, resume: bytes | None = None, closed: list[Closed] | None = None) -> None:
         super().__init__(LocalGroup(), 0, 1, seed)
@@ -81,10 +81,10 @@ class Watched(LocalContext):
                 self._closed[0].close()  # the first is the run's own; its plan opens another
 
     def save(self, step: int, state: Any) -> None:
-        self.saves.append(pickle.dumps(state))
+        self.saves.append(statefile.dumps(state))
 
     def saved(self) -> Any:
-        return None if self._resume is None else pickle.loads(self._resume)
+        return None if self._resume is None else statefile.loads(self._resume)
 
     def values(self, name: str) -> list[float]:
         return [metric.value for metric in self.metrics if metric.name == name]
@@ -151,7 +151,7 @@ def train(method: ContinualMethod | str, seed: int = 0, *, resume: bytes | None 
             patch.setattr(StreamSpec, "open", closing(opened))
             drive(course, context)
         assert opened[0].present[0] == opened[0].tasks
-    return Run(context, pickle.loads(context.saves[-1]))
+    return Run(context, statefile.loads(context.saves[-1]))
 
 
 def drive(course: Continual, context: Watched) -> None:

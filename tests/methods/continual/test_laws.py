@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import pickle
 import random
 from collections.abc import Callable
 from functools import cache
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.profiler import profile
 
 from tests.methods.continual.driver import NAMES, Run, make, opening, run_plan, train
+from toolkit.core import statefile
 from toolkit.core.work import Work
 from toolkit.methods.continual import Batch
 from toolkit.methods.continual.plan import BETWEEN
@@ -67,10 +67,10 @@ def test_the_past_is_out_of_reach_but_for_the_memory(name: str) -> None:
 
 
 @EVERY
-def test_a_run_goes_on_from_a_pickled_checkpoint(name: str) -> None:
+def test_a_run_goes_on_from_the_bytes_of_a_checkpoint(name: str) -> None:
     """In the first task, and between tasks."""
     run = whole(name)
-    places = [0] if make(name).sees_all else [0, [pickle.loads(saved)["step"] for saved in run.context.saves].index(0)]
+    places = [0] if make(name).sees_all else [0, [statefile.loads(saved)["step"] for saved in run.context.saves].index(0)]
     for place in places:
         resumed = train(name, save_every=SAVE_EVERY, resume=run.context.saves[place])
         assert torch.equal(resumed.weights, run.weights)
@@ -93,7 +93,7 @@ def stored(state: Any, shape: tuple[int, ...]) -> int:
 def test_the_memory_keeps_within_its_budget(name: str) -> None:
     run, plan = whole(name), run_plan(make(name))
     assert bool(plan.capacity) == make(name).replays
-    checkpoints = [pickle.loads(saved) for saved in run.context.saves]
+    checkpoints = [statefile.loads(saved) for saved in run.context.saves]
     for each in checkpoints:
         buffer, state = each["learner"]["buffer"], each["state"]
         aside = stored(state, plan.net.map_shape)

@@ -16,6 +16,7 @@ from typing_extensions import TypeVar
 
 from toolkit.core.part import Part
 from toolkit.datasets.streams import Stream
+from toolkit.learning.plain_state import plain, restored
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
@@ -58,6 +59,14 @@ class ContinualMethod(Part, Generic[S]):
     def init(self, learner: Learner) -> S:
         """Return the state before the first task; None for a method that has none."""
         return cast("S", None)
+
+    def keep(self, state: S) -> Any:
+        """Return *state* as a tree of plain values and tensors (`toolkit.learning.plain_state`), for a checkpoint."""
+        return plain(state)
+
+    def resume(self, learner: Learner, begun: S, kept: Any) -> S:
+        """Return the state that `keep` made *kept* of; *begun* is what `init` gave, and *learner* is itself again already."""
+        return restored(begun, kept)
 
     def begin_task(self, learner: Learner, state: S) -> None:
         """Get ready for task `learner.task`."""

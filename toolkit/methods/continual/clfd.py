@@ -23,6 +23,7 @@ classifier without use; padding by a mask instead of by the value 0; samples are
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, Self, final
 
@@ -30,6 +31,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
+from toolkit.learning.plain_state import plain, restored
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.feature_selection import ClassAwareSelection, frequency_keep, hold_to_use, similarities, sum_low_bands
 from toolkit.methods.continual.frequency import MAP_CHANNELS, Bands, Encoder, Mixture, half, trunk_for_maps
@@ -117,6 +119,13 @@ class Clfd(ContinualMethod[Frequencies]):
         classes, (channels, height, width) = learner.num_classes, half(learner.net.image_shape, learner.net.image_shape[0])
         low = torch.zeros((classes if self.selects else 0, channels * height * width), device=learner.device)
         return Frequencies(self.host.init(learner), low, torch.zeros((classes, classes), dtype=torch.float64))
+
+    def keep(self, state: Frequencies) -> Any:
+        return {"host": self.host.keep(state.host), "own": plain(dataclasses.replace(state, host=None))}
+
+    def resume(self, learner: Learner, begun: Frequencies, kept: Any) -> Frequencies:
+        host = self.host.resume(learner, begun.host, kept["host"])
+        return dataclasses.replace(restored(dataclasses.replace(begun, host=None), kept["own"]), host=host)
 
     # The schedule
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from toolkit.errors import ScenarioError
+from toolkit.learning.plain_state import plain, restored
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.derpp import dark_replay
@@ -90,6 +91,17 @@ class E2net(ContinualMethod[Representative]):
 
     def init(self, learner: Learner) -> Representative:
         return Representative()
+
+    def keep(self, state: Representative) -> Any:
+        config = None if state.config is None else (state.config.widths, state.config.expands)
+        return {"config": config, "share": state.share, "teacher": plain(state.teacher)}
+
+    def resume(self, learner: Learner, begun: Representative, kept: Any) -> Representative:
+        config = None if kept["config"] is None else Configuration(*kept["config"])
+        if config is None or kept["teacher"] is None:
+            return Representative(config, kept["share"])
+        teacher = elastic_net(learner).elastic.export(config)
+        return Representative(config, kept["share"], restored(teacher, kept["teacher"]))
 
     # Before a task
 

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from pydantic import Field
@@ -15,6 +15,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, normalize, one
 
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
+from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import unit_features
 from toolkit.methods.continual.learner import Learner
@@ -62,6 +63,11 @@ class Icarl(ContinualMethod[Exemplars]):
 
     def init(self, learner: Learner) -> Exemplars:
         return Exemplars()
+
+    def resume(self, learner: Learner, begun: Exemplars, kept: Any) -> Exemplars:
+        if kept["old"] is not None:
+            begun.old = copy.deepcopy(learner.net)
+        return restored(begun, kept)
 
     def begin_task(self, learner: Learner, state: Exemplars) -> None:
         state.means = None

@@ -10,7 +10,6 @@ tells the meter, so none is free. CLFD puts a front end and a selection in; E2Ne
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -186,18 +185,3 @@ class ContinualNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the scores of normalised images, uncounted: what is evaluated, exported and shown."""
         return self.plain_scores(self.plain_encode(images))
-
-
-def recount(state: Any, net: ContinualNet) -> None:
-    """Let every network found in a method's *state* (dataclasses, dicts, lists) count like *net*, as before it was pickled."""
-    if isinstance(state, ContinualNet):
-        state.counted_like(net)
-    elif isinstance(state, dict):
-        for value in state.values():
-            recount(value, net)
-    elif isinstance(state, list | tuple):
-        for value in state:
-            recount(value, net)
-    elif dataclasses.is_dataclass(state):
-        for each in dataclasses.fields(state):
-            recount(getattr(state, each.name), net)

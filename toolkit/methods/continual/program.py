@@ -14,10 +14,10 @@ from toolkit.core.program import Estimate, Process, Program
 from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import check_finite
+from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.evaluation import evaluate, recalibrate
 from toolkit.methods.continual.learner import Learner
-from toolkit.methods.continual.network import recount
 from toolkit.methods.continual.plan import StepCount, TaskPlan, task_samples
 from toolkit.methods.continual.run_plan import RunPlan, unweighted
 from toolkit.methods.continual.spec import ContinualSettings
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 class ContinualState:
     """A run under way: the learner, the method's state, and where they are."""
 
+    method: ContinualMethod
     run_plan: RunPlan
     learner: Learner
     state: Any
@@ -50,13 +51,14 @@ class ContinualState:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "learner": self.learner.state_dict(), "state": self.state, "task": self.task, "step": self.step, "began_s": self.began_s,
+            "learner": self.learner.state_dict(), "state": self.method.keep(self.state), "task": self.task, "step": self.step,
+            "began_s": self.began_s,
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.learner.load_state_dict(saved["learner"])
-        self.state, self.task, self.step, self.began_s = saved["state"], saved["task"], saved["step"], saved["began_s"]
-        recount(self.state, self.learner.net)
+        self.state = self.method.resume(self.learner, self.state, saved["state"])
+        self.task, self.step, self.began_s = saved["task"], saved["step"], saved["began_s"]
 
 
 @final
@@ -124,7 +126,7 @@ class Continual(ContinualSettings, Program):
             augment=self.augment, storage=BufferStorage(self.buffer.dtype), capacity=run_plan.capacity,
         )
         learner.net.train()
-        course = ContinualState(run_plan, learner, None, getattr(ctx, "device", None))
+        course = ContinualState(self.method, run_plan, learner, None, getattr(ctx, "device", None))
         saved = ctx.saved()
         if self.learn:
             course.state = self.method.init(learner)

@@ -16,6 +16,7 @@ from toolkit.core.machines import Needs
 from toolkit.core.program import Process, Program
 from toolkit.errors import DivergenceError, ScenarioError
 from toolkit.learning.flat import FlatLayout
+from toolkit.learning.plain_state import plain, restored
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import TrainState
 from toolkit.methods.classification import Classification
@@ -88,11 +89,11 @@ class DistributedSgd(Program):
         saved = ctx.saved()
         begin = 0
         if saved is not None:
-            begin, state = saved["step"], saved["state"]
+            begin, state = saved["step"], restored(state, saved["state"])
         for index in range(begin, self.steps):
             yield from self.method.serve(ctx, state, layout, Step(index, self.lr_at(index)))
             if (index + 1) % self.save_every == 0:
-                ctx.save(index + 1, {"step": index + 1, "state": state})
+                ctx.save(index + 1, {"step": index + 1, "state": plain(state)})
 
     def _begin(self, ctx: Context, task: Classification) -> TrainState[Any]:
         """All workers begin with the same weights, or with what they kept."""
