@@ -89,7 +89,8 @@ def test_no_file_is_unpickled() -> None:
 
 
 @pytest.mark.parametrize("line", [
-    "pickle.load(file)", "torch.load(path)", "torch.load(path, weights_only=False)", "np.load(path, allow_pickle=True)", "from pickle import load",
+    "pickle.load(file)", "torch.load(path)", "torch.load(path, weights_only=False)", "np.load(path, allow_pickle=True)",
+    "from pickle import load",
 ])
 def test_unpickling_is_seen(line: str) -> None:
     assert unpicklers(line)

@@ -24,6 +24,7 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("scenario", metavar="SCENARIO", help="YAML file")
     cli.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], dest="settings", help="what is different; may be repeated")
     cli.add_argument("--quick", action="store_true", help="with the scenario's own quick settings")
+    cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the scenario name parts of this package")
     cli.add_argument("--csv", action="store_true", help="print comma-separated values in SI units instead of a table")
     return cli
 
@@ -45,7 +46,7 @@ def _estimate(args: argparse.Namespace) -> int:
     from toolkit.scenario import read_for_command
 
     refuse_unforeseeable(args.scenario)
-    scenario = read_for_command(args.scenario, args.settings, quick=args.quick)
+    scenario = read_for_command(args.scenario, args.settings, quick=args.quick, trusted=args.trust)
     found = estimates(scenario)
     if args.csv:
         sys.stdout.write("arm,flops,moved_nbytes,sent_nbytes,memory_nbytes,storage_nbytes,time_s,energy_j\n")

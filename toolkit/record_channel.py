@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("--arm", metavar="A", help="arm whose settings count (default: the scenario without any)")
     cli.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], dest="settings", help="override a setting of the scenario")
     cli.add_argument("--quick", action="store_true", help="the scenario's own --quick settings")
+    cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the scenario name parts of this package")
     cli.add_argument("--step", metavar="SPAN", help="time between two rows of a link, for example 10min (default: every epoch)")
     cli.add_argument("--least-snr-db", type=float, metavar="DB", help="leave out rows below this; replay them with gaps: silent")
     cli.add_argument("--decimals", type=int, metavar="N", help="round the SNR to so many places (default: exact)")
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     from toolkit.scenario import read_for_command
 
     try:
-        scenario = read_for_command(args.scenario, args.settings, quick=args.quick)
+        scenario = read_for_command(args.scenario, args.settings, quick=args.quick, trusted=args.trust)
         if args.arm is not None:
             arms = scenario.arms()
             if args.arm not in arms:

@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
                      help="what is different, for example --set fabric.topology.link=ten_gigabit_ethernet; may be repeated")
     cli.add_argument("--out", metavar="DIR", help="run directory of the new prices (default: RUN-recost, RUN-recost-2 …)")
     cli.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
+    cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the run name parts of this package")
     cli.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return cli
 
@@ -42,10 +43,12 @@ def _recost(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from toolkit.core import trust
     from toolkit.render.terminal import terminal_tables
     from toolkit.repricing import recost
     from toolkit.scenario import parse_setting
 
+    trust.trust(args.trust)
     overrides = dict(parse_setting(text) for text in args.settings)
     result = recost(Path(args.run), overrides, out=args.out, jobs=args.jobs or len(os.sched_getaffinity(0)))
     console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)

@@ -25,7 +25,7 @@ def recost(directory: Path, overrides: dict[str, Any], *, out: str | Path | None
     """
     if not (directory / "DONE").is_file():
         raise RunDirectoryError(f"{directory}: is not a finished run; finish it with --resume first")
-    before = Scenario.load(directory / "scenario.yaml")
+    before = Scenario.load(directory / "scenario.yaml", own=False)
     for name, arm in before.arms().items():
         reason = arm.fabric.feedback() or arm.program.feedback()
         if reason:

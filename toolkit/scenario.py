@@ -6,12 +6,14 @@ import copy
 import re
 import sys
 import warnings
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from toolkit.core import yaml12
+from toolkit.core import trust, yaml12
 from toolkit.core.fabric import Fabric
 from toolkit.core.part import RenamedSetting, Spec, explain, nearest
 from toolkit.core.program import Program
@@ -68,13 +70,14 @@ class Scenario(Spec):
             arm.program.check_on(arm.fabric)
 
     @classmethod
-    def load(cls, path: str | Path, overrides: dict[str, Any] | None = None, *, quick: bool = False) -> Self:
+    def load(cls, path: str | Path, overrides: dict[str, Any] | None = None, *, quick: bool = False, own: bool = True) -> Self:
         """Read a scenario file.
 
         Args:
             path: the YAML file; relative input files in it are looked up beside it first.
             overrides: dotted path to value, applied last (after ``--quick``).
             quick: apply the scenario's own `quick` overrides.
+            own: whether what lies beside the file is the user's own, so that parts may be imported from there; never in a run directory.
 
         Raises:
             ScenarioError: one sentence per mistake.
@@ -90,15 +93,22 @@ class Scenario(Spec):
                 tree = replaced(tree, key, value)
         for key, value in (overrides or {}).items():
             tree = replaced(tree, key, value)
-        return cls.build(tree, path.parent)
+        return cls.build(tree, path.parent, trust.home_of(path) if own else None)
 
     @classmethod
-    def build(cls, tree: dict[str, Any], base: Path | None = None) -> Self:
-        """Validate a plain tree; *base* is the folder that relative input files are looked up in."""
+    def build(cls, tree: dict[str, Any], base: Path | None = None, home: Path | None = None) -> Self:
+        """Validate a plain tree; *base* is the folder that relative input files are looked up in, *home* that of the user's own parts."""
         try:
-            return cls.model_validate(tree, context={"base": base or Path.cwd()})
+            built = cls.model_validate(tree, context={"base": base or Path.cwd(), "home": home})
         except ValidationError as error:
             raise ScenarioError(explain(error)) from error
+        built.__dict__["home"] = home
+        return built
+
+    @cached_property
+    def home(self) -> Path | None:
+        """The folder of the user's own parts; where it came from is no part of what a scenario is."""
+        return None
 
     def dump(self) -> dict[str, Any]:
         """Return a plain tree with every value spelled out; `Scenario.build` gives the same scenario back."""
@@ -120,7 +130,7 @@ class Scenario(Spec):
                 tree = base
                 for key, value in overrides.items():
                     tree = replaced(tree, key, value)
-                arms[name] = Scenario.build(tree)
+                arms[name] = Scenario.build(tree, home=self.home)
             except ScenarioError as error:
                 problems += [f"compare.{name}: {problem}" for problem in error.problems]
         if problems:
@@ -166,11 +176,16 @@ def parse_setting(text: str) -> tuple[str, Any]:
     return path.strip(), yaml12.parse(value, f"--set {text}")
 
 
-def read_for_command(path: str, settings: list[str], *, quick: bool = False) -> Scenario:
-    """Read a scenario with the ``--set`` *settings* of a command line; what is old in it is told on the standard error."""
+def read_for_command(path: str, settings: list[str], *, quick: bool = False, trusted: Sequence[str] = ()) -> Scenario:
+    """Read a scenario with the ``--set`` *settings* of a command line, and packages that are *trusted*.
+
+    What is old in it, and what of the user's own is imported for it, is told on the standard error.
+    """
+    trust.trust(list(trusted))
     overrides = dict(parse_setting(text) for text in settings)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RenamedSetting)
+        warnings.simplefilter("always", trust.OwnModule)
         scenario = Scenario.load(path, overrides, quick=quick)
         scenario.arms()
     for note in dict.fromkeys(str(warning.message) for warning in caught):

@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core); results do not depend on it")
     cli.add_argument("--backend", choices=("loky", "dask", "ray"), default="loky", help="what runs the processes (default: loky)")
     cli.add_argument("--quick", action="store_true", help="shrink the scenario to seconds")
+    cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the scenario name parts of this package")
     cli.add_argument("--check", action="store_true", help="only check the scenario and its input files")
     cli.add_argument("--resume", action="store_true", help="finish a run that was stopped (the newest one of this scenario, or --out)")
     cli.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -63,7 +64,7 @@ def _simulate(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise ScenarioError(f"--{name} {value}: must be at least 1")
     settings = [*args.settings, f"seeds={args.seeds}"] if args.seeds is not None else args.settings
-    scenario = read_for_command(args.scenario, settings, quick=args.quick)
+    scenario = read_for_command(args.scenario, settings, quick=args.quick, trusted=args.trust)
     console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)
     if args.check:
         check(scenario)

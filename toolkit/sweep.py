@@ -25,6 +25,7 @@ from toolkit.core.checkpoint import Checkpoint
 from toolkit.core.fabric import Network
 from toolkit.core.ledger import Ledger
 from toolkit.core.rundir import RunDirectory
+from toolkit.core.trust import admitted, readmit
 from toolkit.core.world import World
 from toolkit.errors import RunDirectoryError, ScenarioError
 from toolkit.scenario import Scenario
@@ -48,6 +49,8 @@ class Job:
     directory: Path
     call_trace: Path | None = None
     """The requests of a finished run that are priced again instead of running the program."""
+    own: tuple[tuple[str, str], ...] = ()
+    """Modules of the user's own that this run may import (`toolkit.core.trust`)."""
 
     @property
     def name(self) -> str:
@@ -89,7 +92,7 @@ def run(
     with _disk_errors(directory.path):
         directory.open(scenario.dump(), {"report": module}, resume=resume)
         work = [
-            Job(arm, seed, spec.dump(), directory.path, call_traces / f"{arm}-s{seed}.parquet" if call_traces is not None else None)
+            Job(arm, seed, spec.dump(), directory.path, call_traces / f"{arm}-s{seed}.parquet" if call_traces is not None else None, admitted())
             for seed in range(scenario.seed, scenario.seed + scenario.seeds)
             for arm, spec in arms.items()
         ]
@@ -138,6 +141,7 @@ def _rare_collection() -> Iterator[None]:
 
 def _run(job: Job) -> None:
     directory = RunDirectory(job.directory)
+    readmit(job.own)
     scenario = Scenario.build(job.tree)
     ledger = Ledger(directory.ledger_stem(job.name))
     checkpoint = Checkpoint.open(directory.record(job.name).with_suffix(".checkpoint")) if job.call_trace is None else None

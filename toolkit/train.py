@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("--out", metavar="DIR", default="runs/train", help="where results and checkpoints go (default: runs/train)")
     cli.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], dest="settings", help="override a setting")
     cli.add_argument("--quick", action="store_true", help="shrink the scenario to seconds")
+    cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the scenario name parts of this package")
     cli.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out, and skip what is finished")
     cli.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
     cli.add_argument("--timeout", type=float, default=300.0, metavar="S", help="give up when a message takes longer (default: 300)")
@@ -54,7 +55,7 @@ def _train(args: argparse.Namespace) -> int:
     from toolkit.errors import ScenarioError
     from toolkit.scenario import read_for_command
 
-    scenario = read_for_command(args.scenario, args.settings, quick=args.quick)
+    scenario = read_for_command(args.scenario, args.settings, quick=args.quick, trusted=args.trust)
     arms = scenario.arms()
     for name in args.arm:
         if name not in arms:

@@ -54,6 +54,11 @@ def test_a_part_of_an_outside_package(tmp_path, monkeypatch) -> None:
         "from toolkit.acoustic.mac import Mac\nclass Shout(Mac):\n    volume: int = 11\n    def run(self, radio):\n        yield\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    assert problems(mac="pkg.shout") == [
+        "mac: 'pkg.shout' is code of another package, which runs only where you trust it: --trust pkg, or TOOLKIT_TRUST=pkg"
+    ]
+    assert "pkg" not in sys.modules
+    monkeypatch.setenv("TOOLKIT_TRUST", "other, pkg")
     part = Holder.model_validate({"mac": {"type": "pkg.shout", "volume": 3}}).mac
     assert part.dump() == {"type": "pkg.shout", "queue_limit": 50, "volume": 3}
 
@@ -65,6 +70,7 @@ def test_a_part_that_needs_an_extra_says_so(tmp_path, monkeypatch) -> None:
     (package / "mac.py").write_text("import torch\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setenv("TOOLKIT_TRUST", "heavy")
     assert problems(mac="heavy.mac") == ["mac: 'mac' needs torch, which is not installed: pip install 'toolkit[learn]'"]
 
 

@@ -106,7 +106,7 @@ class Comparison:
     @cached_property
     def scenario(self) -> Scenario:
         """What was run, every value spelled out."""
-        return Scenario.load(self.directory / "scenario.yaml")
+        return Scenario.load(self.directory / "scenario.yaml", own=False)
 
     @cached_property
     def versions(self) -> dict[str, object]:

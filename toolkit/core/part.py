@@ -1,8 +1,8 @@
 """Parts: the components a scenario is put together from, found by the name of their module.
 
 `type: dbcar` in a field declared as `Routing` imports `toolkit.acoustic.routing.dbcar`, and nothing else, and takes the one
-final subclass of `Routing` in it. Adding a part is adding a file; there is no registry. A part of an outside package is
-named by its full module path (`type: mypackage.olsr`).
+final subclass of `Routing` in it. Adding a part is adding a file; there is no registry. A part of one's own lies beside the
+scenario's file (`type: gossip`, `type: mypackage.olsr`), or in another package that is trusted by name (`toolkit.core.trust`).
 
 A part holds hyper-parameters only and is frozen; whatever changes lives in a state object that the part's `init` returns.
 """
@@ -14,13 +14,17 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import sys
 import warnings
 from collections.abc import Hashable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from toolkit.core import trust
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -105,21 +109,27 @@ class Part(Spec):
                 "part_type", "needs a 'type' naming a {family}: one of {names}",
                 {"family": cls.family, "names": ", ".join(cls.member_names())},
             )
-        member = cls.find(value["type"])
+        member = cls.find(value["type"], (info.context or {}).get("home"))
         try:
             return member.model_validate({k: v for k, v in value.items() if k != "type"}, context=info.context)
         except ValidationError as error:
             raise PydanticCustomError("part", "invalid part", {"errors": error.errors(include_url=False)}) from error
 
     @classmethod
-    def find(cls, name: str) -> type[Self]:
-        """Return the member of this family whose module is called *name*.
+    def find(cls, name: str, home: Path | None = None) -> type[Self]:
+        """Return the member of this family whose module is called *name*; *home* is the folder of the user's own modules, if any.
 
         Raises:
-            PydanticCustomError: no such module, or the module has no single member of this family.
+            PydanticCustomError: no such module, one that may not be imported, or one that has no single member of this family.
         """
         stem = name.replace("-", "_")
         candidates = [stem] if "." in stem else [pattern.format(stem) for pattern in cls._patterns()]
+        if "." in stem or not any(map(_exists, candidates)):
+            refusal = trust.refusal(stem, home)
+            if refusal and ("." in stem or (home is not None and trust.is_beside(stem, home))):
+                raise PydanticCustomError("part_name", "{refusal}", {"refusal": refusal})
+            if not refusal:
+                candidates = [stem]
         for path in candidates:
             if not _exists(path):
                 continue
@@ -206,9 +216,11 @@ def _import(path: str) -> ModuleType:
 
 
 def _exists(path: str) -> bool:
+    if path in sys.modules:
+        return True
     try:
         return importlib.util.find_spec(path) is not None
-    except ModuleNotFoundError:
+    except (ImportError, ValueError):  # no such package, or no name of a module at all
         return False
 
 

@@ -1,0 +1,128 @@
+"""Whose code runs: the user's own beside the scenario, packages trusted by name, and nobody else's, by any command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_simulate import tiny
+from toolkit.core import trust, yaml12
+from toolkit.errors import ScenarioError
+from toolkit.scenario import Scenario, replaced
+
+ROOT = Path(__file__).parents[2]
+PLAIN = """\
+from pathlib import Path
+from toolkit.acoustic.mac.aloha import *
+import toolkit.acoustic.mac.aloha as theirs
+Path(__file__).with_suffix(".ran").touch()
+SOURCE = Path(theirs.__file__).read_text()
+exec(compile(SOURCE.replace("toolkit.acoustic.mac.aloha", __name__), __file__, "exec"))
+"""
+
+
+@pytest.fixture(autouse=True)
+def nobody_trusted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(trust.VARIABLE, raising=False)
+    monkeypatch.setattr(trust, "_admitted", {})
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if not name.startswith("toolkit"):
+            del sys.modules[name]
+
+
+def own(folder: Path, name: str = "shout_mac") -> Path:
+    """A scenario with a MAC of the user's own beside it, which leaves a mark when it is imported."""
+    path = tiny(folder)
+    tree = yaml12.read(path)
+    (folder / f"{name}.py").write_text(PLAIN, encoding="utf-8")
+    tree = replaced(tree, "fabric.mac", {"type": name})
+    path.write_text(yaml12.dump({**tree, "seeds": 1, "compare": {"mine": {}, "flooding": {"fabric.routing": {"type": "flooding"}}}}))
+    return path
+
+
+def call(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, cwd=folder, check=False, timeout=200,
+        env={**{key: value for key, value in os.environ.items() if key != trust.VARIABLE}, "PYTHONPATH": str(ROOT), **environment},
+    )
+
+
+def test_a_part_beside_the_scenario_runs_and_is_told(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    path = own(home)
+    done = call("toolkit.simulate", str(path), "--out", "out", "--jobs", "2", "--quiet", folder=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert f"shout_mac beside the scenario ({home}) is imported" in done.stderr
+    assert yaml12.read(elsewhere / "out" / "scenario.yaml")["fabric"]["mac"]["type"] == "shout_mac"
+    assert (elsewhere / "out" / "DONE").exists()
+
+    # what the run left is data: with a module of that name beside it, no command imports it
+    (elsewhere / "out" / "shout_mac.py").write_text(PLAIN)
+    for command in (["toolkit.simulate", "out/scenario.yaml", "--check"], ["toolkit.estimate", "out/scenario.yaml"], ["toolkit.recost", "out"]):
+        refused = call(*command, folder=elsewhere)
+        assert refused.returncode == 2, refused
+        assert "Traceback" not in refused.stderr
+    assert not (elsewhere / "out" / "shout_mac.ran").exists()
+
+
+def test_check_imports_nobodys_module(tmp_path: Path) -> None:
+    path = tiny(tmp_path)
+    other = tmp_path / "site" / "evil"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("from pathlib import Path\nPath(__file__).with_name('ran').touch()\n")
+    (other / "mac.py").write_text(PLAIN)
+    for name in ("evil.mac", "this.x"):
+        command = ["toolkit.simulate", str(path), "--check", "--set", f"fabric.mac={name}"]
+        done = call(*command, folder=tmp_path, PYTHONPATH=f"{ROOT}:{tmp_path / 'site'}")
+        assert done.returncode == 2, (name, done)
+        assert done.stdout == ""
+        assert "Traceback" not in done.stderr
+        assert not (other / "ran").exists()
+    assert "--trust evil" in call("toolkit.simulate", str(path), "--check", "--set", "fabric.mac=evil.mac", folder=tmp_path).stderr
+    trusting = {"folder": tmp_path, "PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}"}
+    command = ["toolkit.simulate", str(path), "--check", "--set", "fabric.mac=evil.mac"]
+    assert call(*command, "--trust", "evil", **trusting).returncode == 0
+    assert call(*command, TOOLKIT_TRUST="evil", **trusting).returncode == 0
+
+
+def test_a_name_that_is_installed_is_not_taken_from_beside_the_scenario(tmp_path: Path) -> None:
+    assert trust.refusal("colorsys", tmp_path).startswith("'colorsys' is code of another package")
+    (tmp_path / "colorsys.py").write_text("raise SystemExit('this ran')")
+    assert "has the name of a module that is installed" in trust.refusal("colorsys", tmp_path)
+
+
+def test_what_is_imported_already_needs_no_trust() -> None:
+    assert trust.refusal("tests.core.test_trust", None) == ""
+    assert trust.refusal("tests.core.never_imported", None).startswith("'tests.core.never_imported' is code of another package")
+
+
+def test_where_a_scenario_came_from_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tiny(tmp_path)
+    here = Scenario.load(path)
+    assert here.home == tmp_path
+    assert here == Scenario.load(path, own=False)
+    assert "home" not in here.dump()
+
+
+def test_a_run_directory_is_nobodys_home(tmp_path: Path) -> None:
+    path = tiny(tmp_path)
+    assert trust.home_of(path) == tmp_path
+    (tmp_path / "versions.json").write_text(json.dumps({}))
+    assert trust.home_of(path) is None
+
+
+def test_names_that_are_no_modules_are_unknown_parts(tmp_path: Path) -> None:
+    for name in ("", "a/b", "a b", "../x", "evil", "..evil", "__main__", "json.tool", "os.path"):
+        with pytest.raises(ScenarioError):
+            Scenario.load(tiny(tmp_path), {"fabric.mac": {"type": name}})

@@ -1,0 +1,91 @@
+"""Whose code runs when a file names a module: this package's, the user's own beside the scenario, and whom the user trusts by name.
+
+A scenario is read from a file, and files come from others. What lies beside it is taken for the user's own, as `make` takes the Makefile
+beside it; another package is imported only where the user named it (`--trust mypkg`, ``TOOLKIT_TRUST=mypkg,other``) or has imported it
+already. A run directory is data: what lies in it is nobody's own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import warnings
+from pathlib import Path
+
+VARIABLE = "TOOLKIT_TRUST"
+OURS = __name__.partition(".")[0]
+LEFT_BY_A_RUN = ("versions.json", "runs", "report.csv", "DONE")
+"""What tells a run directory."""
+
+_admitted: dict[str, str] = {}
+"""Modules of others that this process was allowed to import, and the folder beside whose scenario they lie, if any."""
+
+
+class OwnModule(UserWarning):
+    """A module beside the scenario is imported."""
+
+
+def trust(packages: list[str]) -> None:
+    """Trust *packages* from now on, in the processes that this one starts too."""
+    os.environ[VARIABLE] = ",".join(dict.fromkeys([*trusted(), *packages]))
+
+
+def trusted() -> list[str]:
+    """Return the packages that the user named."""
+    return [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
+
+
+def home_of(scenario: Path) -> Path | None:
+    """Return the folder whose modules are the user's own; None for a scenario in a run directory."""
+    folder = scenario.resolve().parent
+    return None if any((folder / name).exists() for name in LEFT_BY_A_RUN) else folder
+
+
+def refusal(module: str, home: Path | None) -> str:
+    """Return why *module* may not be imported; empty where it may, after which it is."""
+    top = module.partition(".")[0]
+    if top == OURS:
+        return ""
+    if module in _admitted or module in sys.modules or top in trusted():
+        _admitted.setdefault(module, "")
+        return ""
+    if home is None or not is_beside(module, home):
+        return f"'{module}' is code of another package, which runs only where you trust it: --trust {top}, or {VARIABLE}={top}"
+    if not _is_of(top, home):
+        return f"'{module}' lies beside the scenario and has the name of a module that is installed; give it another name"
+    _admitted[module] = str(home)
+    warnings.warn(f"{module} beside the scenario ({home}) is imported", OwnModule, stacklevel=2)
+    return ""
+
+
+def is_beside(module: str, home: Path) -> bool:
+    """Whether *module* is a file, or the package of a folder, in *home*."""
+    path = home.joinpath(*module.split("."))
+    return all(name.isidentifier() for name in module.split(".")) and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file())
+
+
+def _is_of(top: str, home: Path) -> bool:
+    """Make *home* a place that modules are found in, after all others, and say whether the one called *top* is found there."""
+    if str(home) not in sys.path:
+        sys.path.append(str(home))
+        importlib.invalidate_caches()
+    try:
+        spec = importlib.util.find_spec(top)  # of a name without dots: nothing is imported for it
+    except ValueError:
+        return False
+    places = [] if spec is None else [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+    return any(place is not None and Path(place).resolve().is_relative_to(home) for place in places)
+
+
+def admitted() -> tuple[tuple[str, str], ...]:
+    """Return what this process was allowed to import, for `readmit` in another one."""
+    return tuple(_admitted.items())
+
+
+def readmit(modules: tuple[tuple[str, str], ...]) -> None:
+    """Allow what another process was allowed, whose work this one does."""
+    for module, home in modules:
+        _admitted[module] = home
+        if home and home not in sys.path:
+            sys.path.append(home)
