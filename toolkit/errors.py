@@ -15,6 +15,13 @@ from __future__ import annotations
 
 from typing import Self
 
+LONG = 80
+
+
+def shortened(text: str) -> str:
+    """Return *text* as it may stand in a sentence: what is longer than a line gives way in its middle."""
+    return text if len(text) <= LONG else f"{text[:LONG // 2]}…{text[-LONG // 4:]} ({len(text)} characters)"
+
 
 class ToolkitError(Exception):
     """Root of the tree."""

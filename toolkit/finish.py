@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import pandas as pd
 
 from toolkit.analysis.convention import find_report, report_module
 from toolkit.analysis.statistics import REPORT_COLUMNS, complete
+from toolkit.core.record import read_record
 from toolkit.core.rundir import RunDirectory
 from toolkit.render.html import ReportHeader, write_html
 from toolkit.render.result import Result
@@ -26,7 +26,7 @@ def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str
     ordered = sorted(runs, key=lambda run: (arms.index(run[0]), run[1]))
     rows, observed = [], []
     for arm, seed in ordered:
-        record = json.loads(directory.record(f"{arm}-s{seed}").read_text(encoding="utf-8"))
+        record = read_record(directory, f"{arm}-s{seed}")
         rows += [(arm, seed, metric, unit, value) for metric, unit, value in record["rows"]]
         metrics = pd.read_parquet(directory.metrics(f"{arm}-s{seed}"))
         metrics.insert(0, "arm", arm)

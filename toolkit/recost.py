@@ -53,7 +53,7 @@ def _recost(args: argparse.Namespace) -> int:
     result = recost(Path(args.run), overrides, out=args.out, jobs=args.jobs or len(os.sched_getaffinity(0)))
     console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)
     terminal_tables(result, console, (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines())
-    console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True)
+    console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
     return 0
 
 

@@ -17,9 +17,16 @@ from toolkit.core import trust, yaml12
 from toolkit.core.fabric import Fabric
 from toolkit.core.part import RenamedSetting, Spec, explain, nearest
 from toolkit.core.program import Program
-from toolkit.errors import ScenarioError
+from toolkit.errors import ScenarioError, shortened
 
-ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]*")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]{0,99}")
+
+
+def refuse_no_file_name(what: str, name: str) -> None:
+    """Raise a ValueError where files cannot be named after *name*."""
+    if not FILE_NAME.fullmatch(name):
+        rule = "must be letters, digits and _ . + @ - only, begin with one of the first two and have at most 100"
+        raise ValueError(f"{what} {shortened(name)!r} {rule}, since files are named after it")
 
 
 class Scenario(Spec):
@@ -29,7 +36,7 @@ class Scenario(Spec):
     (``fabric.routing.prediction: {type: ewma}``). All arms of a seed share channel and traffic draws.
     """
 
-    name: str = Field(min_length=1, description="short name, used for the output folder")
+    name: str = Field(description="short name, used for the output folder")
     question: str = Field("", description="what the report answers, in one sentence")
     caveats: list[str] = Field(default_factory=list, description="sentences to be shown wherever results are shown")
     seed: int = Field(1, ge=0, description="first seed; the others follow")
@@ -40,12 +47,17 @@ class Scenario(Spec):
     compare: dict[str, dict[str, Any]] = Field(default_factory=dict, description="arms: name to overrides")
     quick: dict[str, Any] = Field(default_factory=dict, description="overrides of --quick")
 
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_file_name(cls, name: str) -> str:
+        refuse_no_file_name("the name", name)
+        return name
+
     @field_validator("compare")
     @classmethod
     def _arm_names_are_file_names(cls, compare: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name in compare:
-            if not ARM_NAME.fullmatch(name):
-                raise ValueError(f"arm name '{name}' must be letters, digits and _ . + @ - only, since files are named after it")
+            refuse_no_file_name("arm name", name)
         return compare
 
     @model_validator(mode="after")

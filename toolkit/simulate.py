@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the scenario name parts of this package")
     cli.add_argument("--check", action="store_true", help="only check the scenario and its input files")
     cli.add_argument("--resume", action="store_true", help="finish a run that was stopped (the newest one of this scenario, or --out)")
+    cli.add_argument("--mix-versions", action="store_true", help="with --resume: go on with what other versions of the software began")
     cli.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return cli
 
@@ -69,18 +70,22 @@ def _simulate(args: argparse.Namespace) -> int:
     if args.check:
         check(scenario)
         length = "to the end of their programs" if scenario.duration_s is None else f"of {scenario.duration_s / 3600:g} h each"
-        console.print(f"{args.scenario}: good; {len(scenario.arms())} arms x {scenario.seeds} seeds {length}")
+        console.print(f"{args.scenario}: good; {len(scenario.arms())} arms x {scenario.seeds} seeds {length}", markup=False)
         return 0
     from toolkit.progress import watch
     from toolkit.render.terminal import terminal_tables
 
     result = run(
         scenario, out=_directory(args, scenario), jobs=args.jobs or len(os.sched_getaffinity(0)), backend=args.backend,
-        resume=args.resume, watch=None if args.quiet else watch,
+        resume=args.resume, watch=None if args.quiet else watch, mix_versions=args.mix_versions, tell=_note,
     )
     terminal_tables(result, console, (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines())
-    console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True)
+    console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
     return 0
+
+
+def _note(sentence: str) -> None:
+    sys.stderr.write(f"note: {sentence}\n")
 
 
 def _directory(args: argparse.Namespace, scenario: Scenario) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import gc
-import json
 import os
 import signal
 import tempfile
@@ -24,10 +23,12 @@ from toolkit.analysis.report import Run
 from toolkit.core.checkpoint import Checkpoint
 from toolkit.core.fabric import Network
 from toolkit.core.ledger import Ledger
+from toolkit.core.record import forget, write_record
+from toolkit.core.resume import mend, other_versions, refuse_other_versions
 from toolkit.core.rundir import RunDirectory
 from toolkit.core.trust import admitted, readmit
 from toolkit.core.world import World
-from toolkit.errors import RunDirectoryError, ScenarioError
+from toolkit.errors import RunDirectoryError, ScenarioError, shortened
 from toolkit.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Job:
 def run(
     scenario: Scenario | str | Path, *, out: str | Path | None = None, seeds: int | None = None, jobs: int = 1,
     backend: str = "loky", resume: bool = False, quick: bool = False, watch: Callable[[list[Job], RunDirectory], Any] | None = None,
-    call_traces: Path | None = None,
+    call_traces: Path | None = None, mix_versions: bool = False, tell: Callable[[str], None] | None = None,
 ) -> Result:
     """Run every arm of a scenario with every seed and report.
 
@@ -73,7 +74,9 @@ def run(
         resume: keep the finished runs that *out* holds and do the rest.
         quick: apply the scenario's `quick` overrides (only when *scenario* is a path).
         watch: a context manager that shows progress; called with the jobs and the directory.
-        scripts: folder of the requests of a finished run that are priced again instead of running the programs.
+        call_traces: folder of the requests of a finished run that are priced again instead of running the programs.
+        mix_versions: resume what other versions of the software have begun.
+        tell: called with a sentence for whatever of a resumed run was found damaged, which ``log.txt`` says too.
 
     Raises:
         UserError: the scenario, an input file or the directory is not usable; one clear sentence.
@@ -89,13 +92,30 @@ def run(
     module = check(scenario)
     arms = scenario.arms()
     directory = RunDirectory(Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-")))
+
+    def say(sentence: str) -> None:
+        directory.log(sentence)
+        if tell is not None:
+            tell(sentence)
+
     with _disk_errors(directory.path):
-        directory.open(scenario.dump(), {"report": module}, resume=resume)
+        facts = {"report": module}
+        sound = _may_go_on(directory, facts, mix_versions=mix_versions, say=say) if resume else True
+        directory.open(scenario.dump(), facts, resume=resume)
         work = [
-            Job(arm, seed, spec.dump(), directory.path, call_traces / f"{arm}-s{seed}.parquet" if call_traces is not None else None, admitted())
+            Job(
+                arm, seed, spec.dump(), directory.path,
+                call_trace=call_traces / f"{arm}-s{seed}.parquet" if call_traces is not None else None, own=admitted(),
+            )
             for seed in range(scenario.seed, scenario.seed + scenario.seeds)
             for arm, spec in arms.items()
         ]
+        names = [job.name for job in work]
+        if not sound:
+            for name in names:
+                forget(directory, name)
+        for flaw in mend(directory, names) if resume else ():
+            say(flaw)
         todo = [job for job in work if not directory.record(job.name).exists()]
         if len(todo) < len(work):
             directory.log(f"resumed: {len(work) - len(todo)} of {len(work)} runs were finished")
@@ -103,6 +123,26 @@ def run(
             for name, wall_s in _execute(todo, jobs, backend):
                 directory.log(f"finished {name} in {wall_s:.1f} s")
         return finish(scenario, directory, [(job.arm, job.seed) for job in work])
+
+
+def _may_go_on(directory: RunDirectory, facts: dict[str, str], *, mix_versions: bool, say: Callable[[str], None]) -> bool:
+    """Whether what *directory* holds was made by software that is known; *facts* are told where versions are mixed.
+
+    Raises:
+        RunDirectoryError: other versions have begun it, and they are not to be mixed.
+    """
+    if not any((directory.path / "runs").glob("*")):
+        return True
+    others = other_versions(directory)
+    if others is None:
+        say("versions.json cannot be read, so what made the finished runs is not known; all are run again")
+        return False
+    if others and not mix_versions:
+        refuse_other_versions(directory, others)
+    if others:
+        facts["begun_with"] = ", ".join(f"{name} {version}" for name, version in others.items())
+        say(f"begun with {facts['begun_with']}, and finished with other versions")
+    return True
 
 
 def check(scenario: Scenario) -> str:
@@ -144,7 +184,7 @@ def _run(job: Job) -> None:
     readmit(job.own)
     scenario = Scenario.build(job.tree)
     ledger = Ledger(directory.ledger_stem(job.name))
-    checkpoint = Checkpoint.open(directory.record(job.name).with_suffix(".checkpoint")) if job.call_trace is None else None
+    checkpoint = Checkpoint.open(directory.checkpoint(job.name)) if job.call_trace is None else None
     world = World(job.seed, scenario.limit_s, ledger, checkpoint=checkpoint, trace=directory.trace_stem(job.name))
     network = scenario.fabric.build(world)
     program = scenario.program
@@ -164,10 +204,7 @@ def _run(job: Job) -> None:
     told = Run(ledger.charges(), ledger.metrics(), min(scenario.limit_s, world.now), scenario.fabric, scenario.program)
     rows = find_report(report_module(scenario)).rows(told)
     ledger.close(directory.metrics(job.name), directory.requests(job.name))
-    record = directory.record(job.name)
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps({"arm": job.arm, "seed": job.seed, "rows": rows}), encoding="utf-8")
-    partial.replace(record)
+    write_record(directory, job.name, rows, arm=job.arm, seed=job.seed, files=ledger.files)
     progress.unlink(missing_ok=True)
     if checkpoint is not None:
         checkpoint.remove()
@@ -258,9 +295,12 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM}:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM}:
             raise RunDirectoryError(
                 f"{path}: cannot be written ({os.strerror(error.errno)}); finished runs are kept: free space or fix the rights, "
                 "then use --resume"
             ) from error
+        if error.errno in {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR}:
+            why = os.strerror(error.errno)
+            raise RunDirectoryError(f"{shortened(str(path))}: is no usable path ({why}); give another --out") from error
         raise

@@ -99,5 +99,5 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_state_without_tensors_needs_no_torch() -> None:
-    code = "from toolkit.core import statefile, checkpoint; import sys; statefile.loads(statefile.dumps([1])); sys.exit('torch' in sys.modules)"
+    code = "from toolkit.core import statefile; import sys; statefile.loads(statefile.dumps([1])); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

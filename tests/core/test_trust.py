@@ -69,8 +69,8 @@ def test_a_part_beside_the_scenario_runs_and_is_told(tmp_path: Path) -> None:
 
     # what the run left is data: with a module of that name beside it, no command imports it
     (elsewhere / "out" / "shout_mac.py").write_text(PLAIN)
-    for command in (["toolkit.simulate", "out/scenario.yaml", "--check"], ["toolkit.estimate", "out/scenario.yaml"], ["toolkit.recost", "out"]):
-        refused = call(*command, folder=elsewhere)
+    for command in ("simulate out/scenario.yaml --check", "estimate out/scenario.yaml", "recost out"):
+        refused = call(*f"toolkit.{command}".split(), folder=elsewhere)
         assert refused.returncode == 2, refused
         assert "Traceback" not in refused.stderr
     assert not (elsewhere / "out" / "shout_mac.ran").exists()

@@ -25,11 +25,12 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from toolkit.core import trust
+from toolkit.errors import LONG, shortened
 
 
 def nearest(name: str, known: list[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name nearest to *name*, or nothing when none is near."""
-    match = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    match = difflib.get_close_matches(name[:LONG], known, n=1, cutoff=0.5)
     return f"; did you mean '{match[0]}'?" if match else ""
 
 
@@ -62,7 +63,7 @@ class Spec(BaseModel):
         unknown = [str(key) for key in value if key not in known]
         if unknown:
             hint = nearest(unknown[0], known) or f"; known are {', '.join(known) or 'none'}"
-            raise PydanticCustomError("unknown_key", "unknown key '{key}'{hint}", {"key": unknown[0], "hint": hint})
+            raise PydanticCustomError("unknown_key", "unknown key '{key}'{hint}", {"key": shortened(unknown[0]), "hint": hint})
         return value
 
 
@@ -140,7 +141,7 @@ class Part(Spec):
         names = cls.member_names()
         raise PydanticCustomError(
             "part_name", "'{name}' is not a {family}{hint} (known: {names})",
-            {"name": name, "family": cls.family, "hint": nearest(stem, names), "names": ", ".join(names)},
+            {"name": shortened(name), "family": cls.family, "hint": nearest(stem, names), "names": ", ".join(names)},
         )
 
     @classmethod
@@ -236,7 +237,7 @@ def _explain(errors: list[Any], prefix: tuple[Any, ...]) -> list[str]:
         if item["type"] == "part":
             lines += _explain(item["ctx"]["errors"], place)
             continue
-        path = ".".join(str(step) for step in place) or "scenario"
+        path = ".".join(shortened(str(step)) for step in place) or "scenario"
         message = item["msg"].removeprefix("Value error, ")
         value = item.get("input")
         if item["type"] == "missing":
@@ -244,5 +245,5 @@ def _explain(errors: list[Any], prefix: tuple[Any, ...]) -> list[str]:
         elif item["type"] in {"unknown_key", "part_name", "part_type"} or isinstance(value, dict | list):
             lines.append(f"{path}: {message}")
         else:
-            lines.append(f"{path}: {message[:1].lower()}{message[1:]} (got {value!r})")
+            lines.append(f"{path}: {message[:1].lower()}{message[1:]} (got {shortened(repr(value))})")
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -11,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.core import yaml12
-from toolkit.errors import RunDirectoryError
+from toolkit.core.wholefile import write_whole
+from toolkit.errors import RunDirectoryError, shortened
 from toolkit.version import VERSION
 
-PACKAGES = ("simpy", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib", "pydantic")
+PACKAGES = ("simpy", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib", "pydantic", "torch")
+
+LONGEST = 3800
+"""Bytes that the path of a run directory may have; a system allows some 4,096 for the files in it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,8 @@ class RunDirectory:
     """Paths inside DIR, and the rules of its use.
 
         scenario.yaml (resolved)   versions.json   answers.txt   log.txt
-        runs/<arm>-s<seed>.json    the report rows of a finished run; written last, so its presence means that the run is whole
+        runs/<arm>-s<seed>.json    the report rows of a finished run, and size and checksum of its files; written last
+        runs/<arm>-s<seed>.checkpoint   where a run that was stopped goes on
         ledger/<arm>-s<seed>-NNN.parquet   metrics/<arm>-s<seed>.parquet
         requests/<arm>-s<seed>.parquet     what programs asked for, for `toolkit.recost`; only of fabrics whose runs can be priced again
         trace/<arm>-s<seed>.parquet, -nodes.parquet   every transmission, reception and drop, for `toolkit.replay`; where asked for
@@ -39,6 +45,8 @@ class RunDirectory:
         """
         settings = self.path / "scenario.yaml"
         text = yaml12.dump(scenario)
+        if len(os.fsencode(self.path.absolute())) > LONGEST:
+            raise RunDirectoryError(f"{shortened(str(self.path))}: is too long a path, above {LONGEST} bytes; give another --out")
         try:
             if settings.exists():
                 if not resume:
@@ -49,13 +57,14 @@ class RunDirectory:
                     raise RunDirectoryError(
                         f"{self.path}: holds the run of another scenario (its scenario.yaml differs); give another --out"
                     )
-            elif self.path.is_dir() and any(self.path.iterdir()):
+            elif self.path.is_dir() and any(path.suffix != ".partial" for path in self.path.iterdir()):
                 raise RunDirectoryError(f"{self.path}: is not empty and holds no run; give a new or empty folder as --out")
-            for name in ("runs", "ledger", "metrics", "figures"):
-                (self.path / name).mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             (self.path / "DONE").unlink(missing_ok=True)
-            settings.write_text(text, encoding="utf-8")
-            (self.path / "versions.json").write_text(json.dumps({**(facts or {}), **versions()}, indent=2) + "\n", encoding="utf-8")
+            write_whole(settings, text.encode())
+            write_whole(self.path / "versions.json", (json.dumps({**(facts or {}), **versions()}, indent=2) + "\n").encode())
+            for name in ("runs", "ledger", "metrics", "figures"):
+                (self.path / name).mkdir(exist_ok=True)
         except (FileExistsError, NotADirectoryError):
             raise RunDirectoryError(f"{self.path}: a file stands where a folder is needed; give another --out") from None
         except FileNotFoundError:
@@ -63,6 +72,9 @@ class RunDirectory:
 
     def record(self, run: str) -> Path:
         return self.path / "runs" / f"{run}.json"
+
+    def checkpoint(self, run: str) -> Path:
+        return self.path / "runs" / f"{run}.checkpoint"
 
     def ledger_stem(self, run: str) -> Path:
         return self.path / "ledger" / run

@@ -62,7 +62,8 @@ def refusal(module: str, home: Path | None) -> str:
 def is_beside(module: str, home: Path) -> bool:
     """Whether *module* is a file, or the package of a folder, in *home*."""
     path = home.joinpath(*module.split("."))
-    return all(name.isidentifier() for name in module.split(".")) and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file())
+    named = all(name.isidentifier() for name in module.split("."))
+    return named and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file())
 
 
 def _is_of(top: str, home: Path) -> bool:
