@@ -108,22 +108,66 @@ def test_a_killed_run_resumes_to_the_same_result(finished, tmp_path) -> None:
     assert all((again / "runs" / name).stat().st_mtime_ns == stamp for name, stamp in kept.items()), "finished runs are not run again"
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_ctrl_c_keeps_what_is_finished(tmp_path, jobs: int) -> None:
-    path = tiny(tmp_path, seeds=20)
-    out = tmp_path / "out"
+def default_signals() -> None:
+    """Who started us may ignore some."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def begun(folder: Path, jobs: int) -> tuple[subprocess.Popen[str], Path]:
+    """A long run in a session of its own, two of whose runs are finished."""
+    path, out = tiny(folder, seeds=20), folder / "out"
     command = [sys.executable, "-m", "toolkit.simulate", str(path), "--out", str(out), "--jobs", str(jobs)]
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE, text=True, start_new_session=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # noqa: PLW1509 - who started us may ignore it
-    for _ in range(600):
+                               stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=default_signals)  # noqa: PLW1509
+    for _ in range(1200):
         if len(list((out / "runs").glob("*.json"))) >= 2:
             break
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
+    return process, out
+
+
+def session(number: int) -> dict[int, str]:
+    """Processes that are left of a session, and what was called."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(state[3]) == number and state[0] != "Z":
+                found[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.parametrize(("number", "whom", "jobs"), [
+    (signal.SIGINT, os.killpg, 1), (signal.SIGINT, os.killpg, 2), (signal.SIGTERM, os.kill, 1), (signal.SIGTERM, os.kill, 2),
+    (signal.SIGHUP, os.killpg, 2),
+])
+def test_what_stops_a_run_keeps_what_is_finished(tmp_path, number: signal.Signals, whom, jobs: int) -> None:
+    """Ctrl-C and the end of a terminal reach the workers too; `kill` only the process that is named."""
+    process, out = begun(tmp_path, jobs)
+    whom(process.pid, number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
+    assert process.returncode == 128 + number
+    assert errors.count("\n") == 1, errors
+    assert "finished runs are kept; the same command with --resume does the rest" in errors
+    until = time.monotonic() + 2
+    while session(process.pid) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not session(process.pid)
+    assert len(list((out / "runs").glob("*.json"))) >= 2
+
+
+def test_a_worker_that_dies_is_told_in_one_sentence(tmp_path) -> None:
+    process, out = begun(tmp_path, 2)
+    workers = [pid for pid, command in session(process.pid).items() if "popen_loky" in command]
+    assert workers
+    os.kill(workers[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.count("\n") == 1, errors
+    assert errors.startswith("error: a process that did runs was killed or died")
     assert "--resume" in errors
     assert len(list((out / "runs").glob("*.json"))) >= 2
 

@@ -6,6 +6,7 @@
     │   │   └── DivergenceError  a training whose loss or gradient is no longer finite
     │   ├── DataError        an input file: its name, the line, what would be right
     │   └── RunDirectoryError  an output folder that cannot be used as asked
+    ├── WorkerLostError      a process of a sweep died; nobody's input is wrong
     └── CausalityError       a bug of ours: something was about to happen before its cause
 
 Physical loss (a collision, a frame drowned in noise) is data and never an exception.
@@ -57,6 +58,10 @@ class DataError(UserError):
 
 class RunDirectoryError(UserError):
     """An output folder cannot be written, or already holds another run."""
+
+
+class WorkerLostError(ToolkitError):
+    """A process that did runs was killed or died: by hand, or for want of memory."""
 
 
 class CausalityError(ToolkitError):

@@ -28,14 +28,21 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = parser().parse_args(argv)
-    from toolkit.errors import UserError
+    from toolkit.errors import UserError, WorkerLostError
+    from toolkit.stopping import signals_stop, stopped
 
     try:
-        return _recost(args)
+        with signals_stop():
+            return _recost(args)
     except UserError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {line}\n")
         return 2
+    except WorkerLostError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt as told:
+        return stopped(told)
 
 
 def _recost(args: argparse.Namespace) -> int:
@@ -58,4 +65,6 @@ def _recost(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from toolkit.stopping import leave
+
+    leave(main())

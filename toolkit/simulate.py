@@ -11,15 +11,13 @@ if TYPE_CHECKING:
     from toolkit.scenario import Scenario
 
 
-INTERRUPTED = 130
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
         prog="python -m toolkit.simulate",
         description="Run every arm and seed of a scenario and report what each costs in seconds, bytes and joules, and how well it works.",
-        epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence), 130 interrupted (finished runs are kept)",
+        epilog="exit status: 0 done, 1 a process was lost, 2 something in the input is wrong (said in one sentence), 130, 143 or 129 "
+        "stopped by Ctrl-C, SIGTERM or SIGHUP. Finished runs are kept whatever happens.",
     )
     cli.add_argument("scenario", metavar="SCENARIO.yaml", help="what to run, for example scenarios/sea_trial.yaml")
     cli.add_argument("--out", metavar="DIR", help="run directory (default: runs/NAME-DATE-TIME)")
@@ -40,17 +38,21 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     args = parser().parse_args(argv)
-    from toolkit.errors import UserError
+    from toolkit.errors import UserError, WorkerLostError
+    from toolkit.stopping import signals_stop, stopped
 
     try:
-        return _simulate(args)
+        with signals_stop():
+            return _simulate(args)
     except UserError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {line}" + "\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted: finished runs are kept; the same command with --resume does the rest" + "\n")
-        return INTERRUPTED
+    except WorkerLostError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt as told:
+        return stopped(told)
 
 
 def _simulate(args: argparse.Namespace) -> int:
@@ -106,9 +108,6 @@ def _directory(args: argparse.Namespace, scenario: Scenario) -> str:
 
 
 if __name__ == "__main__":
-    status = main()
-    if status == INTERRUPTED:  # leave at once: what is torn down half-way would only complain
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    from toolkit.stopping import leave
+
+    leave(main())

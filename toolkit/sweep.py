@@ -28,8 +28,9 @@ from toolkit.core.resume import mend, other_versions, refuse_other_versions
 from toolkit.core.rundir import RunDirectory
 from toolkit.core.trust import admitted, readmit
 from toolkit.core.world import World
-from toolkit.errors import RunDirectoryError, ScenarioError, shortened
+from toolkit.errors import RunDirectoryError, ScenarioError, WorkerLostError, shortened
 from toolkit.scenario import Scenario
+from toolkit.stopping import KEPT
 
 if TYPE_CHECKING:
     from toolkit.render.result import Result
@@ -120,8 +121,13 @@ def run(
         if len(todo) < len(work):
             directory.log(f"resumed: {len(work) - len(todo)} of {len(work)} runs were finished")
         with watch(todo, directory) if watch is not None else _no_watch():
-            for name, wall_s in _execute(todo, jobs, backend):
-                directory.log(f"finished {name} in {wall_s:.1f} s")
+            try:
+                for name, wall_s in _execute(todo, jobs, backend):
+                    directory.log(f"finished {name} in {wall_s:.1f} s")
+            except KeyboardInterrupt:
+                if jobs > 1 and len(todo) > 1:
+                    _end_workers()
+                raise
         return finish(scenario, directory, [(job.arm, job.seed) for job in work])
 
 
@@ -235,23 +241,27 @@ def _execute(todo: list[Job], jobs: int, backend: str) -> Iterator[tuple[str, fl
         yield from map(run_job, todo)
         return
     import joblib
+    from joblib.externals.loky.process_executor import BrokenProcessPool
 
     try:
         with joblib.parallel_config(backend=backend, n_jobs=min(jobs, len(todo))):
             pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
             _quiet_pool()
-            with _deaf_to_interrupts():  # workers start here and inherit it: Ctrl-C is for the process that the user sees
+            with _deaf_to_interrupts():  # workers start here and inherit it: what a terminal says is for the process that the user sees
                 finished = pool(joblib.delayed(run_job)(job) for job in todo)
             yield from finished
-    except KeyboardInterrupt:
-        from joblib.externals.loky import get_reusable_executor
-
-        get_reusable_executor().shutdown(wait=False, kill_workers=True)
-        raise
+    except BrokenProcessPool as error:
+        raise WorkerLostError(f"a process that did runs was killed or died, perhaps for want of memory; {KEPT}") from error
     except (ImportError, ValueError) as error:
         if backend == "loky":
             raise
         raise ScenarioError(f"backend: '{backend}' cannot be used here ({error}); install and start it, or use loky") from error
+
+
+def _end_workers() -> None:
+    from joblib.externals.loky import get_reusable_executor
+
+    get_reusable_executor().shutdown(wait=False, kill_workers=True)
 
 
 def _quiet_pool() -> None:
@@ -273,15 +283,16 @@ def _spare_the_pool(args: threading.ExceptHookArgs) -> None:
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Ignore SIGINT for a moment (the main thread alone can)."""
+    """Ignore Ctrl-C and the terminal's end for a moment (the main thread alone can)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
