@@ -59,27 +59,32 @@ def write(
     import pandas as pd
     import pyarrow.parquet as pq
 
+    from toolkit.core.rundir import reading
     from toolkit.errors import RunDirectoryError
     from toolkit.replay_page import pack, render
 
     directory = Path(run)
-    scenario = _scenario(directory)
-    chosen, number = _choose(directory, list(scenario.get("compare", {})), arm, seed)
+    with reading(directory / "scenario.yaml"):
+        scenario = _scenario(directory)
+        order = list(scenario.get("compare", {}))
+    chosen, number = _choose(directory, order, arm, seed)
     stem = directory / "trace" / f"{chosen}-s{number}"
     try:
         table = pq.read_table(stem.with_name(f"{stem.name}.parquet"))
         nodes = pd.read_parquet(stem.with_name(f"{stem.name}-nodes.parquet"))
     except (OSError, ValueError) as error:
         raise RunDirectoryError(f"{stem}.parquet: cannot be read as a trace ({_first_line(error)}); run the scenario again") from error
-    facts = table.schema.metadata
-    speed_m_s = float(facts[b"sound_speed_m_s"])
-    begin_s, end_s = _window(from_s, to_s, float(facts[b"duration_s"]))
-    count, sinks = len(nodes.node.unique()), int(nodes.drop_duplicates("node").sink.sum())
+    with reading(stem.with_name(f"{stem.name}.parquet")):
+        facts = table.schema.metadata
+        speed_m_s, duration_s = float(facts[b"sound_speed_m_s"]), float(facts[b"duration_s"])
+        count, sinks = len(nodes.node.unique()), int(nodes.drop_duplicates("node").sink.sum())
+    begin_s, end_s = _window(from_s, to_s, duration_s)
     name = str(scenario.get("name", directory.name))
-    packed = pack(table.to_pandas(), nodes, speed_m_s, begin_s, end_s, {
-        "title": f"{name}: {chosen}, seed {number}", "subtitle": f"{count - sinks} nodes and {sinks} surface "
-        f"{'sink' if sinks == 1 else 'sinks'}; sound travels at {speed_m_s:.0f} m/s",
-    })
+    with reading(stem.with_name(f"{stem.name}.parquet")):
+        packed = pack(table.to_pandas(), nodes, speed_m_s, begin_s, end_s, {
+            "title": f"{name}: {chosen}, seed {number}", "subtitle": f"{count - sinks} nodes and {sinks} surface "
+            f"{'sink' if sinks == 1 else 'sinks'}; sound travels at {speed_m_s:.0f} m/s",
+        })
     page = render(packed).encode()
     if len(page) > LARGEST_BYTES:
         data = sum(len(column["data"]) for table in packed.values() if isinstance(table, dict) for column in table.values())

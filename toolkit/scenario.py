@@ -180,12 +180,12 @@ def parse_setting(text: str) -> tuple[str, Any]:
     """Split ``path=value`` of the command line; the value is read as YAML."""
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
-        raise ScenarioError(f"--set {text}: must look like path=value, for example seeds=3")
+        raise ScenarioError(f"--set {shortened(text)}: must look like path=value, for example seeds=3")
     first = path.strip().split(".")[0]
     known = list(Scenario.model_fields)
     if first not in known:
-        raise ScenarioError(f"--set {text}: unknown key '{first}'{nearest(first, known)}")
-    return path.strip(), yaml12.parse(value, f"--set {text}")
+        raise ScenarioError(f"--set {shortened(text)}: unknown key '{shortened(first)}'{nearest(first, known)}")
+    return path.strip(), yaml12.parse(value, f"--set {shortened(text)}")
 
 
 def read_for_command(path: str, settings: list[str], *, quick: bool = False, trusted: Sequence[str] = ()) -> Scenario:

@@ -60,6 +60,7 @@ def _simulate(args: argparse.Namespace) -> int:
 
     from toolkit.errors import ScenarioError
     from toolkit.scenario import read_for_command
+    from toolkit.stopping import output_lost
     from toolkit.sweep import check, run
 
     for name in ("seeds", "jobs"):
@@ -68,7 +69,7 @@ def _simulate(args: argparse.Namespace) -> int:
             raise ScenarioError(f"--{name} {value}: must be at least 1")
     settings = [*args.settings, f"seeds={args.seeds}"] if args.seeds is not None else args.settings
     scenario = read_for_command(args.scenario, settings, quick=args.quick, trusted=args.trust)
-    console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
     if args.check:
         check(scenario)
         length = "to the end of their programs" if scenario.duration_s is None else f"of {scenario.duration_s / 3600:g} h each"
@@ -81,8 +82,14 @@ def _simulate(args: argparse.Namespace) -> int:
         scenario, out=_directory(args, scenario), jobs=args.jobs or len(os.sched_getaffinity(0)), backend=args.backend,
         resume=args.resume, watch=None if args.quiet else watch, mix_versions=args.mix_versions, tell=_note,
     )
-    terminal_tables(result, console, (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines())
-    console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
+    answers = (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines()
+    try:
+        terminal_tables(result, console, answers)
+        console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        return output_lost(error, result.directory)
     return 0
 
 

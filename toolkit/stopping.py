@@ -50,6 +50,13 @@ def stopped(told: KeyboardInterrupt) -> int:
     return 128 + number
 
 
+def output_lost(error: OSError, results: object) -> int:
+    """Say that the standard output took no more, and where the *results* are all the same; return the exit status."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stderr.write(f"error: the standard output cannot be written ({error.strerror}); results are in {results}\n")
+    return 1
+
+
 def leave(status: int) -> NoReturn:
     """End this process with *status*; at once where it was stopped, since what is torn down half-way would only complain."""
     if status > 128:

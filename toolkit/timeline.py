@@ -50,6 +50,7 @@ def write(run: str | Path, arm: str | None = None, seed: int | None = None, out:
     from toolkit.analysis.comparison import Comparison
     from toolkit.cluster.timeline import trace_events, write_trace
     from toolkit.core.part import nearest
+    from toolkit.core.rundir import reading
     from toolkit.errors import RunDirectoryError
 
     result = Comparison.load(run)
@@ -60,23 +61,27 @@ def write(run: str | Path, arm: str | None = None, seed: int | None = None, out:
     number = seeds[0] if seed is None else seed
     if number not in seeds:
         raise RunDirectoryError(f"--seed {number}: {run} has no such seed of {chosen} (has: {', '.join(map(str, seeds))})")
-    ledger = result.ledger_of(chosen, number)
+    with reading(Path(run) / "ledger"):
+        ledger = result.ledger_of(chosen, number)
     if ledger.empty:
         raise RunDirectoryError(f"{Path(run) / 'ledger'}: holds no ledger of {chosen}, seed {number}, so there is no timeline to write")
-    metrics = result.metrics
-    metrics = metrics[(metrics["arm"] == chosen) & (metrics["seed"] == number)]
+    with reading(Path(run) / "metrics.parquet"):
+        metrics = result.metrics
+        metrics = metrics[(metrics["arm"] == chosen) & (metrics["seed"] == number)]
     path = Path(out) if out is not None else Path(run) / "timeline" / f"{chosen}-s{number}.json"
-    workers = _workers(Path(run) / "scenario.yaml", chosen)
+    with reading(Path(run) / "scenario.yaml"):
+        workers = _workers(Path(run) / "scenario.yaml", chosen)
 
     def name_of(node: int) -> str:
         if workers is None:
             return f"node {node}"
         return f"worker{node}" if node < workers else f"server{node - workers}"
 
-    try:
-        return path, write_trace(path, trace_events(ledger, metrics, name_of))
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: cannot be written ({error.strerror}); give another --out") from error
+    with reading(Path(run) / "ledger"):
+        try:
+            return path, write_trace(path, trace_events(ledger, metrics, name_of))
+        except OSError as error:
+            raise RunDirectoryError(f"{path}: cannot be written ({error.strerror}); give another --out") from error
 
 
 def _workers(scenario: Path, arm: str) -> int | None:

@@ -68,6 +68,7 @@ def family(tmp_path, monkeypatch):
     """Write a package of the given modules and return a scenario that runs its program."""
     names = (f"family{number}" for number in range(100))
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("TOOLKIT_TRUST", ",".join(f"family{number}" for number in range(100)))
 
     def write(**modules: str) -> Scenario:
         name = next(name for name in names if name not in sys.modules and not (tmp_path / name).exists())

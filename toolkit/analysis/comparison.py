@@ -16,6 +16,7 @@ import pandas as pd
 from toolkit.analysis.metric import MetricInfo, ordered_metrics
 from toolkit.analysis.statistics import REPORT_COLUMNS, complete, differences, summarise
 from toolkit.core.ledger import Charge, Metric
+from toolkit.core.rundir import reading
 from toolkit.errors import RunDirectoryError
 from toolkit.scenario import Scenario
 
@@ -128,10 +129,11 @@ def read_report(directory: Path) -> pd.DataFrame:
     path = directory / "report.csv"
     if not path.is_file():
         raise RunDirectoryError(f"{directory}: holds no report.csv, so it is not a finished run directory")
-    report = pd.read_csv(
-        path, dtype={"arm": str, "metric": str, "unit": str}, keep_default_na=False,
-        na_values={"value": ["", "nan"]},
-    )
+    with reading(path):
+        report = pd.read_csv(
+            path, dtype={"arm": str, "metric": str, "unit": str, "seed": int, "value": float}, keep_default_na=False,
+            na_values={"value": ["", "nan"]},
+        )
     missing = [name for name in REPORT_COLUMNS if name not in report]
     if missing:
         raise RunDirectoryError(f"{path}: column {missing[0]!r} is missing")
@@ -141,4 +143,5 @@ def read_report(directory: Path) -> pd.DataFrame:
 def read_versions(directory: Path) -> dict[str, object]:
     """Return what ``versions.json`` of a run directory says; nothing where there is none."""
     path = directory / "versions.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    with reading(path):
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,10 @@ InputFile = Annotated[Path, AfterValidator(_find), PlainSerializer(str, return_t
 """An existing file. A relative path is looked up beside the scenario file first, then in the working folder."""
 
 
+COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_ .%()-]{0,39}")
+"""What a column of an input file may be called."""
+
+
 def read_columns(path: Path, names: list[str]) -> dict[str, list[str]]:
     """Return the named columns of a CSV as text, in file order (row i stands in line i + 2).
 
@@ -41,6 +46,8 @@ def read_columns(path: Path, names: list[str]) -> dict[str, list[str]]:
     header = [cell.strip() for cell in rows[0]]
     for name in names:
         if name not in header:
+            if not all(map(COLUMN.fullmatch, header)):  # no header of ours: what else a file says is nobody's business
+                raise DataError(f"{path}, line 1: has no column '{name}', and is no header of names separated by commas")
             raise DataError(f"{path}, line 1: has no column '{name}'{nearest(name, header)} (columns: {', '.join(header)})")
     places = {name: header.index(name) for name in names}
     while rows and not rows[-1]:  # blank lines at the end; one in the middle would shift the count of lines

@@ -225,6 +225,10 @@ def _exists(path: str) -> bool:
         return False
 
 
+TOLD_WHOLE = {"unknown_key", "part_name", "part_type"}
+"""Mistakes whose sentence says the value already."""
+
+
 def explain(error: ValidationError) -> list[str]:
     """Turn a pydantic error into one sentence per mistake: ``path: what is wrong, what was given``."""
     return _explain(error.errors(include_url=False), ())
@@ -242,7 +246,7 @@ def _explain(errors: list[Any], prefix: tuple[Any, ...]) -> list[str]:
         value = item.get("input")
         if item["type"] == "missing":
             lines.append(f"{path}: is required and missing")
-        elif item["type"] in {"unknown_key", "part_name", "part_type"} or isinstance(value, dict | list):
+        elif item["type"] in TOLD_WHOLE or (isinstance(value, dict | list) and item["type"] == "value_error"):
             lines.append(f"{path}: {message}")
         else:
             lines.append(f"{path}: {message[:1].lower()}{message[1:]} (got {shortened(repr(value))})")

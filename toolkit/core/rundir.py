@@ -7,13 +7,14 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.core import yaml12
 from toolkit.core.wholefile import write_whole
-from toolkit.errors import RunDirectoryError, shortened
+from toolkit.errors import RunDirectoryError, UserError, shortened
 from toolkit.version import VERSION
 
 PACKAGES = ("simpy", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib", "pydantic", "torch")
@@ -91,6 +92,18 @@ class RunDirectory:
     def log(self, line: str) -> None:
         with (self.path / "log.txt").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever comes of reading a damaged file of a run into one sentence that names *path*."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise RunDirectoryError(f"{path}: is damaged ({shortened(why)}); finish the run again with --resume") from error
 
 
 def versions() -> dict[str, str]:

@@ -18,6 +18,9 @@ OURS = __name__.partition(".")[0]
 LEFT_BY_A_RUN = ("versions.json", "runs", "report.csv", "DONE")
 """What tells a run directory."""
 
+LONGEST = 200
+"""Characters above which nothing is the name of a file."""
+
 _admitted: dict[str, str] = {}
 """Modules of others that this process was allowed to import, and the folder beside whose scenario they lie, if any."""
 
@@ -62,7 +65,7 @@ def refusal(module: str, home: Path | None) -> str:
 def is_beside(module: str, home: Path) -> bool:
     """Whether *module* is a file, or the package of a folder, in *home*."""
     path = home.joinpath(*module.split("."))
-    named = all(name.isidentifier() for name in module.split("."))
+    named = all(name.isidentifier() and len(name) < LONGEST for name in module.split("."))
     return named and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file())
 
 
