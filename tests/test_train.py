@@ -94,7 +94,7 @@ def test_a_rank_that_dies_is_told_and_the_run_goes_on_from_its_checkpoint(tmp_pa
     assert "lost another process" in errors
     assert str(folder) in errors
     assert "--resume" in errors
-    last = max(int(file.name.split("-")[1]) for file in folder.glob("*-rank0.pt"))
+    last = max(int(file.name.split("-")[1]) for file in folder.glob("*-rank0.npz"))
     assert 40 <= last < 400
 
     resumed = start(path, tmp_path / "out", "--resume")
