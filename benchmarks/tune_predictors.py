@@ -22,6 +22,7 @@ import numpy as np
 from toolkit.acoustic import history
 from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.prediction import Predictor
+from toolkit.acoustic.prediction.harmonic_ls import PERIODS_S
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.core.streams import Streams
 from toolkit.scenario import Scenario
@@ -32,17 +33,23 @@ HORIZONS = (1, 2, 6, 12)
 HISTORY, DAY = 144, 48
 LINKS = 16
 
+PLAIN: dict[str, object] = {"mode": "level", "phase_db": 3.0, "eps_db": 0.1}
+
 GRID: dict[str, list[dict[str, object]]] = {
     "persistence": [{}],
-    "ewma": [{"alpha": alpha} for alpha in np.linspace(0.08, 1.0, 24).round(2).tolist()],
+    "ewma": [{"alpha": alpha, "carry": False} for alpha in np.linspace(0.08, 1.0, 24).round(2).tolist()],
     "ar": [{"order": p, "ridge": r} for p, r in itertools.product((4, 8, 12, 24, 36, 48), (0.02, 0.1, 0.5, 2.0))],
     "harmonic": [
         {"level_step_db": s, "noise_db": r, "harmonics": n, "prior_db": a}
         for s, r, n, a in itertools.product((1.0, 2.0), (1.5, 3.0), (1, 3, 5), (3.0, 6.0))
     ],
     "knn": [
-        {"window": m, "k": k, "same_phase_s": lags, "phase_periods_s": phases}
+        {"window": m, "k": k, "same_phase_s": lags, "phase_periods_s": phases, **PLAIN}
         for m, k, lags, phases in itertools.product((3, 8, 24), (4, 8), ((), (86_400,)), ((), (86_400,)))
+    ],
+    "lags_and_phases": [
+        {"order": p, "same_phase_s": lags, "periods_s": periods}
+        for p, lags, periods in itertools.product((2, 4, 8, 12), ((), (86_400,)), ((86_400,), (86_400, 44_714.16), PERIODS_S))
     ],
 }
 

@@ -27,11 +27,11 @@ from toolkit.scenario import Scenario
 
 HERE = Path(__file__).parent
 BEACONS = {"beacon_s": 1800}
-KNN = {"type": "knn", "window": 3, "k": 8, "same_phase_s": [], "phase_periods_s": [86400]}
+KNN = {"type": "knn", "window": 3, "k": 8, "same_phase_s": [], "phase_periods_s": [86400], "phase_db": 3.0, "eps_db": 0.1, "mode": "level"}
 ARMS: dict[str, dict[str, Any]] = {
     "DBCAR-kNN": {"type": "dbcar", **BEACONS, "prediction": KNN},
     "DBCAR-persistence": {"type": "dbcar", **BEACONS, "prediction": {"type": "persistence"}},
-    "DBCAR-EWMA": {"type": "dbcar", **BEACONS, "prediction": {"type": "ewma", "alpha": 0.24}},
+    "DBCAR-EWMA": {"type": "dbcar", **BEACONS, "prediction": {"type": "ewma", "alpha": 0.24, "carry": False}},
     "DBCAR-AR": {"type": "dbcar", **BEACONS, "prediction": {"type": "ar", "order": 4, "ridge": 0.1}},
     "DBCAR-oracle": {"type": "dbcar", **BEACONS, "prediction": {"type": "oracle"}},
     "DBR": {"type": "dbr"},

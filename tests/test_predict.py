@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from tests.acoustic.prediction.series import series_a
-from toolkit.acoustic.prediction.compare import ORIGINS, compare, read_grid
+from toolkit.acoustic.prediction.compare import ORIGINS, Grid, compare
 from toolkit.acoustic.prediction.evaluate import brier, diebold_mariano, errors, rolling
 from toolkit.acoustic.prediction.knn import Knn
 from toolkit.acoustic.prediction.persistence import Persistence
 from toolkit.predict import main, span_s, span_text
+from toolkit.predict.reading import ReadOptions, read_record
 
 STEP_S = 1800
 
@@ -24,6 +25,10 @@ STEP_S = 1800
 def write(path: Path, rows, header: str = "time,snr_db") -> Path:
     path.write_text(header + "\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n", encoding="utf-8")
     return path
+
+
+def read_grid(source, column: str, time: str, step_s: float | None) -> Grid:
+    return read_record(source, ReadOptions(column=column, time=(time,), step_s=step_s)).grid
 
 
 @pytest.fixture
@@ -56,7 +61,10 @@ def test_json_holds_one_object_per_predictor_and_horizon(tide: Path, capsys) -> 
     assert still["dm_p"] == pytest.approx(diebold_mariano(gaps["knn"], gaps["persistence"], 6))
     assert still["next_mean"] == values[-1]
     assert 0.7 < knn["coverage90"] <= 1.0
-    assert {"mae", "bias", "crps", "n", "next_std", "against"} <= set(knn)
+    assert {"mae", "bias", "crps", "n", "next_std", "against", "at", "mean", "low90", "high90", "holm_p", "fell_back"} <= set(knn)
+    assert knn["low90"] < knn["mean"] == knn["next_mean"] < knn["high90"]
+    assert knn["at"] == (480 - 1 + 6 + 0.5) * STEP_S
+    assert knn["fell_back"] == 0.0
     assert knn["brier"] is None
     assert knn["nrmse"] == pytest.approx(knn["rmse"] / np.std(values[-still["n"] :]), rel=1e-9)
 
@@ -146,20 +154,23 @@ def test_columns_beside_the_series_are_used(tmp_path: Path, capsys) -> None:
     ("", [], "is empty"),
     ("time,snr_db\n", [], "has a header and no rows"),
     ("time,snr\n0,1\n", [], "line 1: has no column 'snr_db'; did you mean 'snr'?"),
-    ("t,snr_db\n0,1\n", [], "has no column 'time'"),
+    ("a,snr_db\n0,1\n", [], "has no column 'time'"),
     ("time,snr_db\n0,1\n1,high\n", [], "line 3: column 'snr_db' holds 'high'"),
     ("time,snr_db\n0,1\n1,inf\n", [], "line 3: column 'snr_db' holds 'inf'"),
     ("time,snr_db\n0,1\n1\n", [], "line 3: has 1 cells, and the header has 2"),
-    ("time,snr_db\n5,1\n4,2\n", [], "line 3: the time 4 lies before"),
-    ("time,snr_db\n0,1\n0,2\n", [], "line 3: the time 0 is that of the row above"),
     ("time,snr_db\nyesterday,1\n", [], "line 2: column 'time' holds 'yesterday'"),
+    ("time,tx,snr_db\n" + "".join(f"{i},{x},{i}\n" for i in range(50) for x in "ab"), [], "with --where, for example --where tx=a"),
+    ("time,snr_db\n" + "".join(f"{736_000 + i / 144:.6f},{i}\n" for i in range(99)), [], "may be days since year 0 (MATLAB)"),
+    ("time,snr_db\n" + "".join(f"{40_000 + i / 144:.6f},{i}\n" for i in range(99)), [], "may be days since 1899-12-30 (Excel)"),
+    ("time,snr_db\n" + "".join(f"{2012 + i / 8784:.8f},{i}\n" for i in range(99)), [], "may be decimal years, that is 2012-01-01 00:00"),
+    ("time,snr_db\n" + "".join(f"{i / 24:.6f},{i}\n" for i in range(99)), [], "which is 60 min if these are days"),
+    ("time,snr_db\n" + "".join(f"{i * 600_000},{i}\n" for i in range(99)), [], "which is 10 min if these are milliseconds"),
+    ("time,snr_db\n" + "".join(f"0{2 + i % 8}/0{1 + i // 8}/2012,{i}\n" for i in range(72)), [], "may be 02 January 2012 or 01 February"),
     ("time,snr_db\n0,1\n1,2\n2,3\n", [], "spans 3 cells of 1 s, and at least 40 are needed"),
     ("time,snr_db\n0,\n1,nan\n", [], "column 'snr_db' holds no number"),
     ("time,snr_db\n" + "".join(f"{i},{'' if i % 9 else i}\n" for i in range(100)), [], "holds 12 numbers, and at least 20 are needed"),
-    ("time;snr_db\n0;1\n", [], "line 1: columns are separated by semicolons; commas are needed"),
-    ("time\tsnr_db\n0\t1\n", [], "line 1: columns are separated by tabs"),
     ("time,snr_db,snr_db\n0,1,2\n", [], "line 1: column 'snr_db' is there 2 times"),
-    ("time,snr_db\n1.7e12,1\n1.7000001e12,2\n", [], "if these are milliseconds, divide them by 1000"),
+    ("time,snr_db\n1e15,1\n1e30,2\n", [], "which is no date; --time-unit says what is counted"),
     ("time,snr_db\n0,1\n1000000,2\n", ["--step", "1s"], "spans 1000001 cells of 1 s, over 200000"),
 ])
 def test_a_bad_file_gets_one_sentence(tmp_path: Path, capsys, text: str, arguments: list[str], says: str) -> None:

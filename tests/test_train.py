@@ -16,6 +16,7 @@ import torch
 
 from tests.methods.distributed.test_program import scenario, simulate, watched
 from toolkit.core import statefile, yaml12
+from toolkit.train import main
 
 PROCESSES = 4
 
@@ -91,9 +92,11 @@ def test_a_rank_that_dies_is_told_and_the_run_goes_on_from_its_checkpoint(tmp_pa
     os.kill(workers_of(process.pid)[2], signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "lost another process" in errors
-    assert str(folder) in errors
-    assert "--resume" in errors
+    told = errors.splitlines()[-1]
+    assert told.startswith("error: rank ")
+    assert f"lost another process, or heard nothing of it for 60 s (--timeout); checkpoints are kept in {folder}" in told
+    assert "--resume" in told
+    assert "gloo" not in told
     last = max(int(file.name.split("-")[1]) for file in folder.glob("*-rank0.npz"))
     assert 40 <= last < 400
 
@@ -105,6 +108,76 @@ def test_a_rank_that_dies_is_told_and_the_run_goes_on_from_its_checkpoint(tmp_pa
     assert whole.returncode == 0, errors
     for rank in range(PROCESSES):
         assert torch.equal(weights(tmp_path / "out", "test-s1", 400, rank), weights(tmp_path / "whole", "test-s1", 400, rank))
+    rows = [json.loads((tmp_path / name / "train.json").read_text())[0] for name in ("out", "whole")]
+    assert rows[0]["total_bytes"] == rows[1]["total_bytes"]
+
+
+def finished(path: Path, out: Path, *options: str, processes: int = 2) -> tuple[int, str, str]:
+    process = start(path, out, *options, processes=processes)
+    said, errors = process.communicate(timeout=200)
+    return process.returncode, said, errors
+
+
+def test_a_resumed_run_counts_both_parts_and_only_the_same_settings_go_on(tmp_path: Path) -> None:
+    spec = scenario({"type": "gs_sgd", "density": 0.05}, workers=2, steps=6, save_every=2)
+    path, out = written(tmp_path, spec), tmp_path / "out"
+    record = out / "test-s1.json"
+    code, _, errors = finished(path, out)
+    assert code == 0, errors
+    whole = json.loads(record.read_text())["row"]
+
+    code, _, errors = finished(path, out, "--resume", "--set", "program.lr=0.2")
+    assert code != 0
+    assert f"error: {record}: was made with program.lr 0.1 (now 0.2); --resume goes on with the same settings only" in errors
+
+    record.unlink()
+    for file in (out / "checkpoints" / "test-s1").glob("step-00000006-*"):
+        file.unlink()
+    code, _, errors = finished(path, out, "--resume", "--set", "program.batch=4")
+    assert code != 0
+    assert f"{out / 'checkpoints' / 'test-s1'}: was made with program.batch 8 (now 4)" in errors
+    kept = statefile.read(out / "checkpoints" / "test-s1" / "step-00000004-rank0.npz")
+    kept_s, processes = kept["wall_s"], kept["processes"]
+    assert kept_s > 0
+    assert processes == 2
+
+    code, _, errors = finished(path, out, "--resume")
+    assert code == 0, errors
+    resumed = json.loads(record.read_text())["row"]
+    assert {name: resumed[name] for name in ("busiest_bytes", "total_bytes", "test_loss")} == {
+        name: whole[name] for name in ("busiest_bytes", "total_bytes", "test_loss")
+    }
+    assert resumed["wall_s"] > kept_s
+
+    code, _, errors = finished(path, out, "--resume", processes=1)
+    assert code != 0
+    assert "fabric.workers 2 (now 1), processes 2 (now 1)" in errors
+
+
+def test_without_torchrun_a_finished_arm_is_skipped_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = written(tmp_path, scenario("dense", workers=2, steps=2)), tmp_path / "out"
+    assert main([str(path), "--out", str(out)]) == 0
+    first = json.loads((out / "train.json").read_text())
+    assert main([str(path), "--out", str(out), "--resume"]) == 0
+    assert json.loads((out / "train.json").read_text()) == first  # the wall time too
+    assert main([str(path), "--out", str(out), "--resume", "--set", "fabric.workers=1"]) == 2
+    assert "was made with fabric.workers 2 (now 1)" in capsys.readouterr().err
+
+
+def test_another_number_of_workers_is_told_above_the_table(tmp_path: Path) -> None:
+    spec = scenario("dense", workers=4, steps=1)
+    tree = {**spec.dump(), "compare": {
+        "dense": {}, "parameter-server": {"program.method": "parameter_server", "fabric.servers": 1}, "fits": {"fabric.workers": 2},
+    }}
+    code, said, errors = finished(written(tmp_path, type(spec).build(tree)), tmp_path / "out")
+    assert code == 0, errors
+    head = said[: said.index("test accuracy")].splitlines()
+    assert head[0] == "dense: 2 workers instead of the scenario's 4, which is another experiment"
+    assert head[1] == (
+        "parameter-server: 1 worker instead of the scenario's 4, which is another experiment; "
+        "1 fewer than other arms, since 1 of the processes served"
+    )
+    assert "fits: " not in said
 
 
 @pytest.mark.slow

@@ -18,8 +18,9 @@ def parser() -> argparse.ArgumentParser:
     cli = argparse.ArgumentParser(
         prog="torchrun --nproc_per_node=4 -m toolkit.train",
         description="Train the arms of a scenario in real processes (gloo on CPUs, nccl on GPUs), one worker or server per process.",
-        epilog="Without torchrun, all workers take turns in one process. Exit status: 0 done, 1 another process was lost (checkpoints are "
-        "kept, --resume goes on from them), 2 something in the input is wrong.",
+        epilog="Every arm has as many workers as there are processes beside its servers; the head of the table says where these are not "
+        "the scenario's. Without torchrun, all workers take turns in one process. Exit status: 0 done, 1 another process was lost "
+        "(checkpoints are kept, --resume goes on from them), 2 something in the input is wrong.",
     )
     cli.add_argument("scenario", metavar="SCENARIO.yaml", help="what to train, for example scenarios/gs_sgd.yaml")
     cli.add_argument("--arm", action="append", default=[], metavar="NAME", help="train only this arm; may be repeated")
@@ -28,7 +29,10 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("--set", metavar="PATH=VALUE", action="append", default=[], dest="settings", help="override a setting")
     cli.add_argument("--quick", action="store_true", help="shrink the scenario to seconds")
     cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the scenario name parts of this package")
-    cli.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out, and skip what is finished")
+    cli.add_argument(
+        "--resume", action="store_true",
+        help="go on from the checkpoints in --out, and skip what is finished; only with the same settings and number of processes",
+    )
     cli.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
     cli.add_argument("--timeout", type=float, default=300.0, metavar="S", help="give up when a message takes longer (default: 300)")
     return cli
@@ -64,22 +68,64 @@ def _train(args: argparse.Namespace) -> int:
     seed = scenario.seed if args.seed is None else args.seed
     out = Path(args.out)
     if "RANK" not in os.environ:
-        rows = [_locally(name, arm, seed) for name, arm in chosen.items()]
-        _show(rows, out)
+        rows = [_locally(args, name, arm, seed, out) for name, arm in chosen.items()]
+        _show(rows, out, [])
         return 0
     return _in_processes(args, chosen, seed, out)
 
 
-def _locally(name: str, arm: Scenario, seed: int) -> dict[str, Any]:
+def _locally(args: argparse.Namespace, name: str, arm: Scenario, seed: int, out: Path) -> dict[str, Any]:
     import time
 
     from toolkit.core.local import run_local
 
     arm.check()
     fabric: Any = arm.fabric
+    record, settings = out / f"{name}-s{seed}.json", _settings(args, arm, 1)
+    known = _known(record, settings) if args.resume else None
+    if known is not None:
+        return known
     begun_s = time.perf_counter()
     contexts = run_local(arm.program.run, fabric.workers, seed, servers=fabric.servers, collectives=fabric.collectives)
-    return _row(name, seed, contexts[0].metrics, [ctx.sent_bytes for ctx in contexts], time.perf_counter() - begun_s)
+    row = _row(name, seed, contexts[0].metrics, [ctx.sent_bytes for ctx in contexts], time.perf_counter() - begun_s)
+    _write_record(record, settings, row)
+    return row
+
+
+def _settings(args: argparse.Namespace, arm: Scenario, processes: int) -> dict[str, Any]:
+    """What decides what a training comes to: a record or a checkpoint is good for the same only."""
+    tree = arm.dump()
+    fabric = {key: tree["fabric"].get(key) for key in ("workers", "servers", "collectives")}
+    return {"program": tree["program"], "fabric": fabric, "processes": processes, "device": args.device}
+
+
+def _known(record: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the row of a finished training, if there is one.
+
+    Raises:
+        RunDirectoryError: it had other settings, or cannot be read.
+    """
+    import json
+
+    from toolkit.cluster.distributed import check_same_settings
+    from toolkit.errors import RunDirectoryError
+
+    if not record.is_file():
+        return None
+    try:
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        before, row = dict(kept["settings"]), dict(kept["row"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{record}: does not say with which settings it was made; remove it, or leave out --resume") from error
+    check_same_settings(str(record), before, json.loads(json.dumps(settings)))
+    return row
+
+
+def _write_record(record: Path, settings: dict[str, Any], row: dict[str, Any]) -> None:
+    import json
+
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps({"settings": settings, "row": row}), encoding="utf-8")
 
 
 def _in_processes(args: argparse.Namespace, arms: dict[str, Scenario], seed: int, out: Path) -> int:
@@ -88,6 +134,9 @@ def _in_processes(args: argparse.Namespace, arms: dict[str, Scenario], seed: int
 
     import torch
     import torch.distributed as dist
+
+    from toolkit.cluster.distributed import ProcessLost
+    from toolkit.errors import UserError
 
     rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     fitted = {name: _fit(name, arm, processes) for name, arm in arms.items()}
@@ -103,13 +152,36 @@ def _in_processes(args: argparse.Namespace, arms: dict[str, Scenario], seed: int
             place = f"{out / 'checkpoints' / f'{name}-s{seed}'}"
             row = _one_arm(args, name, arm, seed, out, accelerator)
             rows.append(row)
-    except (RuntimeError, Stopped) as error:
-        _tell_once(out, rank, place, error)
+    except (ProcessLost, Stopped):
+        _tell_last(
+            out, f"rank {rank} lost another process, or heard nothing of it for {args.timeout:g} s (--timeout); checkpoints are kept in "
+            f"{place}: the same command with --resume goes on from the last one"
+        )
         os._exit(1)  # the others are gone: what would be closed in order waits for them
+    except UserError as error:
+        _tell_last(out, str(error))
+        os._exit(2)
     if rank == 0:
-        _show(rows, out)
+        _show(rows, out, _other_experiment(arms, fitted))
     dist.destroy_process_group()
     return 0
+
+
+def _other_experiment(arms: dict[str, Scenario], fitted: dict[str, Scenario]) -> list[str]:
+    """Say which arms had another number of workers than the scenario gives them, or than the arms beside them."""
+    sentences: dict[str, list[str]] = {}
+    most = max(getattr(arm.fabric, "workers", 1) for arm in fitted.values())
+    for name, arm in fitted.items():
+        asked: Any = arms[name].fabric
+        workers, servers = getattr(arm.fabric, "workers", 1), getattr(arm.fabric, "servers", 0)
+        parts = []
+        if workers != asked.workers:
+            parts.append(f"{workers} worker{'s' * (workers != 1)} instead of the scenario's {asked.workers}, which is another experiment")
+        if workers < most and servers:
+            parts.append(f"{most - workers} fewer than other arms, since {servers} of the processes served")
+        if parts:
+            sentences.setdefault("; ".join(parts), []).append(name)
+    return [f"{', '.join(names)}: {sentence}" for sentence, names in sentences.items()]
 
 
 class Stopped(Exception):  # noqa: N818 - a signal, not an error
@@ -121,7 +193,7 @@ def _stopped(*_: object) -> None:
 
 
 def _fit(name: str, arm: Scenario, processes: int) -> Scenario:
-    """Return *arm* with as many workers as there are processes beside its servers."""
+    """Return *arm* with as many workers as there are processes beside its servers; `_other_experiment` tells where they are others."""
     from toolkit.errors import ScenarioError
     from toolkit.scenario import Scenario, replaced
 
@@ -134,28 +206,39 @@ def _fit(name: str, arm: Scenario, processes: int) -> Scenario:
 
 
 def _one_arm(args: argparse.Namespace, name: str, arm: Scenario, seed: int, out: Path, accelerator: str) -> dict[str, Any]:
-    import json
-
     import torch.distributed as dist
 
-    from toolkit.cluster.distributed import Checkpoints, DistributedContext
+    from toolkit.cluster.distributed import Checkpoints, DistributedContext, losing_processes
+    from toolkit.errors import RunDirectoryError
 
     record = out / f"{name}-s{seed}.json"
     rank, processes = dist.get_rank(), dist.get_world_size()
-    known: list[Any] = [json.loads(record.read_text(encoding="utf-8")) if args.resume and rank == 0 and record.is_file() else None]
-    dist.broadcast_object_list(known, src=0)
+    settings = _settings(args, arm, processes)
+    known: list[Any] = [None]
+    if rank == 0:
+        if args.resume:
+            try:
+                known = [_known(record, settings)]
+            except RunDirectoryError as error:  # for all ranks to stop with
+                known = [error]
+        else:
+            record.unlink(missing_ok=True)
+    with losing_processes():
+        dist.broadcast_object_list(known, src=0)
+    if isinstance(known[0], RunDirectoryError):
+        raise known[0]
     if known[0] is not None:
         return dict(known[0])
     fabric: Any = arm.fabric
-    checkpoints = Checkpoints(out / "checkpoints" / f"{name}-s{seed}", rank, processes, args.resume)
+    checkpoints = Checkpoints(out / "checkpoints" / f"{name}-s{seed}", rank, processes, args.resume, settings)
     ctx = DistributedContext(fabric.workers, fabric.servers, seed, fabric.collectives, checkpoints, accelerator=accelerator)
     ctx.run(arm.program.run(ctx))
     sent: list[Any] = [0] * processes
-    dist.all_gather_object(sent, ctx.sent_bytes)
+    with losing_processes():
+        dist.all_gather_object(sent, ctx.sent_bytes)
     row = _row(name, seed, ctx.metrics, sent, ctx.now)
     if rank == 0:
-        out.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(row), encoding="utf-8")
+        _write_record(record, settings, row)
     return row
 
 
@@ -167,7 +250,8 @@ def _row(name: str, seed: int, metrics: list[Any], sent_bytes: list[int], wall_s
     }
 
 
-def _show(rows: list[dict[str, Any]], out: Path) -> None:
+def _show(rows: list[dict[str, Any]], out: Path, notes: list[str]) -> None:
+    """Print the table under *notes*, and write it."""
     import json
 
     from rich.console import Console
@@ -177,24 +261,43 @@ def _show(rows: list[dict[str, Any]], out: Path) -> None:
     for row in rows:
         numbers = (row["test_accuracy"], row["test_loss"], row["busiest_bytes"] / 1e6, row["total_bytes"] / 1e6, row["wall_s"])
         table.add_row(row["arm"], *(f"{number:.3f}" if number is not None else "–" for number in numbers))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for note in notes:
+        console.print(note, markup=False, soft_wrap=True)
+    console.print(table)
     out.mkdir(parents=True, exist_ok=True)
     (out / "train.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
 
-def _tell_once(out: Path, rank: int, place: str, error: BaseException) -> None:
-    """Let one of the processes that are left say what happened."""
+def _tell_last(out: Path, sentence: str) -> None:
+    """Let one of the processes say what happened, after the launcher's own report where the system allows to wait for that."""
+    import subprocess
+
     out.mkdir(parents=True, exist_ok=True)
     marker = out / f".stopped-{os.environ.get('TORCHELASTIC_RUN_ID', 'run')}-{os.getppid()}"
     try:
         marker.touch(exist_ok=False)
     except FileExistsError:
         return
-    sys.stderr.write(
-        f"error: rank {rank} lost another process ({str(error).splitlines()[0]}); checkpoints are kept in {place}: "
-        "the same command with --resume goes on from the last one\n"
-    )
+    text = "".join(f"error: {line}\n" for line in sentence.splitlines())
+    if hasattr(os, "pidfd_open"):
+        say_after = [sys.executable, "-S", "-c", SAY_AFTER, str(os.getppid()), text]
+        subprocess.Popen(say_after, start_new_session=True, stdout=subprocess.DEVNULL)
+        return
+    sys.stderr.write(text)
     sys.stderr.flush()
+
+
+SAY_AFTER = """
+import os, select, sys
+try:
+    launcher = os.pidfd_open(int(sys.argv[1]))
+    select.select([launcher], [], [], 60)
+except OSError:
+    pass
+sys.stderr.write(sys.argv[2])
+"""
+"""Waits for the end of a process, and then says something."""
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.cluster.helpers import FREE, LINK, Written, cluster, simulate
+from toolkit.cluster.failures import Degradation, factors_in_force
 from toolkit.core.context import Asking, Context, PeerLost
 from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import Work
@@ -178,6 +181,30 @@ def test_a_degraded_link_is_slow_in_its_window() -> None:
     assert simulate(spec, act)[0].now == pytest.approx(1.0 + 1.0 + 0.5 + 0.002, rel=1e-9)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_where_degradations_overlap_the_lowest_factor_counts(order: int) -> None:
+    """10 Gbit at 1 Gbit/s: 0.5 in the first second, 0.1 in the second, then 9.4 Gbit at 0.5."""
+    def act(ctx: Context) -> Asking:
+        if ctx.rank == 0:
+            yield ctx.send(1, 1_250_000_000)
+
+    windows = [
+        {"link": "worker0>switch", "from_s": 0, "to_s": 100, "factor": 0.5},
+        {"link": "worker0>switch", "from_s": 1, "to_s": 2, "factor": 0.1},
+    ]
+    spec = cluster(2, topology={"type": "star", "link": {**LINK, "rate_bps": 1e9}}, failures={"degradations": windows[::order]})
+    assert simulate(spec, act)[0].now == pytest.approx(20.8 + 0.002, rel=1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 4), st.sampled_from([0.25, 0.5, 1.0])), max_size=6))
+def test_the_factor_in_force_is_the_lowest_of_the_windows_one_is_in(drawn: list[tuple[int, int, float]]) -> None:
+    windows = [Degradation(link="x", from_s=begin, to_s=begin + long, factor=factor) for begin, long, factor in drawn]
+    changes = factors_in_force(windows)
+    for at_s in (0.5 + i for i in range(13)):
+        expected = min((window.factor for window in windows if window.from_s < at_s < window.to_s), default=1.0)
+        assert next((factor for since_s, factor in reversed(changes) if since_s < at_s), 1.0) == expected
+
+
 def test_those_that_are_left_form_a_group_after_the_time_out() -> None:
     seen: dict[int, list[Any]] = {}
 
@@ -218,6 +245,8 @@ def test_two_runs_write_the_same_ledger() -> None:
         ({"workers": 0}, "greater than or equal to 1"),
         ({"failures": {"crashes": [{"node": "worker9", "at_s": 1}]}}, "'worker9' is not a node"),
         ({"failures": {"degradations": [{"link": "w0>switch", "from_s": 0, "to_s": 1, "factor": 0.5}]}}, "'w0>switch' is not a link"),
+        ({"failures": {"degradations": [{"link": "worker0>switch", "from_s": 1, "to_s": 1, "factor": 0.5}]}}, "must be after"),
+        ({"failures": {"degradations": [{"link": "worker0>switch", "from_s": float("nan"), "to_s": 1, "factor": 0.5}]}}, "finite"),
         ({"node_devices": {"woker1": FREE}}, "did you mean 'worker1'"),
         ({"failures": {"crashes": [{"node": f"worker{i}", "at_s": 1} for i in range(4)]}}, "at least one must be left"),
         ({"failures": {"outages": [{"node": "worker0", "from_s": 2, "to_s": 1}]}}, "must be after"),

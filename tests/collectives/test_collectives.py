@@ -7,8 +7,8 @@ import torch
 
 from tests.cluster.helpers import cluster, simulate
 from toolkit.collectives import AllGather, AllReduce, Collectives
-from toolkit.core.context import Asking, Context
-from toolkit.core.local import run_local
+from toolkit.core.context import Asking, Context, Payload
+from toolkit.core.local import LocalContext, LocalFuture, LocalGroup, run_local
 from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.errors import ToolkitError
 
@@ -135,6 +135,60 @@ def test_simulated_and_local_workers_have_the_same_bits() -> None:
         run_local(lambda ctx: act(ctx, 1), 6, 1, servers=servers_of(name), collectives=Collectives.model_validate(schedules))
         for rank in range(6):
             assert torch.equal(found[0][rank], found[1][rank])
+
+
+class Noting(LocalContext):
+    """Writes down what is asked for, and where the program waits."""
+
+    calls: list[str]
+
+    def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> LocalFuture:
+        self.calls.append("send")
+        return super().send(dst, nbytes, phase, payload)
+
+    def recv(self, src: int, like: Payload) -> LocalFuture:
+        self.calls.append("recv")
+        return super().recv(src, like)
+
+
+def noted(ctx: Noting, program: Asking) -> Asking:
+    value = None
+    while True:
+        try:
+            future = program.send(value)
+        except StopIteration:
+            return
+        ctx.calls.append("wait")
+        value = yield future
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [*(("all_reduce", name) for name in AllReduce.member_names()), *(("all_gather", name) for name in AllGather.member_names())],
+)
+def test_receives_are_asked_for_before_anything_is_sent(kind: str, name: str, size: int) -> None:
+    """Between two waits nobody asks for a message after a send: behind a long one, asking would wait in real processes.
+
+    What is asked for once a message has arrived may be the answer to it.
+    """
+    group = LocalGroup()
+    contexts = [
+        Noting(group, rank, size, 1, servers=servers_of(name), collectives=Collectives.model_validate({kind: name}))
+        for rank in range(size + servers_of(name))
+    ]
+    for ctx in contexts:
+        ctx.calls = []
+        group.ready.append((noted(ctx, getattr(ctx, kind)(vector(ctx.rank))), None))
+    group.run()
+    for ctx in contexts:
+        assert ("send" in ctx.calls) == (size > 1 or ctx.servers > 0)
+        for stretch in " ".join(ctx.calls).split("wait"):
+            assert "send recv" not in stretch, (ctx.rank, ctx.calls)
+
+
+def test_the_ring_is_the_default_for_any_number_of_workers() -> None:
+    assert Collectives().all_reduce.type_name() == Collectives().all_gather.type_name() == "ring"
 
 
 def test_waiting_for_what_nobody_sends_is_told() -> None:

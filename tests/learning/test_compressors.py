@@ -16,6 +16,7 @@ from toolkit.learning.compressors.random_k import RandomKCompressor
 from toolkit.learning.compressors.sign import Sign
 from toolkit.learning.compressors.terngrad import TernGradCompressor
 from toolkit.learning.compressors.top_k import TopKCompressor
+from toolkit.learning.finite import NotFiniteError
 from toolkit.learning.random import torch_generator
 
 SIZES = (1, 7, 8, 9, 64, 513, 1200)
@@ -265,6 +266,42 @@ def test_what_was_sent_and_what_is_kept_is_what_came_in(make) -> None:
         sent += compressor.decompress(payload, size)
         came += 0.5 * gradient
     assert (sent + memory.error - came).norm() <= 1e-5 * came.norm()
+
+
+@EVERY
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_refused_and_the_memory_is_left_alone(make, bad: float) -> None:
+    vector = normal(240)
+    vector[17] = bad
+    with pytest.raises(NotFiniteError, match=r"compress: the vector: element 17 is -?(nan|inf); it takes finite numbers"):
+        make(240).compress(vector, generator())
+    for memory in (Residual.zeros(240), Corrected.zeros(240, 0.9)):
+        memory.add(normal(240, 1))
+        before = memory.error.clone()
+        with pytest.raises(NotFiniteError, match="the gradient: element 17"):
+            memory.add(vector)
+        assert torch.equal(memory.error, before)
+
+
+@EVERY
+def test_of_huge_finite_numbers_nothing_infinite_is_made(make) -> None:
+    """Sums and squares of 3e38 are beyond float32: what cannot do without them refuses."""
+    vector, compressor = normal(240).sign() * 3e38, make(240)
+    try:
+        payload = compressor.compress(vector, generator())
+        mean = compressor.mean([payload], 240)
+    except NotFiniteError:
+        return
+    assert mean.isfinite().all()
+
+
+def test_those_whose_sums_overflow_say_so() -> None:
+    vector = torch.full((240,), 3e38)
+    for compressor in (QsgdCompressor(), TernGradCompressor(), Sign(scaled=True), OneBitCompressor()):
+        with pytest.raises(NotFiniteError, match=r"the vector reaches to 3e\+38, and sums over it are beyond float32"):
+            compressor.compress(vector, generator())
+    with pytest.raises(NotFiniteError, match="the sum of what 2 payloads stand for: element 0 is inf"):
+        TopKCompressor(3).mean([TopKCompressor(3).compress(vector)] * 2, 240)
 
 
 def test_momentum_correction_by_hand() -> None:

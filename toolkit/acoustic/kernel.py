@@ -1,23 +1,23 @@
-"""The decisions of the physical layer, as plain functions over arrays: who locks on what, what decodes, what is sensed.
+"""The physical layer as plain functions over arrays: which frame a receiver locks on, which is decoded, when the channel is sensed busy.
 
-Frames in the water live in the rows of a ring; their order of sending is that of the running counts from head to tail.
+Frames in flight are kept in a ring buffer, oldest first.
 
-    ring     (8,) whole numbers that run on (constants below)
-    frames   (fields, rows) what is known of each frame; the calendar and a scratch list stand in three and one of its fields
-    water    (3, n, rows) of each frame at each node: start of the arrival in s, received intensity in uPa^2, until when it was heard
+    ring     (8,) counters of the ring buffer (constants below)
+    frames   (fields, rows) one column per frame; three fields hold the event queue, one a scratch list
+    water    (3, n, rows) each frame at each node: start of the arrival in s, received intensity in uPa^2, end of what was heard in s
     order    (rows, n) the receivers that could lock on a frame, nearest first
-    status   (n, rows) what became of each arrival (constants below); WEAK in rows that no frame is in
+    status   (n, rows) state of each arrival (constants below); WEAK in rows without a frame
     nodes    (2, n) the row that each receiver locked on last, or -1; the seconds it has spent receiving
     noise    (n,) noise intensity in uPa^2
     settings levels and rates, followed by the table ln(-ln(1 - BER)) over Eb/N0 (`modulation.SuccessTable`)
-    draws    uniform numbers, used from the last to the first
-    reasons  per packet the number of the text that says why a copy was lost last
-    book     rows of the ledger, one per reception (`toolkit.core.ledger.BLOCK_ROW`); tally (2,) how many there are, and may be
+    draws    uniform random numbers, used from the last to the first
+    reasons  per packet the code of its last drop reason
+    book     rows of the ledger, one per reception (`toolkit.core.row_buffer.BLOCK_ROW`); tally (2,): rows in use, rows there are
 
-The calendar is a heap of the frames that are still arriving somewhere, by the end of their next arrival. Nothing is decided when an
-arrival begins: decisions fall when one ends, or when its node starts to send or to sense, and then in the order in which the arrivals
-began. So an interferer costs no step of its own, and the answers are those that one process per arrival would give. `advance` takes all
-ends up to a time and stops where somebody has to be told: at every frame that decodes. numba can compile the functions as they are
+The event queue is a binary heap of the frames that are still arriving somewhere, by the end of their next arrival. An arrival that begins
+causes no event. Decisions are made when an arrival ends, or when its node starts to send or to sense, in the order in which the arrivals
+began. Interferers therefore cost no event of their own, and the results are those of one process per arrival. `advance` handles all ends
+up to a given time and stops at every frame that is decoded, since somebody has to be told. numba compiles the functions as they are
 (`compiled`).
 """
 
@@ -39,19 +39,19 @@ if __name__.endswith("_compiled"):  # see `compiled`
     jit = numba.njit(cache=True, error_model="numpy")
 
 
-# Status of an arrival: not decodable; undecided; received; and the ways in which reception never began or broke off.
+# State of an arrival: too weak; undecided; locked on; then why reception never began or broke off.
 WEAK, PENDING, LOCKED, BUSY, HALF_DUPLEX, UNDETECTED, CAPTURED, ABORTED = range(8)
 
-# What became of a reception, as numbers of texts.
+# Outcome of a reception, as codes of strings.
 UNTOLD, DELIVERED, NOISE, COLLISION, DEAF = range(5)
 OUTCOMES = ("", "delivered", "noise", "collision", "half_duplex")
 
-# `ring`: running counts of the oldest and the next frame; frames in the calendar; tickets given out, which break ties; draws left;
-# receptions decoded; whether every reception is told rather than those alone that decode.
+# `ring`: numbers of the oldest and the next frame; length of the event queue; sequence numbers given out, which break ties; draws left;
+# receptions decoded; whether every reception is reported, or only those that decode.
 HEAD, TAIL, CALENDAR, TICKET, DRAWS, DECODED, TELL = range(7)
 
-# Fields of `frames`: seconds, sender, bits, receiver, bytes, number of its kind's text, packet; the place of its next receiver in `order`,
-# and how many there are; when its row is free again; the calendar's times, tickets and rows; a scratch list of rows.
+# Fields of `frames`: start and duration in s, sender, bits, receiver, bytes, code of its kind, packet; the place of its next receiver in
+# `order`, and how many there are; when its row is free again; times, sequence numbers and rows of the event queue; a scratch list of rows.
 T0, DUR, SRC, BITS, DST, NBYTES, KIND, PACKET, NEXT, RECEIVERS, EXPIRY, DUE, DUE_TICKET, DUE_ROW, NEAR = range(15)
 FIELDS = 15
 
@@ -68,7 +68,7 @@ IDLE, NO_DRAWS, NO_ROOM, OVER, TOLD = 0, 1, 2, 4, 8
 
 @jit
 def _before(frames, a, b):  # type: ignore[no-untyped-def]
-    """Whether place *a* of the calendar comes before place *b*."""
+    """Whether place *a* of the event queue comes before place *b*."""
     if frames[DUE, a] != frames[DUE, b]:
         return frames[DUE, a] < frames[DUE, b]
     return frames[DUE_TICKET, a] < frames[DUE_TICKET, b]
@@ -82,7 +82,7 @@ def _swap(frames, a, b):  # type: ignore[no-untyped-def]
 
 @jit
 def enter(ring, frames, due_s, row):  # type: ignore[no-untyped-def]
-    """Put a frame into the calendar."""
+    """Put a frame into the event queue."""
     place = ring[CALENDAR]
     frames[DUE, place] = due_s
     frames[DUE_TICKET, place] = ring[TICKET]
@@ -96,7 +96,7 @@ def enter(ring, frames, due_s, row):  # type: ignore[no-untyped-def]
 
 @jit
 def _sink(ring, frames):  # type: ignore[no-untyped-def]
-    """Bring the calendar in order after its first entry has changed."""
+    """Restore the heap after its first entry has changed."""
     place, size = 0, ring[CALENDAR]
     while True:
         first = place
@@ -111,7 +111,7 @@ def _sink(ring, frames):  # type: ignore[no-untyped-def]
 
 @jit
 def _leave(ring, frames):  # type: ignore[no-untyped-def]
-    """Take the first frame out of the calendar."""
+    """Take the first frame out of the event queue."""
     ring[CALENDAR] -= 1
     _swap(frames, 0, ring[CALENDAR])
     _sink(ring, frames)
@@ -144,7 +144,7 @@ def _around(node, low_s, high_s, ring, frames, water):  # type: ignore[no-untype
 def _decide(node, until_s, found, frames, water, status, nodes, noise, settings):  # type: ignore[no-untyped-def]
     """Decide, in order of their start, every arrival at *node* that began by *until_s*; `NEAR` lists *found* frames around them.
 
-    A receiver that is idle locks on the first arrival whose preamble it can detect in what else is in the water; a later one takes
+    A receiver that is idle locks on the first arrival whose preamble it can detect against everything else that arrives; a later one takes
     over only when it is stronger by the capture ratio. A node that sends hears nothing.
     """
     start, power, heard_to = water[START, node], water[POWER, node], water[HEARD_TO, node]
@@ -331,7 +331,7 @@ def send(  # type: ignore[no-untyped-def]
 
     *delay* (n,) in s, *gain* (n,) in uPa^2 and *fades* (n,) belong to this sender. Its row is needed until nothing that overlaps with its
     last arrival can be undecided.
-    Returns (row, receivers that could lock, when the first of the calendar is due); row -1 when there is no room for one more.
+    Returns (row, receivers that could lock, when the event queue is next due); row -1 when there is no room for one more.
     """
     settings[LONGEST_S] = max(settings[LONGEST_S], dur_s)
     settle(node, now_s, ring, frames, water, order, status, nodes, noise, settings)

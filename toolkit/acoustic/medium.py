@@ -91,7 +91,7 @@ class Medium:
 
     @property
     def trace(self) -> Trace | None:
-        """Who is told of everything, if anybody is."""
+        """An observer of every event, if there is one."""
         return self._trace
 
     @trace.setter

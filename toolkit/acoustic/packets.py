@@ -98,7 +98,7 @@ class NodeTracker(Protocol):
 
 
 class PacketTrace(Protocol):
-    """Who is told of the first and the last event of every packet; `toolkit.acoustic.trace.Trace` is one."""
+    """An observer of the first and the last event of every packet; `toolkit.acoustic.trace.Trace` is one."""
 
     def created(self, packet: Packet) -> None: ...
 

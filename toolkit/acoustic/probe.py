@@ -46,8 +46,8 @@ class Probe(Spec):
         An SNR below *least_snr_db*, where nothing is heard, counts as that level, in truth and forecast alike: how far below no node
         can measure, and no decision depends on it.
 
-        Metrics: ``forecast_error_db`` and ``forecast_covered`` per forecast (step = horizon in s, who = link); for the first link
-        also the truth and the forecasts themselves.
+        Metrics: ``forecast_error_db`` and ``forecast_covered`` per forecast (step = horizon in s, who = link), ``forecast_fell_back``
+        where something simpler than the method answered; for the first link also the truth and the forecasts themselves.
         """
         waiting: dict[int, list[tuple[int, int, int, Forecast]]] = {}
         strides = {max(1, round(horizon_s / self.every_s)) for horizon_s in self.horizons_s}
@@ -60,6 +60,8 @@ class Probe(Spec):
                 error_db = max(forecast.mean_db, least_snr_db) - truth_db
                 world.ledger.metric(world.now, "forecast_error_db", error_db, who, step)
                 world.ledger.metric(world.now, "forecast_covered", float(abs(error_db) <= Z90 * forecast.std_db), who, step)
+                if forecast.fell_back:
+                    world.ledger.metric(world.now, "forecast_fell_back", 1.0, who, step)
             for index, (sender, receiver) in enumerate(links):
                 who = f"{sender}->{receiver}"
                 if index == 0:

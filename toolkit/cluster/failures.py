@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar, Self, final
 
 from pydantic import Field, model_validator
@@ -40,7 +40,7 @@ class Outage(TimeWindow):
 
 @final
 class Degradation(TimeWindow):
-    """A link that carries only `factor` of its rate in a window."""
+    """A link that carries only `factor` of its rate in a window; where windows overlap, the lowest factor counts."""
 
     link: str = Field(description="name of the directed link, as the topology calls it")
     factor: float = Field(gt=0, le=1, description="share of its rate that is left")
@@ -57,6 +57,21 @@ class Failures(Spec):
     degradations: list[Degradation] = Field(default_factory=list)
     detect_s: float = Field(5.0, ge=0, description="time until the others know that a worker is gone (a time-out)")
     restart_s: float = Field(10.0, ge=0, description="time to form a new group and go on")
+
+
+def factors_in_force(degradations: Iterable[Degradation]) -> list[tuple[float, float]]:
+    """Return when the share of its rate that a link carries changes, and to what: (instant in s, factor), in order.
+
+    Where several of its *degradations* overlap, the lowest factor is in force.
+    """
+    windows = list(degradations)
+    changes, before = [], 1.0
+    for at_s in sorted({window.from_s for window in windows} | {window.to_s for window in windows}):
+        factor = min((window.factor for window in windows if window.from_s <= at_s < window.to_s), default=1.0)
+        if factor != before:
+            changes.append((at_s, factor))
+        before = factor
+    return changes
 
 
 def stretched_by_outages(windows: list[tuple[float, float]], start_s: float, dur_s: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from simpy.events import Event
 
+from toolkit.cluster.failures import factors_in_force
 from toolkit.cluster.ideal import IdealCollectives
 from toolkit.cluster.messages import Mail
 from toolkit.cluster.settings import ClusterSettings
@@ -33,8 +34,9 @@ class ClusterNetwork:
         ]
         for crash in spec.failures.crashes:
             world.env.process(self._crash(self.built.index_of_node(crash.node), crash.at_s))
-        for slow in spec.failures.degradations:
-            world.env.process(self._degrade(self.built.index_of_link(slow.link), slow.factor, slow.from_s, slow.to_s))
+        for name in dict.fromkeys(slow.link for slow in spec.failures.degradations):
+            changes = factors_in_force(slow for slow in spec.failures.degradations if slow.link == name)
+            world.env.process(self._degrade(self.built.index_of_link(name), changes))
 
     @property
     def contexts(self) -> list[Context]:
@@ -54,12 +56,12 @@ class ClusterNetwork:
         waits = [f"{names[dst]} waits for {names[src]}" for dst, src in self.mail.waits()]
         return ToolkitError(f"the program cannot go on: {'; '.join(waits) or 'it waits for what never comes'}")
 
-    def _degrade(self, link: int, factor: float, from_s: float, to_s: float) -> Process:
-        whole_bps = 8.0 * self.mail.links.bytes_per_s[link]
-        yield self.world.env.timeout(from_s)
-        self.mail.links.change_rate(link, whole_bps * factor)
-        yield self.world.env.timeout(to_s - from_s)
-        self.mail.links.change_rate(link, whole_bps)
+    def _degrade(self, link: int, changes: list[tuple[float, float]]) -> Process:
+        """Let a link carry, from each instant of *changes* on, that share of its rate."""
+        whole_bps, env = 8.0 * self.mail.links.bytes_per_s[link], self.world.env
+        for at_s, factor in changes:
+            yield env.timeout(at_s - env.now)
+            self.mail.links.change_rate(link, whole_bps * factor)
 
     def _crash(self, node: int, at_s: float) -> Process:
         """Take a worker out, and after the time-out form a group of those that are left."""

@@ -74,9 +74,9 @@ def network_findings(result: Comparison) -> list[str]:
     """Compare the first arm with the others in seconds, bytes and joules."""
     judged = [info for info in result.described if info.name in JUDGED]
     if comparable(result):
-        sentences = [in_short(result, JUDGED), *(verdicts(result, info) for info in judged), downtime(result)]
+        sentences = [in_short(result, JUDGED), *(verdicts(result, info) for info in judged), downtime(result), late_crashes(result)]
     else:
-        sentences = [not_comparable(result), came_to(result, JUDGED), downtime(result)]
+        sentences = [not_comparable(result), came_to(result, JUDGED), downtime(result), late_crashes(result)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -95,6 +95,30 @@ def downtime(result: Comparison) -> str:
     if not found:
         return ""
     return f"After crashes work stood still for {listed([f'{with_interval(info, row)} ({arm})' for arm, row in found.items()])}."
+
+
+def late_crashes(result: Comparison) -> str:
+    """Name the crashes that a run had ended before: nothing crashed, and its arm is the arm without them."""
+    path = result.directory / "scenario.yaml"
+    if not path.is_file() or "at_s:" not in path.read_text(encoding="utf-8"):  # every crash has one; spares most runs the reading
+        return ""
+    report, metrics = result.report, result.metrics
+    crashed = metrics[metrics["name"] == "crash"]
+    happened = set(zip(crashed["arm"], crashed["seed"], crashed["who"], strict=True))
+    parts = []
+    for arm, scenario in result.scenario.arms().items():
+        ends = report[(report["arm"] == arm) & (report["metric"] == "end_s")]
+        failures = getattr(scenario.fabric, "failures", None)
+        for crash in failures.crashes if failures else []:
+            late = ends[[(arm, seed, crash.node) not in happened for seed in ends["seed"]]]
+            if not len(late):
+                continue
+            seeds = f" in {len(late)} of {len(ends)} seeds" if len(late) < len(ends) else ""
+            times = " to ".join(dict.fromkeys(f"{end_s:.3g}" for end_s in (late["value"].min(), late["value"].max())))
+            parts.append(f"{crash.node} at {crash.at_s:.3g} s in {arm}{seeds} (the run ended at {times} s)")
+    if not parts:
+        return ""
+    return f"Crashes after the end of a run did nothing, and such an arm shows no crash: {listed(parts)}."
 
 
 NETWORK = Report(

@@ -4,6 +4,9 @@ A schedule is a generator over `ctx.send`, `ctx.recv` and `ctx.compute`, so the 
 exchange the same messages. Every rank ends with the same bits: each element is summed in one place and copied, or summed everywhere
 in an order that gives the same rounding.
 
+Whoever sends and receives in one round asks for what it will receive first: real processes announce a receive on the same connection
+that carries what they send, and behind a long vector the announcement would wait, so that the two directions would take turns.
+
 Sources: Thakur, Rabenseifner and Gropp 2005 (schedules and costs); the closed forms assume one message at a time in each direction
 (full duplex), the same `alpha_s` and `beta_s_per_byte` between any two ranks, and no contention. They are exact for the ring and the
 parameter server with any number of ranks, for the others with a power of two; with other numbers, ranks that are early overlap
@@ -117,7 +120,7 @@ def binomial_broadcast(ctx: Context, x: Payload, root: int, phase: str) -> Askin
     step >>= 1
     while step:
         if me + step < size:
-            yield post(ctx, (me + step + root) % size, x, phase)
+            yield ctx.handed_over(post(ctx, (me + step + root) % size, x, phase))  # the next one would share the way with it
         step >>= 1
     return x
 
@@ -125,14 +128,12 @@ def binomial_broadcast(ctx: Context, x: Payload, root: int, phase: str) -> Askin
 def binomial_reduce(ctx: Context, x: Payload, phase: str) -> Asking:
     """Return the sum of *x* over all ranks on rank 0 (elsewhere a partial one), pairs first, then pairs of pairs."""
     total = x.clone()
-    step = 1
-    while step < ctx.size:
-        if ctx.rank & step:
-            yield post(ctx, ctx.rank - step, total, phase)
-            return total
-        if ctx.rank + step < ctx.size:
-            received = yield ctx.recv(ctx.rank + step, total)
-            total = total + received
-            yield ctx.compute(adding(total), phase)
-        step <<= 1
+    below = ctx.rank & -ctx.rank or 1 << depth(ctx.size)  # the lowest set bit says in which round one sends, and to whom
+    children = [ctx.rank + (1 << level) for level in range(depth(below)) if ctx.rank + (1 << level) < ctx.size]
+    for waiting in [ctx.recv(child, total) for child in children]:
+        received = yield waiting
+        total = total + received
+        yield ctx.compute(adding(total), phase)
+    if ctx.rank:
+        yield post(ctx, ctx.rank - below, total, phase)
     return total

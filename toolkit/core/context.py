@@ -117,6 +117,13 @@ class Context(ABC):
         The payload is copied, so the sender may go on changing it; it never affects the size.
         """
 
+    def handed_over(self, sent: Any) -> Any:
+        """Wait until what `send` returned is with its receiver, even where a message that is yielded counts as arrived at once.
+
+        Only where the receiver is certain to ask for it, whatever this rank does next: others wait for ever.
+        """
+        return sent
+
     @abstractmethod
     def recv(self, src: int, like: Payload) -> Any:
         """Wait for the next message of rank *src*; yielding gives its payload, which has the size and type of *like*.

@@ -115,29 +115,44 @@ def environment(path: Path, n: int, seed: int = 5) -> np.ndarray:
 def test_the_surroundings_explain_what_they_cause(tmp_path: Path) -> None:
     around = environment(tmp_path / "sea.csv", 700)
     values = 30 - 1.5 * around[:, 0] + 4 * around[:, 1] + process(700, ar=(0.5,), seed=9)
-    sea = Exogenous(file=tmp_path / "sea.csv", time="t", columns=("wind", "tide"), known_ahead=("tide",))
-    part = SeasonalAr(order=1, seasons_s=(), exogenous=sea)
+    told = Exogenous(file=tmp_path / "sea.csv", time="t", columns=("wind", "tide"), known_ahead=("wind", "tide"))  # a perfect forecast
+    part = SeasonalAr(order=1, seasons_s=(), exogenous=told)
     state = fed(part, values[:600])
     ask(part, state, 600, 1)
     np.testing.assert_allclose(state.fit.slopes, [-1.5, 4.0], atol=0.25)
     rmse = {}
-    told = sea.model_copy(update={"known_ahead": ("wind", "tide")})  # as if the wind's forecast were perfect
     for name, exogenous in (("blind", None), ("seeing", told)):
         found = rolling(part.model_copy(update={"exogenous": exogenous}), values, 500, (6,), stride=3)[6]
         rmse[name] = math.sqrt(np.mean(errors(values, found) ** 2))
     assert rmse["seeing"] < 0.3 * rmse["blind"]
 
 
+def test_surroundings_that_are_not_known_ahead_do_no_harm_and_no_interval_is_too_narrow(tmp_path: Path) -> None:
+    """The present wind says something about the next hours, and its own errors have their place in the spread."""
+    around = environment(tmp_path / "sea.csv", 900)
+    values = 30 - 0.5 * around[:, 0] + 4 * around[:, 1] + process(900, seed=9)
+    tide = Exogenous(file=tmp_path / "sea.csv", time="t", columns=("tide",), known_ahead=("tide",))
+    both = Exogenous(file=tmp_path / "sea.csv", time="t", columns=("wind", "tide"), known_ahead=("tide",))
+    rmse = {}
+    for name, exogenous in (("tide", tide), ("both", both)):
+        found = rolling(SeasonalAr(order=1, seasons_s=(), exogenous=exogenous), values, 500, (1, 6), stride=2)
+        for h in (1, 6):
+            gaps = errors(values, found[h])
+            rmse[name, h] = math.sqrt(np.mean(gaps**2))
+            assert 0.8 <= np.mean(np.abs(gaps) <= Z90 * found[h][:, 2]) <= 0.98, (name, h)
+    assert rmse["both", 1] < rmse["tide", 1]
+    assert rmse["both", 6] < 0.96 * rmse["tide", 6]
+
+
 def test_the_surroundings_are_not_known_before_their_time(tmp_path: Path) -> None:
     environment(tmp_path / "sea.csv", 50)
     sea = Exogenous(file=tmp_path / "sea.csv", time="t", columns=("wind", "tide"), known_ahead=("tide",))
-    now = sea.at(np.array([20.0, 26.0]), STEP_S, 20.0)
-    later = sea.at(np.array([20.0, 26.0]), STEP_S, 26.0)
-    assert now[1, 0] == now[0, 0] == later[0, 0] != later[1, 0]
-    assert now[1, 1] == later[1, 1]
-    np.testing.assert_array_equal(sea.beside(np.array([20.0]), 6, STEP_S)[0], now[1])
+    cells = np.array([20.0, 26.0])
+    wind, tide = sea.present_at(cells, STEP_S)[:, 0], sea.ahead_of(cells, STEP_S)[:, 0]
+    assert wind[0] != wind[1]
+    np.testing.assert_array_equal(sea.beside(np.array([20.0]), 6, STEP_S)[0], [wind[0], tide[1]])
     with pytest.raises(DataError, match="covers"):
-        sea.at(np.array([60.0]), STEP_S, 60.0)
+        sea.ahead_of(np.array([60.0]), STEP_S)
 
 
 def test_surroundings_are_averaged_per_cell_and_gaps_filled_without_looking_ahead(tmp_path: Path) -> None:
@@ -146,7 +161,7 @@ def test_surroundings_are_averaged_per_cell_and_gaps_filled_without_looking_ahea
     cells = np.array([2.0, 3.0, 4.0, 5.0])
     for known_ahead, expected in (((), [2.0, 2.0, 2.0, 8.0]), (("wind",), [2.0, 4.0, 6.0, 8.0])):
         sea = Exogenous(file=tmp_path / "wind.csv", time="t", columns=("wind",), known_ahead=known_ahead)
-        np.testing.assert_allclose(sea.at(cells, STEP_S, 5.0)[:, 0], expected)
+        np.testing.assert_allclose(sea.beside(cells, 0, STEP_S)[:, 0], expected)
 
 
 @pytest.mark.parametrize(("text", "says"), [
@@ -160,7 +175,7 @@ def test_a_bad_record_is_refused_in_one_sentence(tmp_path: Path, text: str, says
     (tmp_path / "bad.csv").write_text(text, encoding="utf-8")
     sea = Exogenous(file=tmp_path / "bad.csv", time="t", columns=("wind",))
     with pytest.raises(DataError, match=says):
-        sea.at(np.array([0.0]), STEP_S, 0.0)
+        sea.beside(np.array([0.0]), 0, STEP_S)
 
 
 def test_lms_by_hand() -> None:
@@ -182,7 +197,7 @@ def test_lms_by_hand() -> None:
 
 
 def test_recursive_least_squares_is_ridge_regression() -> None:
-    """Without forgetting the weights minimise the sum of squared errors plus |w - w_0|^2 / 100, w_0 being persistence."""
+    """Without forgetting the weights minimise the sum of squared errors plus |w - w_0|^2 / c, w_0 being persistence."""
     values = 10 + process(300, ar=(0.6, 0.3))
     part = Rls(order=2, forgetting=1.0, horizons_s=(STEP_S, 3 * STEP_S))
     state = fed(part, values)
@@ -193,7 +208,7 @@ def test_recursive_least_squares_is_ridge_regression() -> None:
         y = values[ends + ahead] - means[ends]
         start = np.array([0.0, 1.0])
         # the inverse at horizon h has seen the windows up to h cells ago, which are just those with a known target
-        expected = np.linalg.solve(u.T @ u + np.eye(2) / 100, u.T @ y + start / 100)
+        expected = np.linalg.solve(u.T @ u + np.eye(2) / state.start, u.T @ y + start / state.start)
         np.testing.assert_allclose(state.filter.weights[row], expected, atol=1e-6)
 
 

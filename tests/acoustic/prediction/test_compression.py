@@ -109,6 +109,6 @@ def test_storage_is_told_against_both_yardsticks(forget_s: float) -> None:
     assert storage.raw_series == 1000
     assert storage.window_matrix == 8 * 24 * 977
     assert storage.recent_cells == 24 + 12 + 1
-    assert storage.clusters == 20 * (6 + 8 + (4 if forget_s else 2))
+    assert storage.clusters == 20 * (6 + 10 + (4 if forget_s else 2))
     assert storage.of_raw_series == (storage.clusters + 37) / 1000
     assert storage.of_window_matrix < storage.of_raw_series

@@ -21,7 +21,7 @@ def feed(part: Knn, values) -> object:
 
 def test_by_hand() -> None:
     """m = 2, k = 2, one cell ahead: the windows nearest to (1, 2) are (1, 2) itself, followed by 5, and (1, 3), followed by 9."""
-    part = Knn(window=2, k=2, same_phase_s=())
+    part = Knn(window=2, k=2, same_phase_s=(), mode="level", eps_db=0.1)
     state = feed(part, [1, 2, 5, 1, 3, 9, 8, 1, 2])
     forecast = part.predict(state, 9.5 * STEP_S)
     distance = np.sqrt(0.5)
@@ -31,7 +31,7 @@ def test_by_hand() -> None:
 
 def test_a_target_in_the_future_is_never_used() -> None:
     """Causality: of the windows that end at i only those with i + h <= now may be used."""
-    part = Knn(window=1, k=1, same_phase_s=())
+    part = Knn(window=1, k=1, same_phase_s=(), mode="level")
     state = feed(part, [3.0, 0.0, 7.0, 3.0])
     assert part.predict(state, 4.5 * STEP_S).mean_db == 0.0  # after the first 3.0 came 0.0
     assert part.predict(state, 5.5 * STEP_S).mean_db == 7.0
@@ -111,9 +111,9 @@ def test_quick_search_refuses_what_it_cannot_do() -> None:
 
 def test_missing_cells_are_left_out_of_the_distance() -> None:
     values = np.array([1.0, 2, 3, 4, 1, np.nan, 3, 4, 9, 9, 9, 1, 2, 3, 4])
-    part = Knn(window=4, k=1, same_phase_s=(), present=0.7)
+    part = Knn(window=4, k=1, same_phase_s=(), mode="level", present=0.7)
     assert part.predict(feed(part, values), 15.5 * STEP_S).mean_db == 9.0  # (1, -, 3, 4) is as near as (1, 2, 3, 4), and more recent
-    strict = Knn(window=4, k=1, same_phase_s=(), present=1.0)
+    strict = Knn(window=4, k=1, same_phase_s=(), mode="level", present=1.0)
     assert strict.predict(feed(strict, values), 15.5 * STEP_S).mean_db == 1.0
 
 
@@ -121,7 +121,7 @@ def test_exclusion_spreads_the_neighbours() -> None:
     values = np.concatenate([np.zeros(30), [5.0, 6, 7], np.zeros(20)])
     part = Knn(window=3, k=4, exclusion=3, same_phase_s=())
     state = feed(part, values)
-    ends = np.sort(part._neighbours(state, state.series.values, 1).ends)
+    ends = np.sort(part._neighbours(state, state.series.values, 1, state.series.scale_db, None).ends)
     assert (np.diff(ends) > 3).all()
 
 
@@ -147,7 +147,7 @@ def test_the_value_a_day_before_the_target_counts() -> None:
     values = np.concatenate([day, day + np.where(np.arange(48) == 10, 8.0, 0.0), day, day, day[:5]])
     values[48 * 3 + 10] = 8.0  # so day 2 at 10 is preceded by a high, day 3 by none
     values[48 * 2 + 10] = 3.0
-    part = Knn(window=2, k=1, same_phase_s=(86_400.0,))
+    part = Knn(window=2, k=1, same_phase_s=(86_400.0,), mode="level")
     state = feed(part, values)  # now is day 4 at 4; at 10 the day before it was 8
     assert part.predict(state, (len(values) + 5.5) * STEP_S).mean_db == 3.0  # as after the high of day 1
 

@@ -53,7 +53,7 @@ def test_a_local_line_is_weighted_ridge_regression() -> None:
     weight /= weight.sum()
     centre, level = weight @ features, weight @ targets
     rows = np.sqrt(weight)[:, None] * (features - centre)
-    ridge = 0.1 * np.trace(rows.T @ rows) / 4 + 1e-9
+    ridge = 0.1 * np.trace(rows.T @ rows) / 4
     slopes = np.linalg.solve(rows.T @ rows + ridge * np.eye(4), rows.T @ (np.sqrt(weight) * (targets - level)))
     value, fitted = local_linear(features, query, targets, weight, 0.1)
     assert value == pytest.approx(level + (query - centre) @ slopes)
@@ -73,7 +73,7 @@ def test_the_floor_of_the_spread_is_that_of_the_same_method(mode: str) -> None:
     """The floor equals the root mean square of forecasts that the same part made at the origins it is taken from."""
     rng = np.random.default_rng(3)
     values = 10 + 3 * np.sin(np.arange(120) / 4) + rng.standard_normal(120)
-    part = Knn(window=6, k=5, mode=mode, weights="gaussian", same_phase_s=(), phase_periods_s=(86_400.0,))
+    part = Knn(window=6, k=5, mode=mode, weights="gaussian", same_phase_s=(), phase_periods_s=(86_400.0,), phase_db=3.0)
     state = fed(part, values)
     floor = part._floor_db(state, 2)
     past = values[:96]  # what lies before the present block of 24 cells
@@ -144,10 +144,10 @@ def test_a_full_store_of_rounded_windows_drops_what_is_small_and_old() -> None:
 def test_a_fine_enough_store_of_either_kind_is_the_library_itself() -> None:
     """With room for every window and steps of almost nothing both stores hold each window by itself, and say the same."""
     values = 10 + 3 * np.sin(np.arange(200) / 5) + 0.5 * np.random.default_rng(2).standard_normal(200)
-    settings = {"window": 8, "segments": 8, "budget": 400, "k": 3, "horizons_s": (STEP_S,)}
+    settings = {"window": 8, "segments": 8, "budget": 400, "k": 3, "horizons_s": (STEP_S,), "carry": False, "eps_db": 0.2}
     clusters = KnnCompressed(theta_db=0.0, **settings)
     rounded = KnnCompressed(store="quantised", quantum_db=1e-6, **settings)
-    library = Knn(window=8, k=3, same_phase_s=(), eps_db=0.2)
+    library = Knn(window=8, k=3, same_phase_s=(), eps_db=0.2, mode="level")
     one, other, all_windows = (ask(part, fed(part, values), 200, 1).mean_db for part in (clusters, rounded, library))
     assert one == pytest.approx(all_windows, abs=1e-6)
     assert other == pytest.approx(all_windows, abs=1e-4)

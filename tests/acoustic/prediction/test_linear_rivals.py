@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
+from tests.acoustic.prediction.feeding import after
 from toolkit.acoustic.prediction import Predictor
 from toolkit.acoustic.prediction.ar import Ar
+from toolkit.acoustic.prediction.combination import Combination
+from toolkit.acoustic.prediction.evaluate import errors, rolling
 from toolkit.acoustic.prediction.ewma import Ewma
 from toolkit.acoustic.prediction.harmonic import COURSE_CELLS, TIDES_AND_DAY_S, Harmonic
+from toolkit.acoustic.prediction.knn import Knn
+from toolkit.acoustic.prediction.lagged_features import LaggedFeatures
+from toolkit.acoustic.prediction.lags_and_phases import LagsAndPhases
+from toolkit.acoustic.prediction.moving_average import MovingAverage
 from toolkit.acoustic.prediction.seasonal_naive import SeasonalNaive
 
 STEP_S = 1800.0
@@ -32,7 +41,7 @@ def test_an_average_by_hand() -> None:
 
 
 def test_one_period_ago() -> None:
-    part = SeasonalNaive()
+    part = SeasonalNaive(carry=False)
     state = fed(part, np.arange(100.0))
     assert ask(part, state, 100, 3).mean_db == 99 + 3 - 48
     assert ask(part, state, 100, 50).mean_db == 99 + 50 - 96
@@ -112,3 +121,64 @@ def test_a_gap_makes_the_filter_less_sure_and_keeps_the_phase() -> None:
     one, other = ask(part, whole, 1501, 6), ask(part, holed, 1501, 6)
     assert other.std_db > one.std_db
     assert other.mean_db == pytest.approx(values[1506], abs=1.0)
+
+
+def test_lags_and_phases_finds_a_tide_and_a_day_that_it_was_made_of() -> None:
+    """A sum of known periods and an autoregression is what it can express: errors come near to those of the noise."""
+    rng = np.random.default_rng(0)
+    t = np.arange(1500)
+    noise = np.zeros(1500)
+    for i in range(1, 1500):
+        noise[i] = 0.9 * noise[i - 1] + 0.3 * rng.standard_normal()
+    values = 20 + 4 * np.cos(2 * np.pi * t * STEP_S / 44_714.16) + 3 * np.sin(2 * np.pi * t / 48) + noise
+    found = rolling(LagsAndPhases(), values, 1000, (1, 6), stride=3)
+    for ahead in (1, 6):
+        best = 0.3 * math.sqrt((1 - 0.81**ahead) / (1 - 0.81))
+        rmse = math.sqrt(np.mean(errors(values, found[ahead]) ** 2))
+        assert best * 0.85 < rmse < 1.2 * best
+
+
+def test_no_feature_lies_after_its_origin() -> None:
+    """Changing what comes after a cell changes no feature of it."""
+    row = np.random.default_rng(1).standard_normal(300)
+    features = LaggedFeatures(5, (48, 50), (0.1,), 12)
+    before = features.at(row, features.reach, 1.0, 0)
+    for origin in (120, 121, 200):
+        other = row.copy()
+        other[origin + 1 :] = 99.0
+        after_all = features.at(other, features.reach, 1.0, 0)
+        np.testing.assert_array_equal(after_all[: origin - features.reach + 1], before[: origin - features.reach + 1])
+    assert before.shape[1] == features.width
+
+
+def test_a_combination_is_the_weighted_mean_of_its_members() -> None:
+    values = 10 + np.random.default_rng(3).standard_normal(300).cumsum() * 0.3
+    members = (Ar(order=2), SeasonalNaive())
+    said = [after(part, values, 3) for part in members]
+    equal, inverse = (after(Combination(parts=members, weights=weights), values, 3) for weights in ("equal", "inverse"))
+    assert equal.mean_db == pytest.approx((said[0].mean_db + said[1].mean_db) / 2)
+    assert equal.std_db == pytest.approx((said[0].std_db + said[1].std_db) / 2)
+    weight = np.array([1 / one.std_db**2 for one in said])
+    assert inverse.mean_db == pytest.approx(weight @ [one.mean_db for one in said] / weight.sum())
+
+
+def test_members_that_cannot_answer_do_not_count() -> None:
+    """A kNN without a past falls back; the other member answers alone, and then it is no falling back."""
+    values = 10 + np.random.default_rng(3).standard_normal(30)
+    both = after(Combination(parts=(Ar(order=2), Knn())), values, 1)
+    assert both == after(Ar(order=2), values, 1)
+    assert not both.fell_back
+
+
+def test_a_misfit_is_carried_on_as_far_as_it_lasts() -> None:
+    """Round a mean the series is an AR(1) of 0.8: the distance from a long mean is carried on by 0.8^h, and the spread is its error."""
+    rng = np.random.default_rng(4)
+    values = np.zeros(3000)
+    for i in range(1, 3000):
+        values[i] = 0.8 * values[i - 1] + rng.standard_normal()
+    values[-1] = 4.0
+    part = MovingAverage(window=2000, max_cells=4096)
+    for ahead in (1, 4):
+        said = after(part, values + 50.0, ahead)
+        assert said.mean_db - 50.0 == pytest.approx(4.0 * 0.8**ahead, abs=0.5)
+        assert said.std_db == pytest.approx(math.sqrt((1 - 0.64**ahead) / 0.36), rel=0.15)

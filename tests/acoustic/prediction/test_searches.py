@@ -21,8 +21,9 @@ KINDS = {
 }
 
 
-def same(found, expected, m: int) -> None:
-    np.testing.assert_allclose(np.sqrt(found.squares / m), np.sqrt(expected.squares / m), atol=1e-9)
+def same(found, expected, m: int, found_m: int = 0) -> None:
+    """*found* holds sums over *found_m* cells (the means of the recurrence: 1), *expected* over m."""
+    np.testing.assert_allclose(np.sqrt(found.squares / (found_m or m)), np.sqrt(expected.squares / m), atol=1e-9)
     np.testing.assert_array_equal(found.ends, expected.ends)
 
 
@@ -42,7 +43,7 @@ def test_every_search_finds_what_brute_force_finds(kind: str, m: int) -> None:
         for ahead, k in ((1, 5), (6, 1), (12, 9)):
             last_end = size - 1 - ahead
             expected = brute(windows_of(row, m), row[-m:], last_end, k)
-            same(recurrence.search(row, last_end, k), expected, m)
+            same(recurrence.search(row, last_end, k), expected, m, 1)
             same(paa.search(row, m, last_end, k), expected, m)
             same(order.search(row[-m:], last_end, k), expected, m)
 
@@ -63,7 +64,7 @@ def test_the_recurrence_takes_what_a_link_does_to_its_series() -> None:
         row = np.array(values[-limit:])
         recurrence.follow(row, len(values) - 1)
         expected = brute(windows_of(row, m), row[-m:], len(row) - 3, 5)
-        same(recurrence.search(row, len(row) - 3, 5), expected, m)
+        same(recurrence.search(row, len(row) - 3, 5), expected, m, 1)
     assert len(values) > limit + 100
 
 
@@ -88,7 +89,7 @@ def test_the_recurrence_does_not_drift() -> None:
         recurrence.follow(row, size - 1)
         if size % 997 == 0:
             worst = max(worst, drift(recurrence, row, size - 1))
-            same(recurrence.search(row, limit - 3, 5), brute(windows_of(row, m), row[-m:], limit - 3, 5), m)
+            same(recurrence.search(row, limit - 3, 5), brute(windows_of(row, m), row[-m:], limit - 3, 5), m, 1)
     assert 0.0 < worst < recurrence.slack < 1e-6
     assert recurrence.renewed >= (limit - m) * steps // REFRESH
 
@@ -158,6 +159,9 @@ def test_a_predictor_says_the_same_with_every_search(search: str, mode: str) -> 
     "settings", [{"mode": "centered"}, {"same_phase_s": (86_400.0,)}, {"phase_periods_s": (86_400.0,)}, {"exclusion": 2}]
 )
 def test_a_search_refuses_what_it_cannot_do(search: str, settings: dict[str, object]) -> None:
+    if search == "incremental" and ("same_phase_s" in settings or "phase_periods_s" in settings):
+        assert Knn(search=search, **settings).search == search
+        return
     with pytest.raises(ValueError, match=f"{search} needs"):
         Knn(**{"search": search, "same_phase_s": (), **settings})
 
@@ -175,6 +179,67 @@ def test_searches_are_priced_by_what_they_compare() -> None:
                 part.predict(state, (index + 1.5) * STEP_S)
                 spent.append(part.work(state).flops)
         flops[search], last[search] = np.mean(spent[3:]), spent[-1]
-    assert last["brute"] == 3 * 24 * (1488 - 24) + 40
+    assert last["brute"] == 3 * 24 * (1488 - 24) + 8 * 12
     assert flops["incremental"] < 0.2 * flops["brute"]
     assert max(flops["paa"], flops["quick"]) < 0.6 * flops["brute"]
+
+
+SWEPT = {
+    "defaults": {},
+    "no lags": {"same_phase_s": (), "mode": "level"},
+    "phases": {"phase_periods_s": (86_400.0, 44_714.0)},
+    "short windows": {"window": 3, "k": 5},
+    "local line": {"mode": "local_linear", "k": 20},
+    "gaussian": {"weights": "gaussian", "eps_db": 0.1},
+    "two lags": {"same_phase_s": (86_400.0, 89_424.0), "present": 0.9},
+}
+
+
+@pytest.mark.parametrize("settings", SWEPT)
+@pytest.mark.parametrize("missing", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("max_cells", [2048, 300])
+def test_the_compiled_search_says_what_brute_force_says(settings: str, missing: float, max_cells: int) -> None:
+    """With gaps that come and go, same-phase lags, phases and a history that is outgrown; mean, spread and whether it fell back."""
+    rng = np.random.default_rng(11)
+    values = 10 + 4 * np.sin(np.arange(520) / 5) + rng.standard_normal(520)
+    values[(rng.random(520) < missing) & ((np.arange(520) < 250) | (missing > 0.3))] = np.nan
+    values[0] = 10.0
+    parts = [Knn(search=search, max_cells=max_cells, **SWEPT[settings]) for search in ("brute", "incremental")]
+    states = [part.init() for part in parts]
+    fell_back = 0
+    for index, value in enumerate(values.tolist()):
+        for part, state in zip(parts, states, strict=True):
+            if value == value:
+                part.update(state, (index + 0.5) * STEP_S, value)
+        if index > 60 and index % 3 == 0:
+            for ahead in (1, 6):
+                one, other = (part.predict(state, (index + ahead + 0.5) * STEP_S) for part, state in zip(parts, states, strict=True))
+                assert one == pytest.approx(other, abs=1e-9)
+                fell_back += one.fell_back
+    assert fell_back < 60 or settings == "two lags"  # which asks for more cells in common than there are
+
+
+def test_a_gap_long_ago_is_forgotten() -> None:
+    """Once the cells around a gap have left the history, windows are complete again, for the quick searches too."""
+    part = Knn(search="quick", same_phase_s=(), window=8, k=3, max_cells=64)
+    state = part.init()
+    for index in range(40):
+        part.update(state, (index + 0.5) * STEP_S, float(index % 7))
+    assert not state.missing()
+    for index in range(45, 120):
+        part.update(state, (index + 0.5) * STEP_S, float(index % 7))
+        if index == 50:
+            assert state.missing()
+    assert not state.missing()
+
+
+def test_a_target_that_is_missing_is_passed_over_for_the_next() -> None:
+    """The nearest window was followed by nothing; the next nearest answers, and it is no falling back."""
+    values = [1.0, 2, np.nan, 9, 1, 2.5, 7, 9, 9, 1, 2]
+    part = Knn(window=2, k=1, same_phase_s=(), mode="level")
+    state = part.init()
+    for index, value in enumerate(values):
+        if value == value:
+            part.update(state, (index + 0.5) * STEP_S, value)
+    said = part.predict(state, (len(values) + 0.5) * STEP_S)
+    assert (said.mean_db, said.fell_back) == (7.0, False)

@@ -19,12 +19,14 @@ from toolkit.analysis.costs import spent_until
 from toolkit.analysis.metric import describe
 from toolkit.analysis.statistics import REPORT_COLUMNS, differences
 from toolkit.cluster.fabric import Cluster
-from toolkit.core.ledger import Ledger
+from toolkit.core import yaml12
+from toolkit.core.ledger import Ledger, Metric
 from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.methods.distributed.findings import distributed_findings
 from toolkit.methods.distributed.report import REPORT, node_of
+from toolkit.scenario import Scenario
 
 
 def small() -> Ledger:
@@ -352,6 +354,29 @@ def test_where_the_time_goes_and_how_long_it_stood_still() -> None:
 
 def test_nothing_is_said_of_what_a_run_does_not_hold() -> None:
     assert said(report(a={"x": [1.0, 2.0]}, b={"x": [3.0, 4.0]})) == []
+
+
+def test_crashes_after_the_end_are_told(tmp_path: Path) -> None:
+    """In arm b both seeds, in arm c one of two, in arm d none."""
+    def crash(node: str, at_s: float) -> dict[str, Any]:
+        return {"fabric.failures": {"crashes": [{"node": node, "at_s": at_s}]}}
+
+    compare = {"a": {}, "b": crash("worker5", 6.0), "c": crash("worker1", 4.5), "d": crash("worker2", 1.0)}
+    tree = {"name": "x", "fabric": {"type": "cluster", "workers": 8}, "program": {"type": "distributed", "method": "dense"}}
+    (tmp_path / "scenario.yaml").write_text(yaml12.dump(Scenario.build({**tree, "compare": compare}).dump()))
+    pd.DataFrame(
+        [
+            ("c", 1, 4.5, -1, "crash", "worker1", 1.0), ("d", 1, 1.0, -1, "crash", "worker2", 1.0),
+            ("d", 2, 1.0, -1, "crash", "worker2", 1.0),
+        ],
+        columns=["arm", "seed", *Metric._fields],
+    ).to_parquet(tmp_path / "metrics.parquet")
+    frame = report(a={"end_s": [3.0, 4.0]}, b={"end_s": [3.0, 4.0]}, c={"end_s": [5.0, 4.0]}, d={"end_s": [3.0, 3.0]})
+    lines = distributed_findings(Comparison(tmp_path, frame, REPORT.infos))
+    assert lines[-1] == (
+        "Crashes after the end of a run did nothing, and such an arm shows no crash: worker5 at 6 s in b (the run ended at 3 to 4 s) and "
+        "worker1 at 4.5 s in c in 1 of 2 seeds (the run ended at 4 s)."
+    )
 
 
 def test_a_whole_run_directory_is_answered(tmp_path: Path) -> None:

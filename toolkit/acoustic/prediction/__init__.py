@@ -16,10 +16,12 @@ Truth = Callable[[float], float]
 
 
 class Forecast(NamedTuple):
-    """A predicted SNR: mean and standard deviation in dB."""
+    """A predicted SNR: mean and standard deviation in dB (of a series in another unit, in that)."""
 
     mean_db: float
     std_db: float
+    fell_back: bool = False
+    """Whether the method could not be applied and something simpler answered, as a rule the last value."""
 
 
 class Predictor(Part):

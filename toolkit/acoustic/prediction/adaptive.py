@@ -2,12 +2,12 @@
 
 When cell t is finished, the window that ended h cells before it is asked what it would have said of t, and the weights of horizon h move
 along the gain of that window: w_h += K[t - h] (x[t] - c - w_h'u[t - h]). Values are taken less the mean c of what had been heard by then.
-Training happens in `update`, so nothing depends on what is asked. A horizon that is not stored is answered by the nearest stored one.
+Training happens in `update`, so nothing depends on what is asked. A horizon that is not stored is answered by the nearest
+stored one, which is marked as falling back.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,11 +17,11 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic.prediction import Forecast
-from toolkit.acoustic.prediction.residuals import PRIOR_STD_DB, last_value
+from toolkit.acoustic.prediction.residuals import fall_back, root_mean_square
 from toolkit.acoustic.prediction.series import Floats, SnrSeries
 
-FADE = 1.0 - 1.0 / 96.0
-"""How much of the mean square of past errors is left after a cell."""
+FADES = np.array([1.0 - 1.0 / 96.0, 1.0 - 1.0 / 336.0])
+"""How much of the mean square of past errors is left after a cell, in a short memory and in a long one; the larger of the two counts."""
 LARGEST_WEIGHT = 1e3
 """Weights beyond this have diverged; they start again from persistence."""
 
@@ -35,11 +35,13 @@ class Window(NamedTuple):
     values: Floats
     centre_db: float
     gain: Floats
+    said: Floats
+    """What the weights made of it then, (horizons,) in dB; the spread is that of these forecasts, not of weights that know more."""
 
 
 @dataclass(slots=True)
 class AdaptiveState:
-    """The grid, the weights (horizons, order), the fading squares of past errors (horizons,), and the last windows."""
+    """The grid, the weights (horizons, order), the fading squares of past errors (memories, horizons), and the last windows."""
 
     series: SnrSeries
     horizons: tuple[int, ...]
@@ -56,7 +58,7 @@ class AdaptiveState:
     def __post_init__(self) -> None:
         self.weights = np.zeros((len(self.horizons), self.order))
         self.weights[:, -1] = 1.0  # the newest cell alone: persistence
-        self.squares, self.counts = np.zeros(len(self.horizons)), np.zeros(len(self.horizons))
+        self.squares, self.counts = np.zeros((2, len(self.horizons))), np.zeros((2, len(self.horizons)))
         self.windows = deque(maxlen=max(self.horizons))
 
 
@@ -81,8 +83,8 @@ def _learn(state: AdaptiveState, values: Floats, gain: Callable[[Floats], Floats
         if then is None:
             continue
         error = value - then.centre_db - float(state.weights[index] @ then.values)
-        state.squares[index] = FADE * state.squares[index] + error * error
-        state.counts[index] = FADE * state.counts[index] + 1.0
+        state.squares[:, index] = FADES * state.squares[:, index] + (value - float(then.said[index])) ** 2
+        state.counts[:, index] = FADES * state.counts[:, index] + 1.0
         state.weights[index] += then.gain * error
         if not np.abs(state.weights[index]).max() < LARGEST_WEIGHT:
             state.weights[index] = 0.0
@@ -93,18 +95,25 @@ def _learn(state: AdaptiveState, values: Floats, gain: Callable[[Floats], Floats
         state.windows.append(None)
         return
     window = values[-state.order :] - state.centre_db
-    state.windows.append(Window(window, state.centre_db, gain(window)))
+    said = state.centre_db + state.weights @ window
+    state.windows.append(Window(window, state.centre_db, gain(window), said))
 
 
 def forecast(state: AdaptiveState, ahead: int) -> Forecast:
     """What the weights of the nearest stored horizon make of the latest window, with the spread of their past errors.
 
+    An answer of another horizon than was asked for is marked as falling back.
+
     The answer stays within the range of the kept cells: weights that have not settled would leave it.
     """
     values = state.series.filled
     if len(values) < state.order:
-        return last_value(state.series, ahead)
+        return fall_back(state.series, ahead)
     index = min(range(len(state.horizons)), key=lambda place: abs(state.horizons[place] - ahead))
+    elsewhere = state.horizons[index] != ahead
     said = state.centre_db + float(state.weights[index] @ (values[-state.order :] - state.centre_db))
-    spread = math.sqrt((float(state.squares[index]) + PRIOR_STD_DB**2) / (float(state.counts[index]) + 1.0))
-    return Forecast(min(max(said, float(values.min())), float(values.max())), spread)
+    spread = max(
+        root_mean_square(float(square), float(count), state.series.scale_db)
+        for square, count in zip(state.squares[:, index], state.counts[:, index], strict=True)
+    )
+    return Forecast(min(max(said, float(values.min())), float(values.max())), spread, elsewhere)

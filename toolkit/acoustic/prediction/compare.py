@@ -1,4 +1,4 @@
-"""Predictors compared on a column of somebody's CSV: reading it onto the grid, and scoring on the end of the record.
+"""Predictors compared on the end of a record.
 
 Source: ours; scores as in `evaluate`. Departures: forecasts are made from at most `ORIGINS` cells, evenly spaced, lest a long record
 take hours.
@@ -6,29 +6,19 @@ take hours.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from toolkit.acoustic.prediction import Forecast, Predictor
 from toolkit.acoustic.prediction.evaluate import Z90, brier, crps, diebold_mariano, errors, rolling
-from toolkit.acoustic.prediction.exogenous import read_times
-from toolkit.acoustic.prediction.series import Floats, SnrSeries
-from toolkit.core.inputs import number, read_columns
+from toolkit.acoustic.prediction.series import Floats
 from toolkit.errors import DataError
 
-LEAST_CELLS = 40
-LEAST_SAMPLES = 20
-MOST_CELLS = 200_000
-LATEST_S = 1e11
-"""Times beyond this, the year 5138 if they count from 1970, are taken for milliseconds."""
 ORIGINS = 600
 """Forecasts per horizon at most."""
-MISSING = {"", "nan", "na", "n/a", "null", "none", "-"}
 
 
 class Grid(NamedTuple):
@@ -61,12 +51,19 @@ class Score(NamedTuple):
     coverage90: float
     dm_p: float
     """Diebold-Mariano p of equal mean squares against the predictor in question; NaN for itself."""
+    holm_p: float
+    """The same, adjusted for the comparisons of this horizon (Holm)."""
     brier: float
     """Of the forecast that the value is at the threshold or above; NaN without one."""
     n: int
+    fell_back: float
+    """Share of the forecasts in which something simpler answered."""
+    next_at_s: float
+    """Middle of the cell that is forecast from the end of the record."""
     next_mean: float
     """Forecast from the end of the record; NaN if there can be none."""
     next_std: float
+    next_fell_back: bool
 
 
 class Comparison(NamedTuple):
@@ -79,64 +76,19 @@ class Comparison(NamedTuple):
     stride: int
 
 
-def read_grid(path: Path, column: str, time: str, step_s: float | None) -> Grid:
-    """Read *column* of a CSV and average it on a grid of *step_s*, or of the median time between two rows.
-
-    Empty cells, nan, NA and the like are missing. Times are seconds or ISO 8601.
-
-    Raises:
-        DataError: says the line and what would be right; also for a record that is too short or needs too many cells.
-    """
-    _look_at_header(path, [time, column])
-    texts = read_columns(path, [time, column])
-    t_s = read_times(path, time, texts[time])
-    if abs(t_s[-1]) > LATEST_S:
-        raise DataError(f"{path}: the last time is {t_s[-1]:g} s, which is no date; if these are milliseconds, divide them by 1000")
-    samples = [
-        (when, number(path, line, column, text)) for line, (when, text) in enumerate(zip(t_s.tolist(), texts[column], strict=True), start=2)
-        if text.lower() not in MISSING
-    ]
-    if not samples:
-        raise DataError(f"{path}: column '{column}' holds no number")
-    if step_s is None:
-        step_s = float(np.median(np.diff(t_s))) if len(t_s) > 1 else 1.0
-    cells = int(samples[-1][0] // step_s) - int(samples[0][0] // step_s) + 1
-    if cells < LEAST_CELLS:
-        raise DataError(
-            f"{path}: spans {cells} cells of {step_s:g} s, and at least {LEAST_CELLS} are needed; give a longer record or a smaller --step"
-        )
-    if cells > MOST_CELLS:
-        raise DataError(f"{path}: spans {cells} cells of {step_s:g} s, over {MOST_CELLS}; give a larger --step")
-    if len(samples) < LEAST_SAMPLES:
-        raise DataError(f"{path}: column '{column}' holds {len(samples)} numbers, and at least {LEAST_SAMPLES} are needed")
-    series = SnrSeries(step_s, max_cells=cells)
-    for when, value in samples:
-        series.update(when, value)
-    return Grid(series.values.copy(), series.first_cell, step_s, len(samples))
-
-
-def _look_at_header(path: Path, names: Sequence[str]) -> None:
-    """Refuse what would be told badly later on: other separators, and a column that is there twice.
-
-    Raises:
-        DataError: says what is wrong with the header.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = file.readline().strip()
-    except (OSError, UnicodeDecodeError):
-        return  # is told when the rest is read
-    for separator, called in ((";", "semicolons"), ("\t", "tabs")):
-        if separator in header and "," not in header:
-            raise DataError(f"{path}, line 1: columns are separated by {called}; commas are needed, and points in numbers")
-    cells = [cell.strip() for cell in next(csv.reader([header]), [])]
-    for name in names:
-        if cells.count(name) > 1:
-            raise DataError(f"{path}, line 1: column '{name}' is there {cells.count(name)} times; keep one, or rename the others")
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjustment of p values (1979) that are looked at together; NaN stays and does not count."""
+    known = sorted((p, index) for index, p in enumerate(p_values) if p == p)
+    found = [math.nan] * len(p_values)
+    least = 0.0
+    for rank, (p, index) in enumerate(known):
+        least = max(least, min(1.0, p * (len(known) - rank)))
+        found[index] = least
+    return found
 
 
 def compare(
-    parts: dict[str, Predictor], grid: Grid, horizons: Sequence[int], history: float, main: str,
+    parts: dict[str, Predictor], grid: Grid, horizons: Sequence[int], history: float, main: str, *,
     done: Callable[[str], None] = lambda name: None, threshold: float | None = None,
 ) -> Comparison:
     """Score *parts* on the cells after the share *history* of the record, at *horizons* in cells; *main* is who p is told against.
@@ -165,17 +117,22 @@ def compare(
                 f"no value lies {h} cells of {grid.step_s:g} s after one of the last {1 - history:.0%} of the record; "
                 "give a shorter --horizon or a smaller --history"
             )
+        others = [name for name in gaps if name != main]
+        p_values = {name: diebold_mariano(gaps[main], gaps[name], -(-h // stride)) for name in others}
+        adjusted = dict(zip(others, holm(list(p_values.values())), strict=True))
         for name, gap in gaps.items():
             known = gap == gap
-            own, (mean, std) = gap[known], forecasts[name][h][known, 1:].T
+            own, (mean, std, fell) = gap[known], forecasts[name][h][known, 1:].T
             spread = float((mean - own).std())
-            p = math.nan if name == main else diebold_mariano(gaps[main], gap, -(-h // stride))
             ahead = nexts[name][place]
             scores.append(Score(
-                name, h * grid.step_s, _rms(own), float(np.abs(own).mean()), float(own.mean()),
-                _rms(own) / spread if spread else math.nan, 1.0 - _rms(own) / yardstick if yardstick else math.nan,
-                float(crps(own, std).mean()), float(np.mean(np.abs(own) <= Z90 * std)), p,
-                math.nan if threshold is None else brier(mean, std, mean - own, threshold), len(own), ahead.mean_db, ahead.std_db,
+                predictor=name, horizon_s=h * grid.step_s, rmse=_rms(own), mae=float(np.abs(own).mean()), bias=float(own.mean()),
+                nrmse=_rms(own) / spread if spread else math.nan, skill=1.0 - _rms(own) / yardstick if yardstick else math.nan,
+                crps=float(crps(own, std).mean()), coverage90=float(np.mean(np.abs(own) <= Z90 * std)),
+                dm_p=p_values.get(name, math.nan), holm_p=adjusted.get(name, math.nan),
+                brier=math.nan if threshold is None else brier(mean, std, mean - own, threshold), n=len(own),
+                fell_back=float(fell.mean()), next_at_s=(grid.first_cell + len(values) - 1 + h + 0.5) * grid.step_s,
+                next_mean=ahead.mean_db, next_std=ahead.std_db, next_fell_back=ahead.fell_back,
             ))
     return Comparison(scores, forecasts, first, stride)
 

@@ -43,7 +43,8 @@ class ClusterStore:
     segments: int
     horizons: int
     budget: int
-    theta_db: float
+    theta_db: float = 0.0
+    """A window this near (RMS, dB) to a centroid joins its cluster; may be changed at any time."""
     forget: float = 0.0
     size: int = 0
     windows: int = 0

@@ -37,6 +37,8 @@ class Score(NamedTuple):
     crps_db: float
     coverage90: float
     n: int
+    fell_back: float
+    """Share of the forecasts in which something simpler answered."""
 
 
 def rolling(
@@ -44,12 +46,13 @@ def rolling(
 ) -> dict[int, Floats]:
     """Feed *values* (cells, NaN missing) in order and forecast from every *stride*-th cell on from *first*.
 
-    Returns, per horizon in cells, rows (target index, mean, std). Only `update` and `predict` are used, and a forecast is made before
-    any later value is fed. *first_cell* is the absolute number of the first cell, for predictors that know the time.
+    Returns, per horizon in cells, rows (target index, mean, std, 1 where the predictor fell back). Only `update` and `predict` are used,
+    and a forecast is made before any later value is fed. *first_cell* is the absolute number of the first cell, for predictors that know
+    the time.
     """
     state = predictor.init()
     step_s = predictor.step_s
-    rows: dict[int, list[tuple[float, float, float]]] = {h: [] for h in horizons}
+    rows: dict[int, list[tuple[float, float, float, float]]] = {h: [] for h in horizons}
     for index, value in enumerate(values.tolist()):
         if value == value:
             predictor.update(state, (first_cell + index + 0.5) * step_s, value)
@@ -59,8 +62,8 @@ def rolling(
             if index + h < len(values):
                 forecast = predictor.predict(state, (first_cell + index + h + 0.5) * step_s)
                 if forecast is not None:
-                    rows[h].append((float(index + h), forecast.mean_db, forecast.std_db))
-    return {h: np.array(found).reshape(-1, 3) for h, found in rows.items()}
+                    rows[h].append((float(index + h), forecast.mean_db, forecast.std_db, float(forecast.fell_back)))
+    return {h: np.array(found).reshape(-1, 4) for h, found in rows.items()}
 
 
 def errors(values: Floats, forecasts: Floats) -> Floats:
@@ -87,9 +90,9 @@ def evaluate(
             rmse = _rmse(gap)
             persistence = yardsticks[predictor.step_s][h]
             scores.append(Score(
-                name, h * predictor.step_s, rmse, float(np.abs(gap).mean()), float(gap.mean()),
-                1.0 - rmse / persistence if persistence else math.nan,
-                float(crps(gap, std).mean()), float(np.mean(np.abs(gap) <= Z90 * std)), len(gap),
+                predictor=name, horizon_s=h * predictor.step_s, rmse_db=rmse, mae_db=float(np.abs(gap).mean()), bias_db=float(gap.mean()),
+                skill=1.0 - rmse / persistence if persistence else math.nan, crps_db=float(crps(gap, std).mean()),
+                coverage90=float(np.mean(np.abs(gap) <= Z90 * std)), n=len(gap), fell_back=float(forecasts[known, 3].mean()),
             ))
     return scores
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, lagged_spread_db
+from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, carried, lagged_spread_db
 from toolkit.acoustic.prediction.series import CellBuffer, MarginDb, MaxCells, SnrSeries
 from toolkit.core.work import Work
 
@@ -26,9 +27,13 @@ class EwmaState:
 
 @final
 class Ewma(Predictor):
-    """Forecast the smoothed level; a missing cell leaves it as it is."""
+    """Forecast the smoothed level; a missing cell leaves it as it is.
+
+    With `carry` the distance of the newest cell from the level is carried on as far as it has lasted in the past.
+    """
 
     alpha: float = Field(0.3, gt=0, le=1, description="weight of the newest cell")
+    carry: bool = Field(True, description="carry on the share of the present misfit that past ones left after as long")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 512
 
@@ -52,13 +57,15 @@ class Ewma(Predictor):
     def predict(self, state: EwmaState, at_s: float) -> Forecast | None:
         def ahead(cells: int) -> Forecast:
             # Levels end one cell before the values do; a level says nothing more for the cell after it than for `cells` later.
-            values, levels = state.series.values, state.levels.view()
-            spread = lagged_spread_db(values, levels, cells - 1)
-            return Forecast(self._level(state, state.series.latest_db), spread)
+            levels, level = state.levels.view(), self._level(state, state.series.latest_db)
+            if self.carry:
+                row = np.append(levels, level)
+                return carried(state.series, row, row, cells)
+            return Forecast(level, lagged_spread_db(state.series, levels, cells - 1))
 
         return state.series.forecast(at_s, ahead)
 
     def work(self, state: EwmaState) -> Work:
-        """The level, and one subtraction, product and sum per past error."""
+        """The level, and one subtraction, product and sum per past error; six more for the share that is carried on."""
         errors = min(len(state.levels), WINDOW_CELLS)
-        return Work(3.0 * errors + 6.0, 16.0 * errors, 16.0)
+        return Work((9.0 if self.carry else 3.0) * errors + 6.0, 16.0 * errors, 16.0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from toolkit.acoustic.prediction.series import Floats
 from toolkit.core.inputs import InputFile, number, read_columns
@@ -28,10 +28,29 @@ class Exogenous(Spec):
     others the value at the present is used.
     """
 
-    file: InputFile = Field(description="CSV with a header line")
+    file: InputFile | None = Field(None, description="CSV with a header line")
     time: str = Field("time", description="column of the times")
     columns: tuple[str, ...] = Field(min_length=1, description="columns that are used")
     known_ahead: tuple[str, ...] = Field((), description="those of them that are known for the future too")
+    _held: dict[float, _Grid] = PrivateAttr(default_factory=dict)
+    _measured: tuple[Floats, Floats] | None = PrivateAttr(default=None)
+    """Times (rows,) in s and values (rows, columns) that are in memory, with NaN where missing."""
+
+    @classmethod
+    def of(cls, times_s: Floats, columns: dict[str, Floats], known_ahead: tuple[str, ...] = ()) -> Exogenous:
+        """Surroundings that are in memory: times (rows,) that rise, and columns (rows,) with NaN where missing."""
+        found = cls(columns=tuple(columns), known_ahead=known_ahead)
+        found._measured = (times_s, np.stack(list(columns.values()), axis=1))
+        return found
+
+    def _grid(self, step_s: float) -> _Grid:
+        if self._measured is None:
+            if self.file is None:
+                raise DataError("exogenous.file: is needed, a CSV with the columns " + ", ".join(self.columns))
+            return _on_grid(self.file, self.time, self.columns, step_s)
+        if step_s not in self._held:
+            self._held[step_s] = _gridded(*self._measured, step_s)
+        return self._held[step_s]
 
     @model_validator(mode="after")
     def _known_are_used(self) -> Self:
@@ -40,30 +59,39 @@ class Exogenous(Spec):
             raise ValueError(f"known_ahead: '{strange[0]}' is not among columns")
         return self
 
-    def at(self, cells: Floats, step_s: float, now_cell: float) -> Floats:
-        """Values in *cells* (n,), absolute numbers of *step_s* each, as they are known in *now_cell*: (n, columns)."""
-        return self._look([cells if name in self.known_ahead else np.minimum(cells, now_cell) for name in self.columns], step_s)
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The columns that are not known ahead."""
+        return tuple(name for name in self.columns if name not in self.known_ahead)
+
+    def ahead_of(self, cells: Floats, step_s: float) -> Floats:
+        """The columns that are known ahead, in *cells* (n,), absolute numbers of *step_s* each: (n, columns known ahead)."""
+        return self._look([(name, cells) for name in self.columns if name in self.known_ahead], len(cells), step_s)
+
+    def present_at(self, cells: Floats, step_s: float) -> Floats:
+        """The columns that are not known ahead, as they were known in each of *cells* (n,): (n, columns not known ahead)."""
+        return self._look([(name, cells) for name in self.held], len(cells), step_s)
 
     def beside(self, cells: Floats, ahead: int, step_s: float) -> Floats:
         """What was known in each of *cells* (n,) of the surroundings *ahead* cells later: (n, columns)."""
-        return self._look([cells + ahead if name in self.known_ahead else cells for name in self.columns], step_s)
+        return self._look([(name, cells + ahead if name in self.known_ahead else cells) for name in self.columns], len(cells), step_s)
 
-    def _look(self, cells: list[Floats], step_s: float) -> Floats:
-        """Every column at its own *cells* (n,).
+    def _look(self, asked: list[tuple[str, Floats]], count: int, step_s: float) -> Floats:
+        """Columns by name, each at its own cells (count,): (count, columns asked).
 
         Raises:
             DataError: the record does not reach that far.
         """
-        record = _on_grid(self.file, self.time, self.columns, step_s)
-        found = np.empty((len(cells[0]), len(cells)))
-        for index, seen in enumerate(cells):
+        record = self._grid(step_s)
+        found = np.empty((count, len(asked)))
+        for index, (name, seen) in enumerate(asked):
             places = seen.astype(np.intp) - record.first_cell
-            values = record.drawn if self.columns[index] in self.known_ahead else record.held
+            values = record.drawn if name in self.known_ahead else record.held
             if len(places) and (places.min() < 0 or places.max() >= len(values)):
                 covers = " to ".join(f"{(record.first_cell + place) * step_s:g} s" for place in (0, len(values)))
                 needs = f"{seen.min() * step_s:g} s to {(seen.max() + 1) * step_s:g} s"
-                raise DataError(f"{self.file}: covers {covers}, and {needs} of column '{self.columns[index]}' are needed")
-            found[:, index] = values[places, index]
+                raise DataError(f"{self.file or 'the record'}: covers {covers}, and {needs} of column '{name}' are needed")
+            found[:, index] = values[places, self.columns.index(name)]
         return found
 
 
@@ -80,14 +108,28 @@ class _Grid(NamedTuple):
 @lru_cache(maxsize=8)
 def _on_grid(path: Path, time: str, columns: tuple[str, ...], step_s: float) -> _Grid:
     texts = read_columns(path, [time, *columns])
-    cells = np.floor(read_times(path, time, texts[time]) / step_s).astype(np.intp)
+    times_s = read_times(path, time, texts[time])
     numbers = [[number(path, line, name, text) for line, text in enumerate(texts[name], start=2)] for name in columns]
-    present, starts = np.unique(cells, return_index=True)
-    rows = np.diff(np.append(starts, len(cells)))[:, None]
-    means = np.add.reduceat(np.array(numbers).T, starts, axis=0) / rows
-    every = np.arange(present[0], present[-1] + 1)
-    drawn = np.stack([np.interp(every, present, column) for column in means.T], axis=1)
-    return _Grid(int(present[0]), drawn, means[np.searchsorted(present, every, side="right") - 1])
+    return _gridded(times_s, np.array(numbers).T, step_s)
+
+
+def _gridded(times_s: Floats, values: Floats, step_s: float) -> _Grid:
+    """Rows (rows, columns) averaged per cell, and cells without a number filled in both ways; the first number serves before itself."""
+    cells = np.floor(times_s / step_s).astype(np.intp)
+    first, last = int(cells[0]), int(cells[-1])
+    every = np.arange(last - first + 1)
+    drawn, held = [], []
+    for column in values.T:
+        known = column == column
+        if not known.any():
+            raise DataError("a column of the surroundings holds no number")
+        sums = np.bincount(cells[known] - first, weights=column[known], minlength=len(every))
+        counts = np.bincount(cells[known] - first, minlength=len(every))
+        present = np.flatnonzero(counts)
+        means = sums[present] / counts[present]
+        drawn.append(np.interp(every, present, means))
+        held.append(means[np.maximum(np.searchsorted(present, every, side="right") - 1, 0)])
+    return _Grid(first, np.stack(drawn, axis=1), np.stack(held, axis=1))
 
 
 def read_times(path: Path, column: str, texts: list[str], *, rising: bool = True) -> Floats:

@@ -16,14 +16,14 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
-from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries
+from toolkit.acoustic.prediction.residuals import fall_back
+from toolkit.acoustic.prediction.series import PRIOR_STD_DB, Floats, MarginDb, MaxCells, SnrSeries
+from toolkit.acoustic.prediction.statespace import mixed_scale
 from toolkit.core.work import Work
 
 TIDES_AND_DAY_S = (44_714.16, 43_200.0, 86_164.2, 92_949.5, 86_400.0)
 """M2, S2, K1, O1 and the solar day."""
 
-SCALE_PRIOR_CELLS = 12.0
-"""What the filter's own variance weighs against past errors, in cells."""
 PAST_CELLS = 192
 """Cells from which past forecasts are judged."""
 COURSE_CELLS = 2048
@@ -55,6 +55,8 @@ class HarmonicState:
 
     series: SnrSeries
     mean: Floats
+    base_db: float = 0.0
+    """The first value, from which all are counted: what lies far from 0 is no surprise."""
     covariance: Floats | None = None
     steps: int = 0
     past: Floats = field(init=False)
@@ -87,7 +89,7 @@ class Harmonic(Predictor):
     harmonics: int = Field(2, ge=1, le=8, description="multiples of the daily frequency, 1 for the day alone")
     level_step_db: float = Field(1.0, ge=0, description="standard deviation of the level's step per cell")
     pair_step_db: float = Field(0.05, ge=0, description="standard deviation of a pair's step per cell")
-    noise_db: float = Field(2.0, gt=0, description="standard deviation of a cell around the model")
+    noise_db: float = Field(0.3, gt=0, description="standard deviation of a cell around the model; only ratios of these count")
     prior_db: float = Field(3.0, gt=0, description="standard deviation of the amplitudes before any sample")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 512
@@ -171,12 +173,15 @@ class Harmonic(Predictor):
     def _filtered(self, state: HarmonicState, value: float) -> tuple[Floats, Floats]:
         """Mean and covariance with *value* as the cell after the finished ones."""
         measured = self._measured(state)
+        value -= state.base_db
         mean = self._model.turn @ state.mean if state.steps else state.mean
         return mean + measured.gain * (value - float(self._model.read @ mean)), measured.covariance
 
     def update(self, state: HarmonicState, t_s: float, snr_db: float, *, censored: bool = False) -> None:
         closing = state.series.latest_db if state.series.samples else math.nan
         opened = state.series.update(t_s, snr_db, censored)
+        if closing == closing and not state.steps and opened:
+            state.base_db = closing
         if not opened or closing != closing:
             return
         state.mean, covariance = self._filtered(state, closing)
@@ -196,10 +201,12 @@ class Harmonic(Predictor):
         return state.series.forecast(at_s, lambda ahead: self._ahead(state, ahead))
 
     def _ahead(self, state: HarmonicState, ahead: int) -> Forecast:
+        if not state.steps:
+            return fall_back(state.series, ahead)
         mean, covariance = self._filtered(state, state.series.latest_db)  # the unfinished cell counts, but may still change
         row = self._row(ahead)
         variance = self._variance(row, covariance, ahead) * self._scale(state, row, ahead)
-        return Forecast(float(row @ mean), math.sqrt(variance))
+        return Forecast(state.base_db + float(row @ mean), math.sqrt(variance))
 
     def _variance(self, row: Floats, covariance: Floats, ahead: int) -> float:
         """The filter's own variance of a forecast in dB^2."""
@@ -210,15 +217,16 @@ class Harmonic(Predictor):
         """Past squared errors of this horizon over the variances that a link without missing cells had then, on average."""
         values = state.series.values[:-1]
         count = min(state.kept, PAST_CELLS, len(values)) - ahead
+        prior = (state.series.scale_db / PRIOR_STD_DB) ** 2
         if count <= 0:
-            return 1.0
+            return prior
         end = min(state.steps - ahead, COURSE_CELLS)  # by then the covariance has long settled
         then = self._shared_variances(end, row, ahead)[end - count : end]
-        gap = values[-count:] - state.past[state.kept - ahead - count : state.kept - ahead] @ row
+        gap = values[-count:] - state.base_db - state.past[state.kept - ahead - count : state.kept - ahead] @ row
         square = gap * gap / then
         if state.series.missing:
             square = square[square == square]
-        return (float(square.sum()) + SCALE_PRIOR_CELLS) / (len(square) + SCALE_PRIOR_CELLS)
+        return mixed_scale(float(square.sum()), len(square), prior)
 
     def work(self, state: HarmonicState) -> Work:
         """One filter step (two products of n x n matrices and an outer product), the forecast row, and n + 1 products per past error.

@@ -5,7 +5,6 @@ Source: standard (tidal harmonic analysis). Departures: a small ridge on the amp
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self, final
@@ -14,8 +13,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
-from toolkit.acoustic.prediction.residuals import PRIOR_STD_DB, last_value
-from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries
+from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, carried, fall_back, root_mean_square
+from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, span_cells, spread_of
 from toolkit.core.work import Work
 
 PERIODS_S = (44_714.16, 43_200.0, 86_164.2, 92_949.5, 86_400.0, 22_357.08)
@@ -28,7 +27,7 @@ class HarmonicLsState:
 
     series: SnrSeries
     amplitudes: Floats | None = None
-    std_db: float = PRIOR_STD_DB
+    std_db: float = 0.0
     block: int = -1
     fitted: bool = False
     """Whether the last forecast renewed the fit."""
@@ -36,22 +35,30 @@ class HarmonicLsState:
 
 @final
 class HarmonicLs(Predictor):
-    """Read the fitted curve at the target. It forgets nothing within the history, and takes no notice of the last few cells.
+    """Read the fitted curve at the target. It forgets nothing within the history.
 
-    Fits are renewed every `refit_cells`; missing cells are left out. The spread is the residual of the fit at every horizon.
+    With `carry` the distance of the newest cell from the curve is carried on as far as it has lasted in the past, and the spread is
+    that of such forecasts; without, the last few cells count no more than others and the spread is the residual of the fit at every
+    horizon. Fits are renewed every `refit_s`; missing cells are left out.
     """
 
     periods_s: tuple[float, ...] = Field(PERIODS_S, min_length=1, description="periods")
     ridge: float = Field(1e-3, ge=0, description="ridge penalty of the amplitudes per cell of history")
-    refit_cells: int = Field(24, ge=1, description="cells between two fits")
+    carry: bool = Field(True, description="carry on the share of the present misfit that past ones left after as long")
+    refit_cells: int | None = Field(None, ge=1, description="cells between two fits; or refit_s")
+    refit_s: float = Field(43_200.0, gt=0, description="time between two fits, where refit_cells is not given")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 4096
 
     @model_validator(mode="after")
     def _remembers(self) -> Self:
-        if self.refit_cells >= self.max_cells:
-            raise ValueError(f"refit_cells: {self.refit_cells} must be below max_cells = {self.max_cells}")
+        if self._refit >= self.max_cells:
+            raise ValueError(f"refit_cells: {self._refit} must be below max_cells = {self.max_cells}")
         return self
+
+    @property
+    def _refit(self) -> int:
+        return span_cells(self.refit_cells, self.refit_s, self.step_s, self.max_cells // 2)
 
     def init(self, truth: Truth | None = None) -> HarmonicLsState:
         return HarmonicLsState(SnrSeries(self.step_s, self.margin_db, self.max_cells))
@@ -65,8 +72,9 @@ class HarmonicLs(Predictor):
     def work(self, state: HarmonicLsState) -> Work:
         """Price a sum over the sinusoids, ten operations for the sine of each; and, when the fit is renewed, the normal equations."""
         terms = 1.0 + 2.0 * len(self.periods_s)
+        curve = 1.0 + (min(len(state.series), WINDOW_CELLS) if self.carry else 0.0)
         if not state.fitted:
-            return Work(12.0 * terms, 8.0 * terms, 16.0)
+            return Work(12.0 * terms * curve, 8.0 * terms * curve, 16.0)
         n = float(len(state.series))
         return Work(n * (10.0 * terms + 2.0 * terms**2) + terms**3, 8.0 * n * terms, 8.0 * terms**2)
 
@@ -82,14 +90,18 @@ class HarmonicLs(Predictor):
 
     def _ahead(self, state: HarmonicLsState, ahead: int) -> Forecast:
         series = state.series
-        block = series.last_cell // self.refit_cells
+        block = series.last_cell // self._refit
         state.fitted = block != state.block
         if state.fitted:
             state.block = block
-            self._fit(state, series.settled(block * self.refit_cells, self.max_cells - self.refit_cells))
+            self._fit(state, series.settled(block * self._refit, self.max_cells - self._refit))
         if state.amplitudes is None:
-            return last_value(series, ahead)
-        return Forecast(float((self._columns(np.array([float(series.last_cell + ahead)])) @ state.amplitudes)[0]), state.std_db)
+            return fall_back(series, ahead)
+        if not self.carry:
+            return Forecast(float((self._columns(np.array([float(series.last_cell + ahead)])) @ state.amplitudes)[0]), state.std_db)
+        count = min(len(series), WINDOW_CELLS + ahead)
+        curve = self._columns(np.arange(series.last_cell - count + 1, series.last_cell + ahead + 1, dtype=np.float64)) @ state.amplitudes
+        return carried(series, curve[:count], curve[ahead:], ahead)
 
     def _fit(self, state: HarmonicLsState, place: slice) -> None:
         """Fit to those cells at *place* that are not missing; to nothing while they are fewer than twice the unknowns."""
@@ -109,4 +121,4 @@ class HarmonicLs(Predictor):
         left = values - centre - columns @ found
         found[0] += centre
         state.amplitudes = found
-        state.std_db = math.sqrt((float(left @ left) + PRIOR_STD_DB**2) / (n - terms + 1))
+        state.std_db = root_mean_square(float(left @ left), n - terms, spread_of(values))

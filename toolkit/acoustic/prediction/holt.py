@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, lagged_spread_db
+from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, carried, lagged_spread_db
 from toolkit.acoustic.prediction.series import CellBuffer, MarginDb, MaxCells, SnrSeries
 from toolkit.core.work import Work
 
@@ -28,11 +29,12 @@ class HoltState:
 
 @final
 class Holt(Predictor):
-    """Forecast the smoothed level plus the damped slope; `damping` = 1 is Holt's own method."""
+    """Forecast the smoothed level plus the damped slope; `damping` = 1 without `carry` is Holt's own method."""
 
     alpha: float = Field(0.5, gt=0, le=1, description="weight of the newest cell in the level")
     beta: float = Field(0.1, ge=0, le=1, description="weight of the newest change in the slope")
     damping: float = Field(0.9, gt=0, le=1, description="phi: what is left of the slope after a cell")
+    carry: bool = Field(True, description="carry on the share of the present misfit that past ones left after as long")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 512
 
@@ -70,11 +72,13 @@ class Holt(Predictor):
             level, slope = self._smoothed(state, state.series.latest_db)
             reach = self._reach(cells)
             said = state.levels.view() + reach * state.slopes.view()  # ends one cell before the values do
-            return Forecast(level + reach * slope, lagged_spread_db(state.series.values, said, cells - 1))
+            if self.carry:
+                return carried(state.series, np.append(state.levels.view(), level), np.append(said, level + reach * slope), cells)
+            return Forecast(level + reach * slope, lagged_spread_db(state.series, said, cells - 1))
 
         return state.series.forecast(at_s, ahead)
 
     def work(self, state: HoltState) -> Work:
         """Level and slope; two operations per past answer, and one subtraction, product and sum per past error."""
         errors = min(len(state.levels), WINDOW_CELLS)
-        return Work(5.0 * errors + 12.0, 24.0 * errors, 16.0)
+        return Work((11.0 if self.carry else 5.0) * errors + 12.0, 24.0 * errors, 16.0)

@@ -25,7 +25,7 @@ class KalmanLevel(Predictor):
     """Forecast the filtered level. A missing cell is a step without a measurement, so the filter is less sure after it."""
 
     level_step_db: float = Field(1.0, ge=0, description="standard deviation of the level's step per cell")
-    noise_db: float = Field(1.0, gt=0, description="standard deviation of a cell around the level")
+    noise_db: float = Field(0.1, gt=0, description="standard deviation of a cell around the level; only the ratio counts")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 512
 
@@ -52,7 +52,7 @@ class KalmanLevel(Predictor):
             level, variance = self._filtered(state, state.series.latest_db)
             more = cells * self.level_step_db**2 + self.noise_db**2
             levels, variances = state.views()
-            return Forecast(level, math.sqrt((variance + more) * scale(state.series.values, levels, variances + more, cells)))
+            return Forecast(level, math.sqrt((variance + more) * scale(state.series, levels, variances + more, cells)))
 
         return state.series.forecast(at_s, ahead)
 

@@ -27,7 +27,7 @@ class KalmanTrend(Predictor):
 
     level_step_db: float = Field(1.0, ge=0, description="standard deviation of the level's step per cell")
     slope_step_db: float = Field(0.01, ge=0, description="standard deviation of the slope's step per cell")
-    noise_db: float = Field(1.0, gt=0, description="standard deviation of a cell around the level")
+    noise_db: float = Field(0.1, gt=0, description="standard deviation of a cell around the level; only ratios count")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 512
 
@@ -68,7 +68,7 @@ class KalmanTrend(Predictor):
             level, slope, p00, p01, p11 = self._filtered(state, state.series.latest_db)
             levels, slopes, *then = state.views()
             expected = np.asarray(self._variance(then[0], then[1], then[2], cells))
-            factor = scale(state.series.values, levels + cells * slopes, expected, cells)
+            factor = scale(state.series, levels + cells * slopes, expected, cells)
             return Forecast(level + cells * slope, math.sqrt(float(self._variance(p00, p01, p11, cells)) * factor))
 
         return state.series.forecast(at_s, ahead)

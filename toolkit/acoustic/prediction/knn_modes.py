@@ -37,7 +37,7 @@ def local_linear(features: Floats, query: Floats, targets: Floats, weight: Float
     root = np.sqrt(weight)
     rows = root[:, None] * (features - centre)
     gram = rows @ rows.T
-    ridge = share * float(np.trace(gram)) / features.shape[1] + 1e-9
+    ridge = share * float(np.trace(gram)) / features.shape[1] + float(np.finfo(float).tiny)
     gram[np.diag_indices(len(gram))] += ridge
     slopes = rows.T @ np.linalg.solve(gram, root * (targets - level))
     return level + float((query - centre) @ slopes), level + (features - centre) @ slopes

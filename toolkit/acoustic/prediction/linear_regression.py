@@ -12,17 +12,21 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, lagged_spread_db, last_value
+from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, carried, fall_back, lagged_spread_db
 from toolkit.acoustic.prediction.search import windows_of
-from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries
+from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, span_cells
 from toolkit.core.work import Work
+
+MOST_CELLS = 2000
 
 
 @final
 class LinearRegression(Predictor):
     """Extrapolate the least-squares line on time through the last `window` cells; fewer while the link is young."""
 
-    window: int = Field(72, ge=3, le=2000, description="cells W that the line is fitted to; a line over hours overshoots at every turn")
+    window: int | None = Field(None, ge=3, le=2000, description="cells W that the line is fitted to; or window_s")
+    window_s: float = Field(259_200.0, gt=0, description="span of the line, where window is not given; hours overshoot at every turn")
+    carry: bool = Field(True, description="carry on the share of the present misfit that past ones left after as long")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 512
 
@@ -36,17 +40,25 @@ class LinearRegression(Predictor):
         return state.forecast(at_s, lambda ahead: self._ahead(state, ahead))
 
     def _ahead(self, state: SnrSeries, ahead: int) -> Forecast:
-        window = min(self.window, len(state) // 2)
+        window = min(self._cells, len(state) // 2)
         if window < 3:
-            return last_value(state, ahead)
+            return fall_back(state, ahead)
         past = state.filled[-(WINDOW_CELLS + ahead + window) :]
-        said = past[-1] + windows_of(past - past[-1], window) @ line_weights(window, ahead)
-        return Forecast(float(said[-1]), lagged_spread_db(state.values, said, ahead))
+        windows = windows_of(past - past[-1], window)
+        said = past[-1] + windows @ line_weights(window, ahead)
+        if self.carry:
+            return carried(state, past[-1] + windows @ line_weights(window, 0), said, ahead)
+        return Forecast(float(said[-1]), lagged_spread_db(state, said, ahead))
+
+    @property
+    def _cells(self) -> int:
+        return max(3, span_cells(self.window, self.window_s, self.step_s, MOST_CELLS))
 
     def work(self, state: SnrSeries) -> Work:
         """W multiply-adds for the forecast and for the answer that each past error is judged by."""
         errors = min(len(state), WINDOW_CELLS)
-        return Work(2.0 * self.window * (errors + 1.0) + 3.0 * errors, 8.0 * (errors + self.window), 16.0)
+        lines = 2.0 if self.carry else 1.0
+        return Work(2.0 * self._cells * lines * (errors + 1.0) + 9.0 * errors, 8.0 * (errors + self._cells), 16.0)
 
 
 def line_weights(window: int, ahead: int) -> Floats:

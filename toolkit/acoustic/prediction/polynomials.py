@@ -36,6 +36,15 @@ def run_on(coefficients: Floats, recent: Floats, shocks: Floats, steps: int) -> 
     return float(row[-1])
 
 
+def running_weights(coefficients: Floats, steps: int) -> Floats:
+    """What each of the last p values, oldest first, adds to the value *steps* cells after them if no error comes: (p,)."""
+    ahead = coefficients.copy()  # newest first
+    for _ in range(steps - 1):
+        newest = ahead[0]
+        ahead = np.append(ahead[1:], 0.0) + newest * coefficients
+    return np.ascontiguousarray(ahead[::-1])
+
+
 def growth(coefficients: Floats, moving: Floats, steps: int) -> float:
     """Variance of the error *steps* cells ahead for errors of variance 1: the sum of squares of the first psi weights."""
     psi = np.zeros(steps)

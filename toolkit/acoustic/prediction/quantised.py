@@ -33,13 +33,15 @@ class Cell:
 
 @dataclass
 class QuantisedStore:
-    """At most *budget* cells over windows of *segments* means, rounded to *quantum_db*, with targets at *horizons* (a number of them)."""
+    """At most *budget* cells over windows of *segments* means, rounded to `quantum_db`, with targets at *horizons* (a number of them)."""
 
     segments: int
     horizons: int
     budget: int
-    quantum_db: float
     forget: float = 0.0
+    quantum_db: float = 0.0
+    base_db: float = 0.0
+    """From which features are counted in steps of the quantum."""
     windows: int = 0
     cells: dict[Key, Cell] = field(default_factory=dict)
     looked_up: int = 0
@@ -53,7 +55,7 @@ class QuantisedStore:
 
     def key(self, features: Floats) -> Key:
         """The cell of a window's means (segments,) in dB."""
-        return tuple(np.rint(features / self.quantum_db).astype(int).tolist())
+        return tuple(np.rint((features - self.base_db) / self.quantum_db).astype(int).tolist())
 
     def add(self, features: Floats, targets: Floats) -> None:
         """Take in one window (segments,) with its targets (horizons,), all in dB."""
@@ -87,7 +89,7 @@ class QuantisedStore:
         if len(near) < k:
             near = list(self.cells)
         self.looked_up = len(near) * self.segments
-        gap = np.array(near) * self.quantum_db - features
+        gap = np.array(near) * self.quantum_db + self.base_db - features
         squares = np.einsum("ij,ij->i", gap, gap) / self.segments
         chosen = squares.argsort(kind="stable")[:k]
         cells = [self.cells[near[index]] for index in chosen.tolist()]

@@ -12,17 +12,22 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, last_value, spread_db
+from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back, lagged_spread_db, weighed
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of
 from toolkit.core.work import Work
 
 
 @final
 class SeasonalNaive(Predictor):
-    """Forecast the mean of the values one period before the target, or a few periods before if that is still to come."""
+    """Forecast the mean of the values one period before the target, or a few periods before if that is to come or missing.
+
+    With `carry` the distance of the newest cell from the value one period before it is carried on as far as it has lasted in the past,
+    and the season counts as much as it was worth there.
+    """
 
     periods_s: tuple[float, ...] = Field((86400.0,), min_length=1, description="periods; (86400, 89424) adds two M2 tides")
-    max_cells: MaxCells = 512
+    carry: bool = Field(True, description="carry on the share of the present misfit that past ones left after as long")
+    max_cells: MaxCells = 2048
     margin_db: MarginDb = 3.0
 
     def init(self, truth: Truth | None = None) -> SnrSeries:
@@ -36,24 +41,34 @@ class SeasonalNaive(Predictor):
 
     def _ahead(self, state: SnrSeries, ahead: int) -> Forecast:
         values = state.values
-        # The smallest whole number of periods that reaches back to the present or before it.
-        lags = [-(-ahead // lag) * lag for lag in (cells_of(p, self.step_s) for p in self.periods_s)]
-        found = [(lag, value) for lag in lags if lag - ahead < len(values) and (value := values[ahead - lag - 1]) == value]
-        if not found:
-            return last_value(state, ahead)
-        mean = sum(value for _, value in found) / len(found)
-        return Forecast(float(mean), _season_spread_db(values, [lag for lag, _ in found]))
+        known = (self._known(values, cells_of(period_s, self.step_s), ahead) for period_s in self.periods_s)
+        places = [place for place in known if place is not None]
+        if not places:
+            return fall_back(state, ahead)
+        said = sum((_lagged(values, lag - ahead) for lag in places), np.zeros(len(values))) / len(places)
+        if self.carry:
+            now = sum((_lagged(values, lag) for lag in places), np.zeros(len(values))) / len(places)
+            return weighed(state, now, said, ahead)
+        return Forecast(float(said[-1]), lagged_spread_db(state, said, ahead))
+
+    def _known(self, values: Floats, period: int, ahead: int) -> int | None:
+        """The least multiple of *period* cells that reaches back from the target to a cell that is known; None if there is none."""
+        lag = -(-ahead // period) * period
+        while lag - ahead < len(values):
+            value = values[ahead - lag - 1]
+            if value == value:
+                return lag
+            lag += period
+        return None
 
     def work(self, state: SnrSeries) -> Work:
         """Per past error and period a sum, then one subtraction, product and sum."""
         errors = min(len(state), WINDOW_CELLS)
-        return Work((3.0 + len(self.periods_s)) * errors + 3.0, 8.0 * errors * (1 + len(self.periods_s)), 16.0)
+        return Work((9.0 + 2.0 * len(self.periods_s)) * errors + 3.0, 8.0 * errors * (1 + len(self.periods_s)), 16.0)
 
 
-def _season_spread_db(values: Floats, lags: list[int]) -> float:
-    """Spread of x[i] less the mean of x[i-lag]: the error of the same answer in the past, whatever the horizon was."""
-    count = min(len(values) - max(lags), WINDOW_CELLS)
-    if count <= 0:
-        return spread_db(np.empty(0))
-    said = sum((values[len(values) - lag - count : len(values) - lag] for lag in lags), np.zeros(count)) / len(lags)
-    return spread_db(values[-count:] - said)
+def _lagged(values: Floats, back: int) -> Floats:
+    """The value *back* cells before each cell (cells,); NaN where the history does not reach."""
+    found = np.full(len(values), np.nan)
+    found[back:] = values[: len(values) - back]
+    return found

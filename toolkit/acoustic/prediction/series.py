@@ -31,6 +31,9 @@ Floats = NDArray[np.float64]
 MarginDb = Annotated[float, Field(ge=0, description="dB below its level at which a censored sample is entered")]
 MaxCells = Annotated[int, Field(ge=16, description="grid cells of history kept per link")]
 
+PRIOR_STD_DB = 6.0
+"""Standard deviation that a link's SNR is taken to have until `YOUNG_CELLS` of it were heard."""
+YOUNG_CELLS = 8
 MAX_GAP_CELLS = 6
 """Longest gap bridged by a straight line, in cells (3 h at half-hour steps: about half the shortest period looked for)."""
 
@@ -76,6 +79,16 @@ def cells_of(span_s: float, step_s: float) -> int:
     return max(1, round(span_s / step_s))
 
 
+def span_cells(cells: int | None, span_s: float, step_s: float, most: int) -> int:
+    """*cells* where they are given, else the span in cells, at most *most*: a fine step is not to make a window of thousands."""
+    return cells if cells is not None else min(most, cells_of(span_s, step_s))
+
+
+def spread_of(values: Floats) -> float:
+    """Standard deviation in dB of *values* (n,) without NaN; `PRIOR_STD_DB` while there are fewer than `YOUNG_CELLS`."""
+    return float(values.std()) if len(values) >= YOUNG_CELLS else PRIOR_STD_DB
+
+
 @dataclass(slots=True)
 class SnrSeries:
     """The grid of one link; see the module's text for what a cell holds."""
@@ -92,6 +105,8 @@ class SnrSeries:
     _censored: bool = False
     _closed_sum: float = 0.0  # over heard cells that are finished
     _closed_count: int = 0
+    _closed_mean: float = 0.0
+    _closed_m2: float = 0.0  # sum of squares about that mean (Welford)
     _gap: int = 0  # missing cells just before the last one
     _values: CellBuffer = field(init=False)
     _filled: CellBuffer = field(init=False)
@@ -119,6 +134,17 @@ class SnrSeries:
     def censored(self) -> NDArray[np.bool_]:
         """(cells,) true where a cell holds censored samples only."""
         return np.asarray(self._flags.view() != 0.0)
+
+    @property
+    def scale_db(self) -> float:
+        """Standard deviation in dB of all finished cells that were heard; `PRIOR_STD_DB` while they are fewer than `YOUNG_CELLS`.
+
+        What has no unit of its own, a prior or the eps of a weight, is counted in this, so that a series in another unit, or with an
+        offset, is forecast as well.
+        """
+        if self._closed_count < YOUNG_CELLS:
+            return PRIOR_STD_DB
+        return math.sqrt(self._closed_m2 / self._closed_count)
 
     @property
     def latest_db(self) -> float:
@@ -163,6 +189,9 @@ class SnrSeries:
             opened = cell - self.last_cell
             self._closed_sum += self._mean
             self._closed_count += 1
+            gap = self._mean - self._closed_mean
+            self._closed_mean += gap / self._closed_count
+            self._closed_m2 += gap * (self._mean - self._closed_mean)
         self._gap = opened - 1
         if self._gap:
             if not self.missing:  # until now both rows were one; copy it once
@@ -222,7 +251,7 @@ class SnrSeries:
         """Apply `horizon`'s weight. The spread stays that of one cell ahead, which the present does not exceed."""
         if weight >= 1.0:
             return forecast
-        return Forecast(self._mean + weight * (forecast.mean_db - self._mean), forecast.std_db)
+        return forecast._replace(mean_db=self._mean + weight * (forecast.mean_db - self._mean))
 
     def forecast(self, at_s: float, ahead: Callable[[int], Forecast]) -> Forecast | None:
         """Answer for *at_s* with *ahead*, which forecasts a whole number of cells; None before any sample."""

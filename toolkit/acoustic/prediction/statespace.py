@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from toolkit.acoustic.prediction.residuals import WINDOW_CELLS
-from toolkit.acoustic.prediction.series import CellBuffer, Floats, SnrSeries
+from toolkit.acoustic.prediction.residuals import MANY, WINDOW_CELLS, widest
+from toolkit.acoustic.prediction.series import PRIOR_STD_DB, CellBuffer, Floats, SnrSeries
 
 SCALE_PRIOR_CELLS = 12.0
-"""What a filter's own variance weighs against past errors, in cells."""
+"""What a filter's own variance weighs against past errors at first, in cells."""
 
 
 @dataclass(slots=True)
@@ -40,16 +40,26 @@ class FilterState:
         return [row.view() for row in self.rows]
 
 
-def scale(values: Floats, said: Floats, variances: Floats, ahead: int) -> float:
-    """Mean square of past errors *ahead* cells ahead over the variances expected, near 1 while there are few.
+def scale(series: SnrSeries, said: Floats, variances: Floats, ahead: int) -> float:
+    """Mean square of past errors *ahead* cells ahead over the variances expected.
 
-    *said* and *variances* (finished cells,) are the forecasts made after each finished cell; they end one cell before *values*.
+    While there are few it is near what a series as wide as the filters were made for, `PRIOR_STD_DB`, would have as 1.
+
+    *said* and *variances* (finished cells,) are the forecasts made after each finished cell; they end one cell before the series does.
     """
+    values, prior = series.values, (series.scale_db / PRIOR_STD_DB) ** 2
     count = min(len(said) - ahead + 1, WINDOW_CELLS)
     if count <= 0:
-        return 1.0
+        return prior
     end = len(said) - ahead + 1
     gap = values[-count:] - said[end - count : end]
     square = gap * gap / variances[end - count : end]
     square = square[square == square]
-    return (float(np.sum(square)) + SCALE_PRIOR_CELLS) / (len(square) + SCALE_PRIOR_CELLS)
+    found = mixed_scale(float(np.sum(square)), len(square), prior)
+    return found if len(square) < MANY else min(found, widest(np.sqrt(square)) ** 2)
+
+
+def mixed_scale(square: float, count: int, prior: float) -> float:
+    """Mean of *count* squares that sum to *square*, with a *prior* for `SCALE_PRIOR_CELLS` of them that soon counts for nothing."""
+    weight = SCALE_PRIOR_CELLS * (SCALE_PRIOR_CELLS / (SCALE_PRIOR_CELLS + count)) ** 2
+    return (square + weight * prior) / (count + weight)

@@ -124,7 +124,7 @@ class LinkMonitor:
         if forecast is None:
             forecast, work = neighbour.reverse.forecast(spec.prediction, at_s, now, spec.reuse_s)
             if forecast is not None:
-                forecast = Forecast(forecast.mean_db, forecast.std_db + spec.reciprocity_std_db)
+                forecast = forecast._replace(std_db=forecast.std_db + spec.reciprocity_std_db)
         return forecast, work
 
     def reverse(self, neighbour: Neighbour, at_s: float) -> tuple[Forecast | None, Work]:

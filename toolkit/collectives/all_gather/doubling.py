@@ -22,9 +22,10 @@ class Doubling(AllGather):
         for _ in range(depth(size)):
             have = len(found)
             wanted = min(have, size - have)
+            waiting = [ctx.recv((rank + have) % size, x) for _ in range(wanted)]
             sent = [post(ctx, (rank - have) % size, found[i], phase) for i in range(wanted)]
-            for _ in range(wanted):
-                received = yield ctx.recv((rank + have) % size, x)
+            for coming in waiting:
+                received = yield coming
                 found.append(received)
             yield from arrived(sent)
         return [found[(owner - rank) % size] for owner in range(size)]

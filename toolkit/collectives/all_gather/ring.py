@@ -17,8 +17,9 @@ class RingAllGather(AllGather):
         found = [x] * size
         found[rank] = x.clone()
         for step in range(size - 1):
+            coming = ctx.recv((rank - 1) % size, x)
             sent = post(ctx, (rank + 1) % size, found[(rank - step) % size], phase)
-            found[(rank - step - 1) % size] = yield ctx.recv((rank - 1) % size, x)
+            found[(rank - step - 1) % size] = yield coming
             yield sent
         return found
 

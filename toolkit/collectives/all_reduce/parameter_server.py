@@ -25,17 +25,17 @@ class ParameterServerAllReduce(AllReduce):
             return (yield from self._serve(ctx, x[edges[ctx.rank - ctx.size]: edges[ctx.rank - ctx.size + 1]], phase))
         total = x.clone()
         parts = [slice(edges[i], edges[i + 1]) for i in range(shards)]
-        sent = [post(ctx, ctx.size + i, x[part], phase) for i, part in enumerate(parts)]
-        yield from arrived(sent)
-        for i, part in enumerate(parts):
-            total[part] = yield ctx.recv(ctx.size + i, x[part])
+        waiting = [ctx.recv(ctx.size + i, x[part]) for i, part in enumerate(parts)]
+        yield from arrived([post(ctx, ctx.size + i, x[part], phase) for i, part in enumerate(parts)])
+        for part, coming in zip(parts, waiting, strict=True):
+            total[part] = yield coming
         return total
 
     @staticmethod
     def _serve(ctx: Context, like: Payload, phase: str) -> Asking:
         received = []
-        for worker in range(ctx.size):
-            vector = yield ctx.recv(worker, like)
+        for coming in [ctx.recv(worker, like) for worker in range(ctx.size)]:
+            vector = yield coming
             received.append(vector)
         total = received[0].clone()
         for vector in received[1:]:

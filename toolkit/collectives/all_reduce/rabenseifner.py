@@ -32,8 +32,9 @@ class Rabenseifner(AllReduce):
             lower, upper = slice(low, middle), slice(middle, high)
             mine, theirs = (upper, lower) if ctx.rank & step else (lower, upper)
             partner = ctx.rank ^ step
+            coming = ctx.recv(partner, total[mine])
             sent = post(ctx, partner, total[theirs], phase)
-            received = yield ctx.recv(partner, total[mine])
+            received = yield coming
             yield sent
             total[mine] = total[mine] + received
             yield ctx.compute(adding(total[mine]), phase)
@@ -41,8 +42,9 @@ class Rabenseifner(AllReduce):
             low, high = mine.start, mine.stop
             step >>= 1
         for partner, mine, theirs in reversed(halves):
+            coming = ctx.recv(partner, total[theirs])
             sent = post(ctx, partner, total[mine], phase)
-            total[theirs] = yield ctx.recv(partner, total[theirs])
+            total[theirs] = yield coming
             yield sent
 
     def seconds(self, nbytes: float, size: int, cost: LinkCost, servers: int = 0) -> float:

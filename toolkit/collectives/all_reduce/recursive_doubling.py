@@ -49,8 +49,9 @@ class RecursiveDoubling(AllReduce):
         step = 1
         while step < power and ctx.rank < power:
             partner = ctx.rank ^ step
+            coming = ctx.recv(partner, total)
             sent = post(ctx, partner, total, phase)
-            received = yield ctx.recv(partner, total)
+            received = yield coming
             yield sent
             total = total + received
             yield ctx.compute(adding(total), phase)

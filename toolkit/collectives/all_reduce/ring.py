@@ -22,16 +22,18 @@ class RingAllReduce(AllReduce):
         chunks = [slice(edges[i], edges[i + 1]) for i in range(size)]
         after, before = (rank + 1) % size, (rank - 1) % size
         for step in range(size - 1):  # every chunk walks round the ring and is added to
-            sent = post(ctx, after, total[chunks[(rank - step) % size]], phase)
             mine = chunks[(rank - step - 1) % size]
             part = total[mine]
-            received = yield ctx.recv(before, part)
+            coming = ctx.recv(before, part)
+            sent = post(ctx, after, total[chunks[(rank - step) % size]], phase)
+            received = yield coming
             total[mine] = received + part
             yield ctx.compute(adding(part), phase)
         for step in range(size - 1):  # the finished chunks walk round once more
-            sent = post(ctx, after, total[chunks[(rank + 1 - step) % size]], phase)
             mine = chunks[(rank - step) % size]
-            total[mine] = yield ctx.recv(before, total[mine])
+            coming = ctx.recv(before, total[mine])
+            sent = post(ctx, after, total[chunks[(rank + 1 - step) % size]], phase)
+            total[mine] = yield coming
         if size > 1:
             yield sent  # those before it had arrived before it could be sent
         return total

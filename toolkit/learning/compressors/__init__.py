@@ -19,6 +19,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Generator, Tensor
 
+from toolkit.learning.finite import NotFiniteError, check_finite, is_finite
+
 Payload = tuple[Tensor, ...]
 WorkTuple = tuple[float, float, float]
 """Floating-point operations, bytes read, bytes written."""
@@ -31,9 +33,22 @@ class Compressor(ABC):
     collective: ClassVar[Literal["all_gather", "all_reduce"]] = "all_gather"
     """How the payloads of several workers meet: side by side, or added (then a payload is a single float tensor)."""
 
-    @abstractmethod
     def compress(self, vector: Tensor, generator: Generator | None = None) -> Payload:
-        """Return the tensors that are sent for *vector*, which is left as it is; *generator* is this worker's own."""
+        """Return the tensors that are sent for *vector*, which is left as it is; *generator* is this worker's own.
+
+        Raises:
+            NotFiniteError: an element is infinite or NaN, or so large that what stands for the vector would be.
+        """
+        name = type(self).__name__
+        check_finite(vector, f"{name}.compress: the vector")
+        payload = self._compressed(vector, generator)
+        if not all(is_finite(tensor) for tensor in payload if tensor.is_floating_point()):
+            raise NotFiniteError(too_large(name, vector))
+        return payload
+
+    @abstractmethod
+    def _compressed(self, vector: Tensor, generator: Generator | None) -> Payload:
+        """`compress` for a vector that is known to be finite."""
 
     @abstractmethod
     def decompress(self, payload: Payload, size: int) -> Tensor:
@@ -65,7 +80,16 @@ class Compressor(ABC):
         for payload in all_payloads:
             self.add(payload, total)
             count += 1
+        check_finite(total, f"{type(self).__name__}.mean: the sum of what {count} payloads stand for")
         return total.div_(count)
+
+
+def too_large(name: str, vector: Tensor) -> str:
+    """The sentence for a finite vector whose sums or squares float32 cannot hold."""
+    return (
+        f"{name}.compress: the vector reaches to {float(vector.abs().max()):.3g}, and sums over it are beyond float32 (3.4e38); "
+        "scale the gradients down, or check them"
+    )
 
 
 def bundle(payload: Payload) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from toolkit.learning.compressors import Compressor, Payload, WorkTuple
+from toolkit.learning.finite import check_finite
 
 
 class Memory(ABC):
@@ -20,7 +21,11 @@ class Memory(ABC):
 
     @abstractmethod
     def add(self, gradient: Tensor, scale: float = 1.0) -> Tensor:
-        """Take in *scale* times *gradient*; return the vector to compress, which is the memory itself: do not change it."""
+        """Take in *scale* times *gradient*; return the vector to compress, which is the memory itself: do not change it.
+
+        Raises:
+            NotFiniteError: *gradient* holds what is infinite or NaN; the memory is then as it was.
+        """
 
     @abstractmethod
     def remove(self, compressor: Compressor, payload: Payload) -> None:
@@ -46,6 +51,7 @@ class Residual(Memory):
         return cls(torch.zeros(size))
 
     def add(self, gradient: Tensor, scale: float = 1.0) -> Tensor:
+        check_finite(gradient, "Residual.add: the gradient")
         return self.error.add_(gradient, alpha=scale)
 
     def remove(self, compressor: Compressor, payload: Payload) -> None:
@@ -76,6 +82,7 @@ class Corrected(Memory):
         return cls(torch.zeros(size), torch.zeros(size), momentum, masking)
 
     def add(self, gradient: Tensor, scale: float = 1.0) -> Tensor:
+        check_finite(gradient, "Corrected.add: the gradient")
         self.velocity.mul_(self.momentum).add_(gradient)
         return self.error.add_(self.velocity, alpha=scale)
 

@@ -26,7 +26,7 @@ class OneBitCompressor(Compressor):
 
     sizes: tuple[int, ...] = ()
 
-    def compress(self, vector: Tensor, generator: Generator | None = None) -> Payload:
+    def _compressed(self, vector: Tensor, generator: Generator | None) -> Payload:
         sizes = per_part(self.sizes, vector.numel())
         lengths = torch.tensor(sizes, device=vector.device)
         positive = sign_bits(vector, generator)

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 
 from toolkit.core.work import FLOAT_BYTES
 from toolkit.learning.compressors import Compressor, Payload, WorkTuple
+from toolkit.learning.finite import check_finite
 
 
 @final
@@ -59,7 +60,12 @@ class PowerSgdCompressor(Compressor):
         return torch.cat([(m @ q).view(-1) for m, q in zip(self._matrices(vector), self._thin(right, 1), strict=True)])
 
     def orthogonal(self, left: Tensor) -> Tensor:
-        """Return P with orthonormal columns that span those given ((left_size,))."""
+        """Return P with orthonormal columns that span those given ((left_size,)).
+
+        Raises:
+            NotFiniteError: these are infinite or NaN.
+        """
+        check_finite(left, "PowerSgd.orthogonal: the product M Q")
         return torch.cat([torch.linalg.qr(p).Q.reshape(-1) for p in self._thin(left, 0)])
 
     def right(self, vector: Tensor, left: Tensor) -> Tensor:
@@ -78,7 +84,7 @@ class PowerSgdCompressor(Compressor):
         ends = accumulate(self.rank * shape[side] for shape in self.shapes)
         return (factors[end - self.rank * shape[side] : end].view(-1, self.rank) for end, shape in zip(ends, self.shapes, strict=True))
 
-    def compress(self, vector: Tensor, generator: Generator | None = None) -> Payload:
+    def _compressed(self, vector: Tensor, generator: Generator | None) -> Payload:
         left = self.orthogonal(self.left(vector, self.draw(generator).to(vector.device)))
         return left, self.right(vector, left)
 

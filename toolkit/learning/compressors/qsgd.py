@@ -43,7 +43,7 @@ class QsgdCompressor(Compressor):
     def buckets(self, size: int) -> int:
         return -(-size // self.bucket)
 
-    def compress(self, vector: Tensor, generator: Generator | None = None) -> Payload:
+    def _compressed(self, vector: Tensor, generator: Generator | None) -> Payload:
         rows = pad(vector, (0, -vector.numel() % self.bucket)).view(-1, self.bucket)
         norms = torch.linalg.vector_norm(rows, ord=2.0 if self.norm == "l2" else float("inf"), dim=1)
         scale = self.levels / torch.where(norms > 0, norms, torch.inf)

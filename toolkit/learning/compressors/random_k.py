@@ -39,7 +39,7 @@ class RandomKCompressor(Compressor):
             raise ValueError(f"k: {self.k} is not in 1 to {size}, the size of the vector")
         return drawn(self.seed, self.k, size).to(device)
 
-    def compress(self, vector: Tensor, generator: Generator | None = None) -> Payload:
+    def _compressed(self, vector: Tensor, generator: Generator | None) -> Payload:
         return (vector[self._indices(vector.numel(), vector.device)],)
 
     def decompress(self, payload: Payload, size: int) -> Tensor:

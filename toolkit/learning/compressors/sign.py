@@ -37,7 +37,7 @@ class Sign(Compressor):
     sizes: tuple[int, ...] = ()
     scaled: bool = False
 
-    def compress(self, vector: Tensor, generator: Generator | None = None) -> Payload:
+    def _compressed(self, vector: Tensor, generator: Generator | None) -> Payload:
         packed = pack(sign_bits(vector, generator), 1)
         if not self.scaled:
             return (packed,)

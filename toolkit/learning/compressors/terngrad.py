@@ -9,8 +9,9 @@ import torch
 from torch import Generator, Tensor
 
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.compressors import Compressor, Payload, WorkTuple, per_part, spread
+from toolkit.learning.compressors import Compressor, Payload, WorkTuple, per_part, spread, too_large
 from toolkit.learning.compressors.packing import pack, packed_bytes, unpack
+from toolkit.learning.finite import NotFiniteError, is_finite
 
 BITS = 2
 
@@ -29,12 +30,14 @@ class TernGradCompressor(Compressor):
     sizes: tuple[int, ...] = ()
     clip: float = 2.5
 
-    def compress(self, vector: Tensor, generator: Generator | None = None) -> Payload:
+    def _compressed(self, vector: Tensor, generator: Generator | None) -> Payload:
         sizes = per_part(self.sizes, vector.numel())
         parts = torch.split(vector, list(sizes))
         scales = torch.stack([part.abs().amax() for part in parts])
         if self.clip:
             deviations = torch.stack([part.square().mean().sqrt() for part in parts])
+            if not is_finite(deviations):  # it would not clip, and nobody would know
+                raise NotFiniteError(too_large("TernGrad", vector))
             scales = torch.minimum(scales, self.clip * deviations)
         share = vector.abs() / spread(scales, sizes)  # clipped where above 1; nan in a layer of zeros, which compares as false
         chosen = torch.rand(vector.shape, generator=generator, device=vector.device) < share

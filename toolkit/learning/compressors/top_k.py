@@ -23,7 +23,7 @@ class TopKCompressor(Compressor):
 
     k: int
 
-    def compress(self, vector: Tensor, generator: Generator | None = None) -> Payload:
+    def _compressed(self, vector: Tensor, generator: Generator | None) -> Payload:
         if not 1 <= self.k <= vector.numel():
             raise ValueError(f"k: {self.k} is not in 1 to {vector.numel()}, the size of the vector")
         if vector.numel() >= 2**31:

@@ -98,7 +98,7 @@ class Genetic:
         """Return the state before anything is evaluated; *saliency* (bits,) has mean 1 per layer."""
         preferences = Preferences.heuristic(genome, saliency) if self.heuristic else Preferences.indifferent(genome)
         empty = np.zeros((0, genome.bits), bool)
-        return State(genome, saliency, fitness, preferences, rng, empty, np.zeros((0, 3)))
+        return State(genome, saliency, fitness, preferences=preferences, rng=rng, masks=empty, objectives=np.zeros((0, 3)))
 
     def ask(self, state: State) -> Mask:
         """Return the masks of the next generation that have to be evaluated (n, bits); none when the search is over."""

@@ -133,8 +133,9 @@ def find_groups(model: nn.Module, shape: Sequence[int], only: Sequence[str] = ()
     owners = _owners(channels, channels.uses, unit_of)
     parameters = frozenset(name for name, _ in model.named_parameters())
     return Groups(
-        groups, owners, sources, tuple(channels.layers), shapes, parameters, frozenset(channels.depthwise), tape,
-        _owners(channels, channels.of, unit_of), tuple(channels.reasons),
+        groups, owners=owners, sources=sources, layers=tuple(channels.layers), shapes=shapes, parameters=parameters,
+        depthwise=frozenset(channels.depthwise), tape=tape,
+        slots=_owners(channels, channels.of, unit_of), kept_for=tuple(channels.reasons),
     )
 
 

@@ -41,6 +41,16 @@ class ExchangeMethod(Part, Generic[State]):
     family: ClassVar[str] = "method"
     needs_servers: ClassVar[bool] = False
 
+    @property
+    def cycle(self) -> int:
+        """Steps after which what is sent repeats."""
+        return 1
+
+    @property
+    def settles_after(self) -> int:
+        """Steps before what is sent repeats; a warm-up, where there is one."""
+        return 0
+
     @abstractmethod
     def init(self, ctx: Context, layout: FlatLayout) -> State:
         """Return this worker's (or server's) state."""

@@ -75,7 +75,9 @@ class ArcTopK(ExchangeMethod[Ef14State | Ef21State]):
         return Ef14State(split, matrices, *vectors) if self.form == "ef14" else Ef21State(split, matrices, *vectors)
 
     def step(self, ctx: Context, state: Ef14State | Ef21State, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step)
+        yield from exchange_whole(
+            ctx, state.split, velocity=state.velocity, momentum=self.momentum, weights=weights, gradient=gradient, step=step
+        )
         if not state.matrices:
             return
         g = state.split.compressed(gradient)

@@ -58,15 +58,17 @@ def wire_bytes(layout: FlatLayout, dense_below: int, compressor: Compressor) -> 
 
 
 def compressed_step(
-    ctx: Context, state: CompressedState, compressor: Compressor, weights: Tensor, gradient: Tensor, step: Step, momentum: float,
-    *, lr_inside: bool = False,
+    ctx: Context, state: CompressedState, compressor: Compressor, *, weights: Tensor, gradient: Tensor, step: Step, momentum: float,
+    lr_inside: bool = False,
 ) -> Asking:
     """Make one step of SGD in which each worker sends what *compressor* makes of its gradient and memory.
 
     With *lr_inside* the learning rate scales what enters the memory (Karimireddy et al. 2019), else the mean of what was sent (as in
     torch): the two differ only when it changes.
     """
-    yield from exchange_whole(ctx, state.split, state.small_velocity, momentum, weights, gradient, step)
+    yield from exchange_whole(
+        ctx, state.split, velocity=state.small_velocity, momentum=momentum, weights=weights, gradient=gradient, step=step
+    )
     vector = state.split.compressed(gradient)
     if not vector.numel():
         return

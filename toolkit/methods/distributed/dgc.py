@@ -36,6 +36,10 @@ class Dgc(ExchangeMethod[CompressedState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
+    @property
+    def settles_after(self) -> int:
+        return self.warmup_steps * len(self.warmup)
+
     def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         memory = partial(Corrected.zeros, momentum=self.momentum, masking=self.masking)
         state = begin(layout, self.dense_below, 0.0, memory)  # no momentum after the exchange: it is in the memory
@@ -47,7 +51,9 @@ class Dgc(ExchangeMethod[CompressedState]):
             gradient = clipped(gradient, self.clip_norm * ctx.size**-0.5)  # Alg. 4, l. 6
             yield ctx.compute(moving(gradient.numel(), 3, 2, 1), "compress")
         compressor = TopKCompressor(count(None, self.density_at(step.index), state.split.size))
-        yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=self.lr_inside)
+        yield from compressed_step(
+            ctx, state, compressor, weights=weights, gradient=gradient, step=step, momentum=self.momentum, lr_inside=self.lr_inside
+        )
 
     def density_at(self, index: int) -> float:
         """The density of a step: that of its stage of the warm-up, then the final one; never below that."""

@@ -32,7 +32,9 @@ class EfSignSgd(ExchangeMethod[CompressedState]):
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         compressor = Sign(state.sizes, scaled=True)
-        yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=self.lr_inside)
+        yield from compressed_step(
+            ctx, state, compressor, weights=weights, gradient=gradient, step=step, momentum=self.momentum, lr_inside=self.lr_inside
+        )
 
     def wire_bytes(self, layout: FlatLayout) -> float:
         return wire_bytes(layout, self.dense_below, Sign(compressed_sizes(layout, self.dense_below), scaled=True))

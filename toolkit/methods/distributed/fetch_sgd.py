@@ -66,7 +66,10 @@ class FetchSgd(ServedSketch[FetchSgdState]):
         return FetchSgdState(split, sketch, k, error, momentum, velocity)
 
     def step(self, ctx: Context, state: FetchSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step, ParameterServerAllReduce())
+        yield from exchange_whole(
+            ctx, state.split, velocity=state.velocity, momentum=self.momentum, weights=weights, gradient=gradient, step=step,
+            schedule=ParameterServerAllReduce()
+        )
         sketch, server = state.sketch, ctx.size
         table = sketch.encode(state.split.compressed(gradient)).view(-1)
         yield ctx.compute(Work(*sketch.encode_work(state.split.size)), "compress")

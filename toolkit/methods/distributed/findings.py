@@ -16,7 +16,7 @@ from toolkit.analysis.findings import (
     with_interval,
 )
 from toolkit.analysis.metric import MetricInfo
-from toolkit.cluster.report import came_to, downtime
+from toolkit.cluster.report import came_to, downtime, late_crashes
 
 JUDGED = ("final_accuracy", "end_s", "bytes_busiest_worker", "energy_total_j", "local_s", "wire_s")
 IN_SHORT = JUDGED[:4]
@@ -33,13 +33,13 @@ def distributed_findings(result: Comparison) -> list[str]:
     if not comparable(result):
         sentences = [
             not_comparable(result), came_to(result, IN_SHORT),
-            *(_reached(result, info) for info in targets), _time(result), downtime(result),
+            *(_reached(result, info) for info in targets), _time(result), downtime(result), late_crashes(result),
         ]
     else:
         sentences = [
             in_short(result, IN_SHORT), *(_target(result, info) for info in targets),
             *(verdicts(result, info, WORDS.get(info.name, LESS)) for info in metrics if info.name in JUDGED),
-            _time(result), downtime(result),
+            _time(result), downtime(result), late_crashes(result),
         ]
     return [sentence for sentence in sentences if sentence]
 

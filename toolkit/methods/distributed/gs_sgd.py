@@ -116,14 +116,16 @@ class GsSgd(ExchangeMethod[LocalState | TableState]):
         momentum = torch.zeros(split.size if self.form == "local" and self.momentum else 0, device=where)
         velocity = torch.zeros(split.small_size, device=where)
         if self.exact:
-            return LocalState(split, sketch, k, torch.zeros(split.size, device=where), momentum, velocity)
+            return LocalState(split, sketch, k, error=torch.zeros(split.size, device=where), momentum=momentum, velocity=velocity)
         table = torch.zeros(sketch.rows, sketch.cols, device=where)
         virtual = table.clone() if self.form == "virtual" else table[:0]
-        return TableState(split, sketch, k, table, virtual, momentum, velocity)
+        return TableState(split, sketch, k, error_table=table, momentum_table=virtual, momentum=momentum, velocity=velocity)
 
     def step(self, ctx: Context, state: LocalState | TableState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         momentum = 0.0 if self.form == "none" else self.momentum
-        yield from exchange_whole(ctx, state.split, state.velocity, momentum, weights, gradient, step)
+        yield from exchange_whole(
+            ctx, state.split, velocity=state.velocity, momentum=momentum, weights=weights, gradient=gradient, step=step
+        )
         u = state.split.compressed(gradient)
         if state.momentum.numel():
             u = state.momentum.mul_(self.momentum).add_(u)  # u = m u + g
@@ -143,7 +145,7 @@ class GsSgd(ExchangeMethod[LocalState | TableState]):
 
         values = yield from ctx.all_reduce(error[candidates], "values")  # x = allreduce(e[cand]), no indices
         best, picked, update = choose(candidates, values, k)  # I = top_k |x|
-        self._watch(ctx, step, sketch, table, candidates, values, best)
+        self._watch(ctx, step, sketch, table=table, candidates=candidates, values=values, best=best)
 
         rate = (1.0 if self.lr_inside else step.lr) / ctx.size
         weights.index_add_(0, state.split.places(picked), update, alpha=-rate)  # w[cand[I]] -= x[I] / P
@@ -177,7 +179,9 @@ class GsSgd(ExchangeMethod[LocalState | TableState]):
         state.error_table.add_(table, alpha=step.lr if self.lr_inside else 1.0)  # E = E + V
         picked = sketch.top_k(state.error_table, k)
         update = sketch.estimate(state.error_table, picked)  # the k largest estimates of E
-        self._watch(ctx, step, sketch, state.error_table, picked, update, torch.arange(k, device=picked.device))
+        self._watch(
+            ctx, step, sketch, table=state.error_table, candidates=picked, values=update, best=torch.arange(k, device=picked.device)
+        )
 
         rate = (1.0 if self.lr_inside else step.lr) / ctx.size
         weights.index_add_(0, state.split.places(picked), update, alpha=-rate)
@@ -188,7 +192,7 @@ class GsSgd(ExchangeMethod[LocalState | TableState]):
         yield ctx.compute(work + forgetting(sketch, k), "compress")
 
     def _watch(
-        self, ctx: Context, step: Step, sketch: CountSketch, table: Tensor, candidates: Tensor, values: Tensor, best: Tensor
+        self, ctx: Context, step: Step, sketch: CountSketch, *, table: Tensor, candidates: Tensor, values: Tensor, best: Tensor
     ) -> None:
         """Record how well the sketch chose, as far as a worker can know it without asking the others anything.
 

@@ -64,7 +64,9 @@ class GTopK(ExchangeMethod[GTopKState]):
         return GTopKState(split, k, *(torch.zeros(size, device=ctx.accelerator) for size in sizes))
 
     def step(self, ctx: Context, state: GTopKState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step)
+        yield from exchange_whole(
+            ctx, state.split, velocity=state.velocity, momentum=self.momentum, weights=weights, gradient=gradient, step=step
+        )
         error, size = state.error, state.error.numel()
         u = state.split.compressed(gradient)
         local = self.form == "local" and self.momentum > 0

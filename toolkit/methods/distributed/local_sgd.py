@@ -42,6 +42,10 @@ class LocalSgd(ExchangeMethod[LocalSgdState]):
         "average", description="the momentum when weights are averaged: averaged too, left as it is, or set to zero"
     )
 
+    @property
+    def cycle(self) -> int:
+        return self.period
+
     def init(self, ctx: Context, layout: FlatLayout) -> LocalSgdState:
         return LocalSgdState(torch.zeros(layout.size if self.momentum else 0))
 

@@ -34,7 +34,9 @@ class OneBit(ExchangeMethod[CompressedState]):
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         compressor = one_bit.OneBitCompressor(state.sizes)
-        yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=self.lr_inside)
+        yield from compressed_step(
+            ctx, state, compressor, weights=weights, gradient=gradient, step=step, momentum=self.momentum, lr_inside=self.lr_inside
+        )
 
     def wire_bytes(self, layout: FlatLayout) -> float:
         return wire_bytes(layout, self.dense_below, one_bit.OneBitCompressor(compressed_sizes(layout, self.dense_below)))

@@ -13,14 +13,16 @@ from torch import Tensor
 from toolkit.core.context import Asking, Context, PeerLost
 from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
-from toolkit.core.program import Process, Program
+from toolkit.core.program import Estimate, Process, Program
 from toolkit.errors import DivergenceError, ScenarioError
+from toolkit.learning.finite import NotFiniteError
 from toolkit.learning.flat import FlatLayout
 from toolkit.learning.plain_state import plain, restored
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import TrainState
 from toolkit.methods.classification import Classification
 from toolkit.methods.distributed import ExchangeMethod, Step
+from toolkit.methods.distributed.estimate import estimate
 from toolkit.methods.loop import training_loop
 from toolkit.methods.task import TaskSpec
 
@@ -48,6 +50,7 @@ class DistributedSgd(Program):
     evaluate_every: int = Field(25, ge=1, description="steps between two evaluations")
     threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")
     save_every: int = Field(50, ge=1, description="steps between two checkpoints, of drivers that keep any")
+    learn: bool = Field(True, description="false: nothing is learnt; gradients are stand-ins, and steps cost what they would")
     targets: list[float] = Field(default_factory=list, description="test accuracies whose first reaching is reported")
 
     def needs(self) -> Needs:
@@ -65,6 +68,16 @@ class DistributedSgd(Program):
             )
         machines.check_memory(task.memory_bytes(self.batch), f"{self.task.model.name} at batch {self.batch}")
 
+    def estimate(self, fabric: Fabric) -> Estimate | None:
+        """The costs of a run with `learn` false, from a few of its steps; None where workers crash, since a crash is no step."""
+        if fabric.machines().crashes:
+            return None
+        method = self.method
+        return estimate(
+            lambda steps: self.model_copy(update={"steps": steps, "learn": False}), fabric, steps=self.steps,
+            settles_after=method.settles_after, cycle=method.cycle, memory_nbytes=self.task.load().memory_bytes(self.batch),
+        )
+
     def feedback(self) -> str:
         return ""
 
@@ -80,9 +93,10 @@ class DistributedSgd(Program):
             for target in self.targets:
                 ctx.metric("target", target)
         yield from training_loop(
-            ctx, state, worker, steps=self.steps, evaluate_every=self.evaluate_every, save_every=self.save_every
+            ctx, state, worker, steps=self.steps, evaluate_every=self.evaluate_every if self.learn else None, save_every=self.save_every
         )
-        worker.evaluate()
+        if self.learn:
+            worker.evaluate()
 
     def _serve(self, ctx: Context, layout: FlatLayout) -> Asking:
         state = self.method.init(ctx, layout)
@@ -125,29 +139,37 @@ class WorkerTrainer:
         self.snapshots: list[tuple[int, Tensor, Any]] = []
         """The beginnings of the last two steps (step, weights, optimiser), kept only where a peer may be lost."""
         self._loss = torch.zeros(())
+        size = 0 if program.learn else state.gradient.numel()
+        self._stand_in = torch.randn(size, generator=torch_generator(ctx.shared_rng("stand-in", ctx.rank))).to(ctx.accelerator)
+        """What stands for every gradient where nothing is learnt."""
 
     def take_step(self) -> Asking:
         program, ctx, state = self.program, self.ctx, self.state
         if ctx.may_lose_peers:
             self.snapshots = [*self.snapshots[-1:], (state.step, state.weights.clone(), copy.deepcopy(state.optimiser))]
-        images, labels = (tensor.to(ctx.accelerator) for tensor in self.task.batch(ctx, state.step, program.batch))
         step = Step(state.step, program.lr_at(state.step))
-        state.model.train()
-        self._loss = self.task.loss(state.model, images, labels)
-        state.backward(self._loss, rate=step.lr)
+        if program.learn:
+            images, labels = (tensor.to(ctx.accelerator) for tensor in self.task.batch(ctx, state.step, program.batch))
+            state.model.train()
+            self._loss = self.task.loss(state.model, images, labels)
+            state.backward(self._loss, rate=step.lr)
+        else:
+            state.gradient.copy_(self._stand_in)
         if program.weight_decay:
             state.gradient.add_(state.weights, alpha=program.weight_decay)
         yield ctx.compute(self.task.gradient_work(program.batch), "gradient")
         try:
             yield from program.method.step(ctx, state.optimiser, state.weights, state.gradient, step)
         except ValueError as error:
-            if torch.isfinite(state.weights).all() and float(state.weights.abs().max()) < HUGE:
+            sane = torch.isfinite(state.weights).all() and float(state.weights.abs().max()) < HUGE
+            if sane and not isinstance(error, NotFiniteError):
                 raise
             raise DivergenceError(str(error), step.index, step.lr) from error
 
     def step_done(self) -> None:
-        if self.ctx.rank == 0:
+        if self.ctx.rank == 0 and self.program.learn:
             self.ctx.metric("train_loss", float(self._loss.detach()), step=self.state.step)
+        if self.ctx.rank == 0:
             self.ctx.progress(self.state.step / self.program.steps)
 
     def evaluate(self) -> None:

@@ -33,7 +33,7 @@ class Qsgd(ExchangeMethod[CompressedState]):
         return begin(layout, self.dense_below, self.momentum)
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        yield from compressed_step(ctx, state, self._compressor(), weights, gradient, step, self.momentum)
+        yield from compressed_step(ctx, state, self._compressor(), weights=weights, gradient=gradient, step=step, momentum=self.momentum)
 
     def _compressor(self) -> qsgd.QsgdCompressor:
         return qsgd.QsgdCompressor(self.levels, self.bucket, self.norm)

@@ -41,7 +41,9 @@ class RandomK(ExchangeMethod[CompressedState]):
         seed = int(ctx.shared_rng("random_k", step.index).integers(2**63))  # the same on all workers
         compressor = self._compressor(state.split, seed)
         inside = self.lr_inside and self.error_feedback
-        yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=inside)
+        yield from compressed_step(
+            ctx, state, compressor, weights=weights, gradient=gradient, step=step, momentum=self.momentum, lr_inside=inside
+        )
 
     def _compressor(self, split: Split, seed: int) -> random.RandomKCompressor:
         return random.RandomKCompressor(count(self.k, self.density, split.size), seed, unbiased=not self.error_feedback)

@@ -51,8 +51,8 @@ class ServedSketch(ExchangeMethod[State]):
 def gathered(ctx: Context, like: Tensor, phase: str) -> Asking:
     """A server's part: the sum of one vector of every worker, in the order of ranks."""
     total = torch.zeros_like(like)
-    for worker in range(ctx.size):
-        total = total + (yield ctx.recv(worker, like))
+    for coming in [ctx.recv(worker, like) for worker in range(ctx.size)]:
+        total = total + (yield coming)
     yield ctx.compute(adding(total).times(ctx.size), phase)
     return total
 

@@ -36,7 +36,9 @@ class SignSgd(ExchangeMethod[CompressedState]):
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         split, own = state.split, state.split.compressed(gradient)
-        yield from exchange_whole(ctx, split, state.small_velocity, self.momentum, weights, gradient, step)
+        yield from exchange_whole(
+            ctx, split, velocity=state.small_velocity, momentum=self.momentum, weights=weights, gradient=gradient, step=step
+        )
         if not split.size:
             return
         if self.momentum:

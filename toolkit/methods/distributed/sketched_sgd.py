@@ -61,7 +61,10 @@ class SketchedSgd(ServedSketch[SketchedSgdState]):
         return SketchedSgdState(split, sketch, k, candidates(self.p2, k, split.size), *vectors)
 
     def step(self, ctx: Context, state: SketchedSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        yield from exchange_whole(ctx, state.split, state.velocity, self.momentum, weights, gradient, step, ParameterServerAllReduce())
+        yield from exchange_whole(
+            ctx, state.split, velocity=state.velocity, momentum=self.momentum, weights=weights, gradient=gradient, step=step,
+            schedule=ParameterServerAllReduce()
+        )
         sketch, error, server = state.sketch, state.error, ctx.size
         u = state.split.compressed(gradient)
         if self.momentum:

@@ -117,7 +117,7 @@ def choosing(size: int, k: int) -> Work:
 
 
 def exchange_whole(
-    ctx: Context, split: Split, velocity: Tensor, momentum: float, weights: Tensor, gradient: Tensor, step: Step,
+    ctx: Context, split: Split, *, velocity: Tensor, momentum: float, weights: Tensor, gradient: Tensor, step: Step,
     schedule: AllReduce | None = None,
 ) -> Asking:
     """Make a momentum-SGD step of the small tensors, batched in one dense all-reduce; nothing where there are none."""

@@ -32,7 +32,7 @@ class TernGrad(ExchangeMethod[CompressedState]):
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         compressor = terngrad.TernGradCompressor(state.sizes, self.clip)
-        yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum)
+        yield from compressed_step(ctx, state, compressor, weights=weights, gradient=gradient, step=step, momentum=self.momentum)
 
     def wire_bytes(self, layout: FlatLayout) -> float:
         compressor = terngrad.TernGradCompressor(compressed_sizes(layout, self.dense_below), self.clip)

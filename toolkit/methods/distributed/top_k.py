@@ -38,7 +38,9 @@ class TopK(ExchangeMethod[CompressedState]):
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         compressor = self._compressor(state.split)
-        yield from compressed_step(ctx, state, compressor, weights, gradient, step, self.momentum, lr_inside=self.lr_inside)
+        yield from compressed_step(
+            ctx, state, compressor, weights=weights, gradient=gradient, step=step, momentum=self.momentum, lr_inside=self.lr_inside
+        )
 
     def _compressor(self, split: Split) -> top.TopKCompressor:
         return top.TopKCompressor(count(self.k, self.density, split.size))

@@ -7,7 +7,8 @@ greedy one for the masks on its path, a rule for a single mask. What is not told
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from toolkit.methods.pruning.problem import Problem
+
+
+class Found(NamedTuple):
+    """What a search has found so far."""
+
+    evaluations: int
+    objectives: Floats
+    """(n, 3): error, computation left, parameters left of every mask that was evaluated to the end."""
+    history: Sequence[float] = ()
+    """The best F after each generation, of searches that have any."""
 
 
 class Chooser(Protocol):
@@ -37,6 +48,10 @@ class Chooser(Protocol):
 
     def threshold(self) -> float:
         """Return the F above which a mask is of no use; infinite where all are."""
+        ...
+
+    def found(self) -> Found:
+        """Return what was found so far; a rule that looks for nothing found nothing."""
         ...
 
 
@@ -89,6 +104,9 @@ class OneMask:
     def threshold(self) -> float:
         return float("inf")
 
+    def found(self) -> Found:
+        return Found(0, np.zeros((0, 3)))
+
 
 class Best:
     """Remembers the best of all masks told, by F."""
@@ -97,10 +115,10 @@ class Best:
         self.problem = problem
         self.mask = problem.groups.dense()
         self.order = float("inf")
-        self.told_objectives: list[Floats] = []
+        self._told: list[Floats] = []
 
     def tell(self, masks: Mask, objectives: Floats) -> None:
-        self.told_objectives.extend(objectives)
+        self._told.extend(objectives)
         for mask, order in zip(masks, self.problem.fitness.order(objectives), strict=True):
             if order < self.order:
                 self.mask, self.order = mask, float(order)
@@ -110,3 +128,6 @@ class Best:
 
     def threshold(self) -> float:
         return float("inf")
+
+    def found(self) -> Found:
+        return Found(len(self._told), np.array(self._told).reshape(-1, 3))

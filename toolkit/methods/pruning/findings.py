@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.findings import row_of
+from toolkit.cluster.report import late_crashes
 
 Floats = NDArray[np.float64]
 PAPER_REMOVED, PAPER_FACTOR = 0.9542, 16.0
@@ -22,7 +23,8 @@ TARGETS = (
 def pruning_findings(result: Comparison) -> list[str]:
     """Return the findings."""
     sentences = [text for arm in result.arms if (text := _arm(result, arm))]
-    return [*sentences, *_headlines(result), *_search(result), *_workers(result)]
+    late = late_crashes(result)
+    return [*sentences, *_headlines(result), *_search(result), *_workers(result), *([late] if late else [])]
 
 
 def _interval(row: pd.Series, digits: int) -> str:

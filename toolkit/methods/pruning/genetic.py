@@ -9,7 +9,7 @@ from pydantic import Field
 
 from toolkit.learning.genetic.genome import Floats, Mask
 from toolkit.learning.genetic.search import Genetic, State
-from toolkit.methods.pruning import Pruner
+from toolkit.methods.pruning import Found, Pruner
 from toolkit.methods.pruning.problem import Problem
 
 
@@ -31,6 +31,9 @@ class GeneticChooser:
 
     def threshold(self) -> float:
         return self.state.threshold() if self.search.selection == "weighted" and self.state.fitness.bound is None else float("inf")
+
+    def found(self) -> Found:
+        return Found(self.state.evaluations, self.state.evaluated()[1], self.state.history)
 
     def spawn(self) -> Mask:
         return self.search.spawn(self.state)

@@ -115,7 +115,8 @@ class Problem:
         else:
             raw = (saliencies.obd if criterion == "obd" else saliencies.taylor)(model, groups, images, labels)
         return cls(
-            model, groups, Costs.of(groups), samples, whole, saliencies.per_group(raw, groups), fitness, budget, evaluations
+            model, groups, costs=Costs.of(groups), samples=samples, whole=whole, saliency=saliencies.per_group(raw, groups),
+            fitness=fitness, budget=budget, evaluations=evaluations
         )
 
     @property

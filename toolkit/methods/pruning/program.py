@@ -249,7 +249,8 @@ class Pruning(Program):
         if self.control and self.pruner.units:
             scratch = self._from_scratch(ctx, samples, outcome)
         result = PruneResult(
-            outcome.mask, params, conv_macs, macs, outcome.test_before / tests, after / tests, outcome.evaluations, cpu_s
+            outcome.mask, params=params, conv_macs=conv_macs, macs=macs, err_before=outcome.test_before / tests, err_after=after / tests,
+            evals=outcome.evaluations, cpu_s=cpu_s
         )
         dense = wrong(whole.model, *samples.test) / tests
         record(ctx, result, outcome, dense=dense, scratch=scratch, shape=samples.shape, measure=self.measure)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
 from torch import Tensor, nn
 
 from toolkit.core.context import Context
@@ -59,19 +57,15 @@ class Outcome:
             ctx.metric("evaluations", float(together[0]), step=index)
             ctx.metric("fitness", together[1], step=index)
             return
-        state: Any = getattr(chooser, "state", None)
-        told: Any = getattr(chooser, "told_objectives", None)
-        objectives = state.evaluated()[1] if state is not None else np.array(told) if told else np.zeros((0, 3))
-        count = state.evaluations if state is not None else len(objectives)
+        count, objectives, history = chooser.found()
         self.evaluations += count
         ctx.metric("evaluations", float(count), step=index)
         if not len(objectives):
             return
         ctx.metric("fitness", float(problem.fitness.order(objectives).min()), step=index)
         ctx.metric("hypervolume", hypervolume(objectives, REFERENCE), step=index)
-        if state is not None:
-            for place, value in enumerate(state.history):
-                ctx.metric("best_fitness", value, who=str(index), step=place)
+        for place, value in enumerate(history):
+            ctx.metric("best_fitness", value, who=str(index), step=place)
         for place, (error, computation, params) in enumerate(objectives[front(objectives)].tolist()):
             for name, value in (("front_error", error), ("front_computation", computation), ("front_params", params)):
                 ctx.metric(name, value, who=str(index), step=place)
