@@ -55,9 +55,23 @@ def test_a_local_line_is_weighted_ridge_regression() -> None:
     rows = np.sqrt(weight)[:, None] * (features - centre)
     ridge = 0.1 * np.trace(rows.T @ rows) / 4
     slopes = np.linalg.solve(rows.T @ rows + ridge * np.eye(4), rows.T @ (np.sqrt(weight) * (targets - level)))
-    value, fitted = local_linear(features, query, targets, weight, 0.1)
+    value, _ = local_linear(features, query, targets, weight, 0.1)
     assert value == pytest.approx(level + (query - centre) @ slopes)
-    np.testing.assert_allclose(fitted, level + (features - centre) @ slopes)
+
+
+def test_a_local_line_is_judged_by_targets_that_it_was_not_fitted_to() -> None:
+    """Each target is left out in turn: the weighted ridge regression of the others, by hand, misses it by what is said."""
+    rng = np.random.default_rng(2)
+    features, targets, weight = rng.standard_normal((9, 3)), rng.standard_normal(9), rng.random(9)
+    weight /= weight.sum()
+    _, gaps = local_linear(features, rng.standard_normal(3), targets, weight, 0.3)
+    inputs = np.column_stack([np.ones(9), features - weight @ features])
+    rows = np.sqrt(weight)[:, None] * inputs[:, 1:]
+    penalty = np.diag([0.0] + [0.3 * np.trace(rows.T @ rows) / 3] * 3)
+    for left_out, gap in enumerate(gaps):
+        others = np.diag(np.where(np.arange(9) == left_out, 0.0, weight))
+        line = np.linalg.solve(inputs.T @ others @ inputs + penalty, inputs.T @ others @ targets)
+        assert gap == pytest.approx(targets[left_out] - inputs[left_out] @ line, rel=1e-9)
 
 
 def test_a_local_line_follows_a_linear_map_that_a_mean_cannot() -> None:

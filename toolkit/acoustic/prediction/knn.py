@@ -175,8 +175,7 @@ class Knn(Predictor):
         weight /= weight.sum()
         if self.mode == "local_linear":
             features = self._features(series.filled, np.append(found.ends, len(values) - 1), ahead, series.first_cell, scale_db, beside)
-            mean, fitted = local_linear(features[:-1], features[-1], targets, weight, self.ridge)
-            gap = targets - fitted
+            mean, gap = local_linear(features[:-1], features[-1], targets, weight, self.ridge)
         else:
             targets = self._moved(series.filled, found.ends[None], np.array([len(values) - 1]), targets[None])[0]
             mean = float(weight @ targets)

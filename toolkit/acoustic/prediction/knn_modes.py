@@ -29,9 +29,12 @@ def moved(mode: Mode, targets: Floats, windows: Floats, query: Floats) -> Floats
 
 
 def local_linear(features: Floats, query: Floats, targets: Floats, weight: Floats, share: float) -> tuple[float, Floats]:
-    """Value at *query* (p,) and fitted values (k,) of a weighted ridge regression of *targets* (k,) on *features* (k, p).
+    """Value at *query* (p,) of a weighted ridge regression of *targets* (k,) on *features* (k, p), and by how much it misses each target
+    when that is left out (k,).
 
-    *weight* (k,) sums to 1. Solved for k unknowns: w = X'(XX' + lambda)^-1 y.
+    *weight* (k,) sums to 1. Solved for k unknowns: w = X'(XX' + lambda)^-1 y. The line goes close by the targets that it was fitted to, so
+    its own residuals understate what it errs by elsewhere; those of targets left out are r / (1 - h), h the diagonal of the smoother (here
+    that of the weighted mean, which is the weight, and that of the slopes, 1 - lambda diag((XX' + lambda)^-1)).
     """
     centre, level = weight @ features, float(weight @ targets)
     root = np.sqrt(weight)
@@ -39,5 +42,7 @@ def local_linear(features: Floats, query: Floats, targets: Floats, weight: Float
     gram = rows @ rows.T
     ridge = share * float(np.trace(gram)) / features.shape[1] + float(np.finfo(float).tiny)
     gram[np.diag_indices(len(gram))] += ridge
-    slopes = rows.T @ np.linalg.solve(gram, root * (targets - level))
-    return level + float((query - centre) @ slopes), level + (features - centre) @ slopes
+    solved = np.linalg.solve(gram, np.column_stack([root * (targets - level), np.eye(len(gram))]))
+    slopes = rows.T @ solved[:, 0]
+    gap = targets - level - (features - centre) @ slopes
+    return level + float((query - centre) @ slopes), gap / (ridge * np.diagonal(solved[:, 1:]) - weight)
