@@ -34,6 +34,13 @@ def trust(packages: list[str]) -> None:
     os.environ[VARIABLE] = ",".join(dict.fromkeys([*trusted(), *packages]))
 
 
+def trust_named(module: str) -> None:
+    """Trust the package of a *module* that the user named in a command line or program, not in a file."""
+    top, dot, _ = module.partition(".")
+    if dot and top != OURS:
+        trust([top])
+
+
 def trusted() -> list[str]:
     """Return the packages that the user named."""
     return [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]

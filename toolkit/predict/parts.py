@@ -14,6 +14,7 @@ from toolkit.acoustic.prediction.exogenous import Exogenous
 from toolkit.acoustic.prediction.tuning import tune
 from toolkit.core import yaml12
 from toolkit.core.part import explain, nearest
+from toolkit.core.trust import trust_named
 from toolkit.errors import ScenarioError
 
 Settings = dict[str, object]
@@ -64,6 +65,7 @@ def build(
     """
     parts: dict[str, Predictor] = {}
     for name in asked.names:
+        trust_named(name)
         own = asked.settings[name]
         chosen: Settings = {}
         _member(name, own, grid, horizons, remember, around)  # a mistake is told before anything is tuned

@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from toolkit.acoustic.prediction import Predictor
 from toolkit.acoustic.prediction.evaluate import Z90
 from toolkit.core.part import explain
+from toolkit.core.trust import trust_named
 from toolkit.errors import CausalityError, DataError, ScenarioError
 from toolkit.predict.spans import span_s
 
@@ -158,6 +159,7 @@ def _build(name: str, settings: dict[str, object]) -> Predictor:
     Raises:
         ScenarioError: there is none, or a setting is wrong.
     """
+    trust_named(name)
     try:
         member = Predictor.find(name)
         given = {"max_cells": REMEMBERED_CELLS} if "max_cells" in member.model_fields else {}

@@ -258,7 +258,7 @@ def of_origins(
     known = values == values
     complete = bool(known.all())
     there = values if complete else values[known]
-    base = float(there.mean())
+    base = math.floor(there.mean())  # a whole number: differences of cells stay what they are, so ties stay ties
     row = np.zeros(size + SWEEP + m + int(origins[-1] - origins[0]) + 1)
     here = np.zeros(len(row))
     row[:size] = values[::-1] - base if complete else np.where(known, values - base, 0.0)[::-1]

@@ -16,7 +16,9 @@ SWEEP = 256
 TINY = 1e-154
 
 
-@numba.njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
+# Distances decide which of two windows is nearer, so they are added up in one order: with "reassoc" the compiler chooses it, and windows
+# equally near would be told apart by last bits. Sums that only pass windows over may be added up in any order.
+@numba.njit(cache=True)
 def between(row, first, cells, lag):  # type: ignore[no-untyped-def]
     """Sum of squared differences of the *cells* from place *first* on and those *lag* older; of complete rows."""
     total = 0.0
@@ -26,7 +28,7 @@ def between(row, first, cells, lag):  # type: ignore[no-untyped-def]
     return total
 
 
-@numba.njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
+@numba.njit(cache=True)
 def between_known(row, here, first, cells, lag):  # type: ignore[no-untyped-def]
     """The same over the cells that both have, and their number."""
     total, count = 0.0, 0.0
