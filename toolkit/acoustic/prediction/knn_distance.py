@@ -9,6 +9,7 @@ Source: standard; normalising by the number of cells in common is ours. Departur
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -110,7 +111,7 @@ def nearest_of_origins(values: Floats, origins: Ints, by: Comparison, beside: Fl
     """The same for windows that end at each of *origins* (rising), as if nothing later were known."""
     m, last = by.m, len(values) - 1
     known = values == values
-    base = float(values[known].mean())
+    base = math.floor(values[known].mean())  # a whole number: differences of cells stay what they are, so ties stay ties
     row = np.where(known, values - base, 0.0)
     windows = windows_of(row, m)
     ends = np.arange(m - 1, last + 1)
@@ -153,7 +154,9 @@ def nearest_of_origins(values: Floats, origins: Ints, by: Comparison, beside: Fl
         if by.exclusion:
             chosen = apart(theirs, kept, by.k, by.exclusion)
         elif len(theirs) > by.k:
-            places = np.argpartition(theirs, by.k - 1)[: by.k]
+            limit = np.partition(theirs, by.k - 1)[by.k - 1]
+            nearer, level = np.flatnonzero(theirs < limit), np.flatnonzero(theirs == limit)
+            places = np.append(nearer, level[len(level) - (by.k - len(nearer)) :])  # of those equally far the more recent
             chosen = kept[places], theirs[places]
         else:
             chosen = kept, theirs
