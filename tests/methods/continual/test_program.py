@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
+from tests.methods.continual.driver import train
 from toolkit.core.rundir import RunDirectory
+from toolkit.errors import ScenarioError
 from toolkit.methods.continual import evaluation, program
 from toolkit.methods.continual.er import Er
 from toolkit.methods.continual.learner import Learner
@@ -128,3 +130,10 @@ def test_a_budget_is_kept_to_within_a_step_for_each_task(budget: dict[str, float
         assert estimate is not None
         spent, given = (estimate.time_s, budget["time_s"]) if "time_s" in budget else (estimate.flops, budget["flops"])
         assert 0.93 * given <= spent <= 1.005 * given
+
+
+def test_a_training_that_diverges_is_told_in_one_sentence() -> None:
+    """It used to end with an accuracy of chance and a loss that is no number."""
+    sentence = r"^program\.lr: training resnet with sgd diverged in step \d+ at a learning rate of 1e\+30: its .*; use a lower one$"
+    with pytest.raises(ScenarioError, match=sentence):
+        train("sgd", lr=1e30)
