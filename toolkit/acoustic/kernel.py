@@ -67,7 +67,7 @@ IDLE, NO_DRAWS, NO_ROOM, OVER, TOLD = 0, 1, 2, 4, 8
 
 
 @jit
-def _before(frames, a, b):  # type: ignore[no-untyped-def]
+def _before(frames, a, b):
     """Whether place *a* of the event queue comes before place *b*."""
     if frames[DUE, a] != frames[DUE, b]:
         return frames[DUE, a] < frames[DUE, b]
@@ -75,13 +75,13 @@ def _before(frames, a, b):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _swap(frames, a, b):  # type: ignore[no-untyped-def]
+def _swap(frames, a, b):
     for field in (DUE, DUE_TICKET, DUE_ROW):
         frames[field, a], frames[field, b] = frames[field, b], frames[field, a]
 
 
 @jit
-def enter(ring, frames, due_s, row):  # type: ignore[no-untyped-def]
+def enter(ring, frames, due_s, row):
     """Put a frame into the event queue."""
     place = ring[CALENDAR]
     frames[DUE, place] = due_s
@@ -95,7 +95,7 @@ def enter(ring, frames, due_s, row):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _sink(ring, frames):  # type: ignore[no-untyped-def]
+def _sink(ring, frames):
     """Restore the heap after its first entry has changed."""
     place, size = 0, ring[CALENDAR]
     while True:
@@ -110,7 +110,7 @@ def _sink(ring, frames):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _leave(ring, frames):  # type: ignore[no-untyped-def]
+def _leave(ring, frames):
     """Take the first frame out of the event queue."""
     ring[CALENDAR] -= 1
     _swap(frames, 0, ring[CALENDAR])
@@ -118,13 +118,13 @@ def _leave(ring, frames):  # type: ignore[no-untyped-def]
 
 
 @jit
-def _next_s(ring, frames):  # type: ignore[no-untyped-def]
+def _next_s(ring, frames):
     """When the next arrival ends."""
     return frames[DUE, 0] if ring[CALENDAR] > 0 else np.inf
 
 
 @jit
-def _around(node, low_s, high_s, ring, frames, water):  # type: ignore[no-untyped-def]
+def _around(node, low_s, high_s, ring, frames, water):
     """List in `NEAR`, in order of sending, the frames that begin at *node* by *high_s* and end after *low_s*; return how many."""
     start, dur, near = water[START, node], frames[DUR], frames[NEAR]
     rows = len(dur)
@@ -141,7 +141,7 @@ def _around(node, low_s, high_s, ring, frames, water):  # type: ignore[no-untype
 
 
 @jit
-def _decide(node, until_s, found, frames, water, status, nodes, noise, settings):  # type: ignore[no-untyped-def]
+def _decide(node, until_s, found, frames, water, status, nodes, noise, settings):
     """Decide, in order of their start, every arrival at *node* that began by *until_s*; `NEAR` lists *found* frames around them.
 
     A receiver that is idle locks on the first arrival whose preamble it can detect against everything else that arrives; a later one takes
@@ -195,14 +195,14 @@ def _decide(node, until_s, found, frames, water, status, nodes, noise, settings)
 
 
 @jit
-def settle(node, until_s, ring, frames, water, order, status, nodes, noise, settings):  # type: ignore[no-untyped-def]
+def settle(node, until_s, ring, frames, water, order, status, nodes, noise, settings):
     """Decide every arrival at *node* that began by *until_s*, which is now or the end of the run."""
     found = _around(node, until_s - settings[LONGEST_S] - 1e-6, until_s, ring, frames, water)
     _decide(node, until_s, found, frames, water, status, nodes, noise, settings)
 
 
 @jit
-def _decode(node, row, draw, found, frames, water, noise, settings):  # type: ignore[no-untyped-def]
+def _decode(node, row, draw, found, frames, water, noise, settings):
     """Return (outcome, mean SINR in dB) of a locked arrival that ended; `NEAR` lists *found* frames around it.
 
     Interference is constant between the starts and ends of the other arrivals; the frame survives when its bits survive in every
@@ -211,7 +211,7 @@ def _decode(node, row, draw, found, frames, water, noise, settings):  # type: ig
     """
     table = settings[TABLE:]
 
-    def bit_loss(snr):  # type: ignore[no-untyped-def]
+    def bit_loss(snr):
         place = (10.0 * math.log10(snr) + settings[EBN0_GAIN_DB] - settings[TABLE_LOW_DB]) / settings[TABLE_STEP_DB]
         place = min(max(place, 0.0), len(table) - 1.0)
         low = min(int(place), len(table) - 2)
@@ -243,21 +243,21 @@ def _decode(node, row, draw, found, frames, water, noise, settings):  # type: ig
         share = (next_s - t_s) / dur_s
         mean_interference += share * interference
         if settings[PIECEWISE] > 0.0:
-            loss += share * bits * bit_loss(signal / (noise[node] + interference))  # type: ignore[no-untyped-call]
+            loss += share * bits * bit_loss(signal / (noise[node] + interference))
         t_s = next_s
     if settings[PIECEWISE] <= 0.0:
-        loss = bits * bit_loss(signal / (noise[node] + mean_interference))  # type: ignore[no-untyped-call]
+        loss = bits * bit_loss(signal / (noise[node] + mean_interference))
     sinr_db = 10.0 * math.log10(signal / (noise[node] + mean_interference))
     if draw < math.exp(-loss):
         return DELIVERED, sinr_db
-    alone = bits * bit_loss(signal / noise[node])  # type: ignore[no-untyped-call]
+    alone = bits * bit_loss(signal / noise[node])
     if mean_interference > 0.0 and draw < math.exp(-alone):
         return COLLISION, sinr_db
     return NOISE, sinr_db
 
 
 @jit
-def advance(now_s, limit_s, ring, frames, water, order, status, nodes, noise, settings, draws, reasons, book, tally):  # type: ignore[no-untyped-def]
+def advance(now_s, limit_s, ring, frames, water, order, status, nodes, noise, settings, draws, reasons, book, tally):
     """Take the arrivals that end before *limit_s* (or now), one after the other, until somebody has to be told.
 
     Returns (what it stopped for, row, node, time in s, outcome, mean SINR in dB, NaN where the modem did not listen to the end, and
@@ -324,7 +324,7 @@ def advance(now_s, limit_s, ring, frames, water, order, status, nodes, noise, se
 
 
 @jit
-def send(  # type: ignore[no-untyped-def]
+def send(
     now_s, dur_s, node, dst, nbytes, kind, packet, delay, gain, fades, ring, frames, water, order, status, nodes, noise, settings
 ):
     """Node *node* begins a frame: what it was receiving breaks off, and the frame's arrivals are laid out.
@@ -387,7 +387,7 @@ def send(  # type: ignore[no-untyped-def]
 
 
 @jit
-def busy(node, now_s, ring, frames, water, order, status, nodes, noise, settings):  # type: ignore[no-untyped-def]
+def busy(node, now_s, ring, frames, water, order, status, nodes, noise, settings):
     """Whether *node*, which does not send, receives, or senses more than the carrier threshold of all that is arriving here now."""
     settle(node, now_s, ring, frames, water, order, status, nodes, noise, settings)
     current = int(nodes[LOCK, node])

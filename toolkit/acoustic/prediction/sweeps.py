@@ -19,7 +19,7 @@ TINY = 1e-154
 # Distances decide which of two windows is nearer, so they are added up in one order: with "reassoc" the compiler chooses it, and windows
 # equally near would be told apart by last bits. Sums that only pass windows over may be added up in any order.
 @numba.njit(cache=True)
-def between(row, first, cells, lag):  # type: ignore[no-untyped-def]
+def between(row, first, cells, lag):
     """Sum of squared differences of the *cells* from place *first* on and those *lag* older; of complete rows."""
     total = 0.0
     for c in range(first, first + cells):
@@ -29,7 +29,7 @@ def between(row, first, cells, lag):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def between_known(row, here, first, cells, lag):  # type: ignore[no-untyped-def]
+def between_known(row, here, first, cells, lag):
     """The same over the cells that both have, and their number."""
     total, count = 0.0, 0.0
     for c in range(first, first + cells):
@@ -41,7 +41,7 @@ def between_known(row, here, first, cells, lag):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, fastmath={"nnan", "nsz"})
-def advance(row, here, head, width, steps, sums, counts, least, known, lags, cursor, share, gappy):  # type: ignore[no-untyped-def]
+def advance(row, here, head, width, steps, sums, counts, least, known, lags, cursor, share, gappy):
     """Bring sums up to the cell before the newest, which is at place *head*.
 
     The first *known* lags move on by *steps* cells, those up to *lags* are new, and *share* more from *cursor* on in turn are worked out
@@ -86,7 +86,7 @@ def advance(row, here, head, width, steps, sums, counts, least, known, lags, cur
 
 
 @numba.njit(cache=True, fastmath={"nnan", "nsz"})
-def least_of(moved):  # type: ignore[no-untyped-def]
+def least_of(moved):
     """The least of a block, which is lost; by halves, since a loop over all would wait for each comparison."""
     half = BLOCK // 2
     while half:
@@ -97,7 +97,7 @@ def least_of(moved):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def enter(row, here, head, width, sums, counts, least, lag):  # type: ignore[no-untyped-def]
+def enter(row, here, head, width, sums, counts, least, lag):
     """Work out one sum afresh. The least of its block may stay below the truth by a rounding error, never above it."""
     total, count = between_known(row, here, head + 1, width, lag)
     sums[lag - 1], counts[lag - 1] = total, count
@@ -106,7 +106,7 @@ def enter(row, here, head, width, sums, counts, least, lag):  # type: ignore[no-
 
 
 @numba.njit(cache=True)
-def distance(row, here, place, m, lag, size, need, backs, phase, phase_square, phase_weight, gappy):  # type: ignore[no-untyped-def]
+def distance(row, here, place, m, lag, size, need, backs, phase, phase_square, phase_weight, gappy):
     """Mean square difference of the windows that end at *place* and *lag* cells before, everything included; inf if they share too little.
 
     The row ends *size* cells after *place*.
@@ -129,7 +129,7 @@ def distance(row, here, place, m, lag, size, need, backs, phase, phase_square, p
 
 
 @numba.njit(cache=True)
-def known_cells(here, place, m):  # type: ignore[no-untyped-def]
+def known_cells(here, place, m):
     """How many of the m cells up to the one at *place* are there."""
     count = 0.0
     for c in range(place, place + m):
@@ -138,7 +138,7 @@ def known_cells(here, place, m):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def insert(best, best_lags, found, value, lag):  # type: ignore[no-untyped-def]
+def insert(best, best_lags, found, value, lag):
     """Put *value* into its place among the first *found*; an equal one that came before is more recent and stays ahead."""
     place = min(found, len(best) - 1)
     while place > 0 and best[place - 1] > value:
@@ -149,7 +149,7 @@ def insert(best, best_lags, found, value, lag):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def nearest_lags(  # type: ignore[no-untyped-def]
+def nearest_lags(
     row, here, head, m, width, sums, counts, least, known, lags, first, newer, slack, present, backs, phase, phase_square, phase_weight,
     gappy, hints, best_lags, best,
 ):
@@ -205,7 +205,7 @@ def nearest_lags(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def average(values, filled, ahead, lags, squares, eps, eps_share, delta):  # type: ignore[no-untyped-def]
+def average(values, filled, ahead, lags, squares, eps, eps_share, delta):
     """Mean and variance of the targets of the windows *lags* before the latest, weighted by 1 / (distance + eps).
 
     eps is *eps*, or, if that is negative, *eps_share* of the mean distance. With *delta* targets move by the difference of the last cells,
@@ -232,7 +232,7 @@ def average(values, filled, ahead, lags, squares, eps, eps_share, delta):  # typ
 
 
 @numba.njit(cache=True)
-def answer(  # type: ignore[no-untyped-def]
+def answer(
     row, here, head, m, width, sums, counts, least, known, lags, first, newer, slack, present, backs, phase, phase_square, phase_weight,
     gappy, hints, best_lags, best, values, filled, eps, eps_share, delta,
 ):
@@ -248,7 +248,7 @@ def answer(  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
-def step_complete(moved, row, comes, goes, start, limit):  # type: ignore[no-untyped-def]
+def step_complete(moved, row, comes, goes, start, limit):
     """Move the sums of the lags from *start* on by a cell; return how many are not above *limit*."""
     new, gone = row[comes], row[goes]
     come, left = row[comes + start : comes + start + SWEEP], row[goes + start : goes + start + SWEEP]
@@ -262,7 +262,7 @@ def step_complete(moved, row, comes, goes, start, limit):  # type: ignore[no-unt
 
 
 @numba.njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
-def step_known(moved, many, row, here, comes, goes, start, bound, more):  # type: ignore[no-untyped-def]
+def step_known(moved, many, row, here, comes, goes, start, bound, more):
     """The same over the cells that both have, and their numbers; return how many are not above *bound* a cell, and *more*."""
     new, gone, is_new, is_gone = row[comes], row[goes], here[comes], here[goes]
     come, left = row[comes + start : comes + start + SWEEP], row[goes + start : goes + start + SWEEP]
@@ -280,7 +280,7 @@ def step_known(moved, many, row, here, comes, goes, start, bound, more):  # type
 
 
 @numba.njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
-def start_sweep(moved, many, row, here, place, m, start, gappy):  # type: ignore[no-untyped-def]
+def start_sweep(moved, many, row, here, place, m, start, gappy):
     """The sums of the lags from *start* on, for the window that ends at *place*, and the cells that each runs over."""
     for i in range(SWEEP):
         moved[i] = 0.0
@@ -300,7 +300,7 @@ def start_sweep(moved, many, row, here, place, m, start, gappy):  # type: ignore
 
 
 @numba.njit(cache=True)
-def nearest_of_origins(  # type: ignore[no-untyped-def]
+def nearest_of_origins(
     row, here, size, m, ahead, places, present, backs, phase, phase_square, phase_weight, slack, gappy, best_lags, best, found
 ):
     """The nearest windows of several past windows at once: those that end at *places* (rising: the newest first).
