@@ -171,3 +171,16 @@ def test_the_example_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.Monkey
     block = text.split("```python\n")[1].split("```")[0]
     assert len(block.strip().splitlines()) <= 15
     exec(compile(block, "prediction.md", "exec"), {})
+
+
+def test_a_saved_stream_makes_no_code_of_others_run(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    Stream("ewma").save(path)
+    with np.load(path) as archive:
+        rows = {name: archive[name] for name in archive.files}
+    head = json.loads(str(rows["head"]))
+    rows["head"] = np.array(json.dumps({**head, "predictor": {"type": "this.x"}}))
+    np.savez(path, **rows)
+    with pytest.raises(DataError, match=r"s\.npz: its predictor cannot be used: .*--trust this"):
+        Stream.load(path)
+    assert "this" not in sys.modules

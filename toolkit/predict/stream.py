@@ -129,7 +129,7 @@ class Stream:
         """Read what `save` wrote; forecasts are then those that the saved stream would have made.
 
         Raises:
-            DataError: the file is none of `save`'s.
+            DataError: the file is none of `save`'s, or names a predictor of another package, which a file alone does not make run.
         """
         try:
             with np.load(path, allow_pickle=False) as archive:
@@ -139,7 +139,10 @@ class Stream:
             raise DataError(f"{path}: is no saved stream ({error})") from None
         if head.get("format") != FORMAT:
             raise DataError(f"{path}: was saved in format {head.get('format')}, and this version reads {FORMAT}")
-        part: Predictor = TypeAdapter(Predictor).validate_python(head["predictor"])
+        try:
+            part: Predictor = TypeAdapter(Predictor).validate_python(head["predictor"])
+        except ValidationError as error:
+            raise DataError(f"{path}: its predictor cannot be used: {'; '.join(explain(error))}") from None
         stream = cls(part)
         for name, (times, values) in zip(head["links"], rows, strict=True):
             for t_s, value in zip(times.tolist(), values.tolist(), strict=True):
