@@ -13,6 +13,7 @@ from toolkit.analysis.report import Row, Run
 from toolkit.analysis.statistics import REPORT_COLUMNS
 from toolkit.cluster.fabric import Cluster
 from toolkit.core import yaml12
+from toolkit.core.charges import Charges
 from toolkit.core.context import Context
 from toolkit.core.ledger import Ledger
 from toolkit.core.program import Process, Program
@@ -40,7 +41,7 @@ class Nothing(Program):
 
 def rows_of(ledger: pd.DataFrame, metrics: pd.DataFrame, workers: int) -> list[Row]:
     """The rows of one run of distributed training."""
-    return REPORT.rows(Run(ledger, metrics, float("inf"), Cluster(workers=workers), Nothing()))
+    return REPORT.rows(Run(Charges(rest=[ledger]), metrics, float("inf"), Cluster(workers=workers), Nothing()))
 
 
 def simulate(place: int, seed: int, steps: int = 30, workers: int = WORKERS) -> Ledger:

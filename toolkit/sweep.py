@@ -207,7 +207,7 @@ def _run(job: Job) -> None:
     else:
         _to_the_end(world, network, done, progress)
     network.finish()
-    told = Run(ledger.charges(), ledger.metrics(), min(scenario.limit_s, world.now), scenario.fabric, scenario.program)
+    told = Run(ledger.reader, ledger.metrics(), min(scenario.limit_s, world.now), scenario.fabric, scenario.program)
     rows = find_report(report_module(scenario)).rows(told)
     ledger.close(directory.metrics(job.name), directory.requests(job.name))
     write_record(directory, job.name, rows, arm=job.arm, seed=job.seed, files=ledger.files)

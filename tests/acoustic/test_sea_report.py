@@ -16,6 +16,7 @@ from toolkit.acoustic.report import REPORT, SEA_METRICS, summarise_run
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import describe
 from toolkit.analysis.statistics import REPORT_COLUMNS
+from toolkit.core.charges import Charges
 from toolkit.core.ledger import Ledger
 from toolkit.errors import CausalityError, ToolkitError
 
@@ -85,7 +86,7 @@ BY_HAND = {
 
 
 def summary(ledger: Ledger) -> dict[str, float]:
-    return {name: value for name, _, value in summarise_run(ledger.charges(), ledger.metrics(), DURATION_S, DRAIN_S)}
+    return {name: value for name, _, value in summarise_run(ledger.reader, ledger.metrics(), DURATION_S, DRAIN_S)}
 
 
 def test_every_number_by_hand() -> None:
@@ -100,7 +101,7 @@ def test_lifetimes_are_when_batteries_would_be_empty() -> None:
         ledger.charge(0.0, DURATION_S, node, node, "idle", energy_j=1.0 + node)
     ledger.metric(0.0, "is_sink", 1.0, "10")
     ledger.charge(0.0, DURATION_S, 10, 10, "idle", energy_j=99.0)
-    rows = summarise_run(ledger.charges(), ledger.metrics(), DURATION_S, DRAIN_S, battery_j=50.0)
+    rows = summarise_run(ledger.reader, ledger.metrics(), DURATION_S, DRAIN_S, battery_j=50.0)
     found = {name: 86_400 * value for name, _, value in rows if name.startswith("lifetime_")}
     assert found == pytest.approx({"lifetime_first_d": 5000.0, "lifetime_tenth_d": 5000.0, "lifetime_half_d": 50_000 / 6})
     for name in found:
@@ -108,7 +109,7 @@ def test_lifetimes_are_when_batteries_would_be_empty() -> None:
 
 
 def test_every_metric_is_described_with_its_unit() -> None:
-    for name, unit, _ in summarise_run(small().charges(), small().metrics(), DURATION_S, DRAIN_S):
+    for name, unit, _ in summarise_run(small().reader, small().metrics(), DURATION_S, DRAIN_S):
         info = describe(name, SEA_METRICS, "not described")
         assert info.unit == unit
 
@@ -116,7 +117,7 @@ def test_every_metric_is_described_with_its_unit() -> None:
 def test_frames_with_categories_give_the_same() -> None:
     ledger = small()
     charges = ledger.charges().astype(dict.fromkeys(("kind", "phase", "outcome"), "category"))
-    rows = summarise_run(charges, ledger.metrics(), DURATION_S, DRAIN_S)
+    rows = summarise_run(Charges(rest=[charges]), ledger.metrics(), DURATION_S, DRAIN_S)
     assert {name: value for name, _, value in rows} == pytest.approx(BY_HAND)
 
 
@@ -179,13 +180,13 @@ def big(rows: int) -> pd.DataFrame:
 def test_a_hundred_thousand_rows_take_little_time() -> None:
     ledger, metrics = big(100_000), small().metrics()
     begun = time.perf_counter()
-    summarise_run(ledger, metrics, DURATION_S, DRAIN_S)
+    summarise_run(Charges(rest=[ledger]), metrics, DURATION_S, DRAIN_S)
     assert time.perf_counter() - begun < 2.0
 
 
 def test_the_curve_of_delays_ends_at_the_delivery_ratio() -> None:
     """Two runs of four counted packets, of which two arrived, after 10 and 30 s: the lost one and the one still held never do."""
-    delay_s, share = delay_curve([small().charges()] * 2, DURATION_S - DRAIN_S)
+    delay_s, share = delay_curve(pd.concat([small().charges().query("kind == 'send'")] * 2), DURATION_S - DRAIN_S)
     assert delay_s.tolist() == [10.0, 10.0, 30.0, 30.0]
     assert share.tolist() == [1 / 8, 2 / 8, 3 / 8, 4 / 8]
     assert share[-1] == BY_HAND["delivery_ratio"]

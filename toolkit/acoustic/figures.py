@@ -75,6 +75,9 @@ def sea_figures(result: Comparison) -> dict[str, Figure]:
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
+SENT = ("t0_s", "dur_s", "outcome")
+"""Columns of the end-to-end records that the delays come from."""
+
 
 @styled
 def outcome(result: Comparison) -> Figure | None:
@@ -87,7 +90,7 @@ def outcome(result: Comparison) -> Figure | None:
 @styled
 def delay(result: Comparison) -> Figure | None:
     """Share of the packets generated before the drain period that were delivered within a time, per arm."""
-    curves = {arm: delay_curve([result.ledger_of(arm, seed) for seed in result.seeds], _counted_until_s(result)) for arm in result.arms}
+    curves = {arm: delay_curve(result.ledger_of(arm, kinds=["send"], columns=SENT), _counted_until_s(result)) for arm in result.arms}
     curves = {arm: curve for arm, curve in curves.items() if len(curve[0])}
     if not curves:
         return None
@@ -110,9 +113,11 @@ def delay(result: Comparison) -> Figure | None:
     return figure
 
 
-def delay_curve(ledgers: list[pd.DataFrame], counted_until_s: float) -> tuple[Floats, Floats]:
-    """Return the sorted delays in s of what was delivered, and the share of all packets created before a time that each completes."""
-    sends = pd.concat([ledger.loc[ledger["kind"] == "send", ["t0_s", "dur_s", "outcome"]] for ledger in ledgers])
+def delay_curve(sends: pd.DataFrame, counted_until_s: float) -> tuple[Floats, Floats]:
+    """Return the sorted delays in s of what was delivered, and the share of all packets created before a time that each completes.
+
+    *sends* are rows of kind ``send`` of any number of ledgers.
+    """
     sends = sends[sends["t0_s"] < counted_until_s]
     delays_s = np.sort(sends.loc[sends["outcome"] == "delivered", "dur_s"].to_numpy(float))
     return delays_s, np.arange(1, len(delays_s) + 1) / max(len(sends), 1)
@@ -245,8 +250,8 @@ def network_map(result: Comparison) -> Figure | None:
 
 def _links(result: Comparison, arm: str, seed: int) -> pd.DataFrame:
     """Data frames per pair of nodes, both directions together, the least used first."""
-    ledger = result.ledger_of(arm, seed)
-    sent = ledger[(ledger["kind"] == "tx") & (ledger["phase"] == "data") & (ledger["peer"] >= 0)]
+    sent = result.ledger_of(arm, seed, kinds=["tx"], columns=["phase", "node", "peer"])
+    sent = sent[(sent["phase"] == "data") & (sent["peer"] >= 0)]
     pair = np.sort(sent[["node", "peer"]].to_numpy(np.int64), axis=1)
     frame = pd.DataFrame(pair, columns=["node", "peer"])
     return frame.value_counts(sort=False).rename("frames").reset_index().sort_values("frames")

@@ -13,10 +13,13 @@ from toolkit.acoustic.findings import sea_findings
 from toolkit.analysis.metric import MetricInfo
 from toolkit.analysis.report import Report, Row, Run
 from toolkit.analysis.rows import NAN, is_in, named, ratio
+from toolkit.core.charges import Charges
 from toolkit.errors import CausalityError, ToolkitError
 
 ABOVE_IDLE = ("tx", "rx", "compute")
 DAY_S = 86_400.0
+SENT = ("t0_s", "dur_s", "phase", "nbytes", "outcome", "packet")
+"""Columns of the end-to-end records that a report needs."""
 GREY = ("grey_share_peak", "grey_share_ever")
 
 SEA_METRICS: tuple[MetricInfo, ...] = (
@@ -57,11 +60,11 @@ def summarise(run: Run) -> list[Row]:
     from toolkit.acoustic.fabric import Acoustic  # with numba and simpy, which nobody needs who only reads a report
 
     assert isinstance(run.fabric, Acoustic)
-    return summarise_run(run.ledger, run.metrics, run.duration_s, drain_s=run.fabric.drain_s, battery_j=run.fabric.battery_j)
+    return summarise_run(run.charges, run.metrics, run.duration_s, drain_s=run.fabric.drain_s, battery_j=run.fabric.battery_j)
 
 
 def summarise_run(
-    ledger: pd.DataFrame, metrics: pd.DataFrame, duration_s: float, drain_s: float, battery_j: float | None = None
+    charges: Charges, metrics: pd.DataFrame, duration_s: float, drain_s: float, battery_j: float | None = None
 ) -> list[Row]:
     """Return (metric, unit, value) rows of one run.
 
@@ -77,12 +80,12 @@ def summarise_run(
         CausalityError: a packet arrived before it was created.
     """
     values: list[Row] = []
-    sends = ledger[(ledger["kind"] == "send").to_numpy()]
+    sends, totals = charges.rows("send", columns=SENT), charges.totals
     arrived = is_in(sends, "outcome", "delivered")
     delivered, bits = int(arrived.sum()), 8 * int(sends["nbytes"].to_numpy(np.int64)[arrived].sum())
     values += _packets(sends, metrics, duration_s - drain_s)
-    values += _energy(ledger, metrics, delivered, bits, None if battery_j is None else battery_j * duration_s / DAY_S)
-    values += _overhead(ledger, metrics, len(sends), delivered)
+    values += _energy(totals, metrics, delivered, bits, None if battery_j is None else battery_j * duration_s / DAY_S)
+    values += _overhead(totals, metrics, len(sends), delivered)
     values += _forecasts(metrics)
     values += [(name, "1", float(named(metrics, name)["value"].iloc[0])) for name in GREY if len(named(metrics, name))]
     order = {info.name: i for i, info in enumerate(SEA_METRICS)}
@@ -122,10 +125,10 @@ def _packets(sends: pd.DataFrame, metrics: pd.DataFrame, created_before_s: float
     ]
 
 
-def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int, bits: int, battery_j_d: float | None) -> list[Row]:
+def _energy(totals: pd.DataFrame, metrics: pd.DataFrame, delivered: int, bits: int, battery_j_d: float | None) -> list[Row]:
     """Energy of the nodes that are no sinks, and that of the sinks; *battery_j_d* is the battery times the run's length in days."""
-    energy_j = ledger["energy_j"].to_numpy(float)
-    node = ledger["node"].to_numpy(np.int64)
+    energy_j = totals["energy_j"].to_numpy(float)
+    node = totals["node"].to_numpy(np.int64)
     roles = named(metrics, "is_sink").drop_duplicates("who")
     ids = roles["who"].astype(np.int64).to_numpy() if len(roles) else np.unique(node)
     is_sink = roles["value"].to_numpy(float) > 0 if len(roles) else np.zeros(len(ids), bool)
@@ -135,10 +138,10 @@ def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int, bits: i
         sums: NDArray[np.float64] = np.bincount(node[rows], weights=energy_j[rows], minlength=places).astype(np.float64)
         return sums
 
-    costs = ~is_in(ledger, "kind", "send")
+    costs = ~is_in(totals, "kind", "send")
     total_j = per_node(costs)
-    above_j = per_node(is_in(ledger, "kind", *ABOVE_IDLE))[ids[~is_sink]]
-    compute_j = per_node(is_in(ledger, "kind", "compute"))[ids[~is_sink]]
+    above_j = per_node(is_in(totals, "kind", *ABOVE_IDLE))[ids[~is_sink]]
+    compute_j = per_node(is_in(totals, "kind", "compute"))[ids[~is_sink]]
     nodes = len(above_j)
     own_j = total_j[ids[~is_sink]]
     thirstiest_j = np.sort(own_j)[::-1]
@@ -158,17 +161,17 @@ def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int, bits: i
     ]
 
 
-def _overhead(ledger: pd.DataFrame, metrics: pd.DataFrame, generated: int, delivered: int) -> list[Row]:
+def _overhead(totals: pd.DataFrame, metrics: pd.DataFrame, generated: int, delivered: int) -> list[Row]:
     """What was sent, and what was heard in vain, beyond one frame per packet."""
-    sent = is_in(ledger, "kind", "tx")
-    data = sent & is_in(ledger, "phase", "data")
-    nbytes = ledger["nbytes"].to_numpy(np.int64)
-    collided = is_in(ledger, "kind", "rx") & is_in(ledger, "outcome", "collision")
+    sent = is_in(totals, "kind", "tx")
+    data = sent & is_in(totals, "phase", "data")
+    rows, nbytes = totals["rows"].to_numpy(np.int64), totals["nbytes"].to_numpy(np.int64)
+    collided = is_in(totals, "kind", "rx") & is_in(totals, "outcome", "collision")
     return [
-        ("transmissions_per_delivered", "1", ratio(data.sum(), delivered)),
-        ("transmissions_per_packet", "1", ratio(data.sum(), generated)),
+        ("transmissions_per_delivered", "1", ratio(rows[data].sum(), delivered)),
+        ("transmissions_per_packet", "1", ratio(rows[data].sum(), generated)),
         ("control_bytes_per_data_byte", "1", ratio(nbytes[sent & ~data].sum(), int(nbytes[data].sum()))),
-        ("collisions", "1", ratio(collided.sum(), delivered)),
+        ("collisions", "1", ratio(rows[collided].sum(), delivered)),
         ("duplicates", "1", float(named(metrics, "duplicates")["value"].sum())),
     ]
 

@@ -8,17 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
 
 from toolkit.analysis.metric import MetricInfo, ordered_metrics
 from toolkit.analysis.statistics import REPORT_COLUMNS, complete, differences, summarise
+from toolkit.core.charges import Charges, to_frame
 from toolkit.core.ledger import Charge, Metric
 from toolkit.core.rundir import reading
 from toolkit.errors import RunDirectoryError
 from toolkit.scenario import Scenario
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SHARD = re.compile(r"(?P<arm>.+)-s(?P<seed>\d+)-\d+")
 """Name of a file of a ledger, without its ending."""
@@ -80,29 +84,21 @@ class Comparison:
     @cached_property
     def ledger(self) -> pd.DataFrame:
         """All rows of all ledgers: ``arm, seed`` and the columns of `Charge`."""
-        return self._read_ledger(None, None)
+        return self.ledger_of()
 
-    def ledger_of(self, arm: str, seed: int) -> pd.DataFrame:
-        """The ledger of one run, without reading the others."""
-        return self._read_ledger(arm, seed)
-
-    def _read_ledger(self, arm: str | None, seed: int | None) -> pd.DataFrame:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        tables = []
-        for path in sorted((self.directory / "ledger").glob("*.parquet")):
-            match = SHARD.fullmatch(path.stem)
-            if match is None or (arm is not None and (match["arm"], int(match["seed"])) != (arm, seed)):
-                continue
-            table = pq.read_table(path, read_dictionary=["kind", "phase", "outcome"])
-            name = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(table), np.int32)), pa.array([match["arm"]]))
-            table = table.add_column(0, "seed", pa.array(np.full(len(table), int(match["seed"]))))
-            tables.append(table.add_column(0, "arm", name))
-        if not tables:
-            return pd.DataFrame(columns=["arm", "seed", *Charge._fields])
-        frame: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
-        return frame
+    def ledger_of(
+        self, arm: str | None = None, seed: int | None = None, *, kinds: Sequence[str] = (), columns: Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Return rows of the ledgers without reading the others: of one arm, one seed, some *kinds* of charge, some *columns*."""
+        chosen = [
+            (match["arm"], int(match["seed"]), path)
+            for path in sorted((self.directory / "ledger").glob("*.parquet"))
+            if (match := SHARD.fullmatch(path.stem)) and arm in (None, match["arm"]) and seed in (None, int(match["seed"]))
+        ]
+        if not chosen:
+            return pd.DataFrame(columns=["arm", "seed", *(columns or Charge._fields)])
+        tables = (labelled(table, name, number) for name, number, path in chosen for table in Charges([path]).tables(kinds, columns))
+        return to_frame(tables, len(Charges([path for _, _, path in chosen])))
 
     @cached_property
     def scenario(self) -> Scenario:
@@ -118,6 +114,14 @@ class Comparison:
         """Write ``summary.csv`` and ``differences.csv`` beside the report."""
         self.summary.to_csv(self.directory / "summary.csv", index=False)
         self.differences.to_csv(self.directory / "differences.csv", index=False)
+
+
+def labelled(table: pa.Table, arm: str, seed: int) -> pa.Table:
+    """Return *table* with the columns ``arm`` and ``seed`` before its own."""
+    import pyarrow as pa
+
+    name = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(table), np.int32)), pa.array([arm]))
+    return table.add_column(0, "seed", pa.array(np.full(len(table), seed))).add_column(0, "arm", name)
 
 
 def read_report(directory: Path) -> pd.DataFrame:

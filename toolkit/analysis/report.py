@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import MetricInfo
+from toolkit.core.charges import Charges
 from toolkit.core.fabric import Fabric
 from toolkit.core.program import Program
 
@@ -23,14 +25,19 @@ Row = tuple[str, str, float]
 class Run:
     """One finished run: what it cost, what was observed, and what was run on what."""
 
-    ledger: pd.DataFrame
-    """Columns of `toolkit.core.ledger.Charge`."""
+    charges: Charges
+    """Rows of `toolkit.core.ledger.Charge`, to be read as far as they are needed."""
     metrics: pd.DataFrame
     """Columns of `toolkit.core.ledger.Metric`."""
     duration_s: float
     """Simulated time that was measured."""
     fabric: Fabric
     program: Program
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """All rows at once, for runs that have not too many of them."""
+        return self.charges.rows()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.core.call_trace import Request
+from toolkit.core.charges import Charges
 from toolkit.core.row_buffer import SHARD_ROWS, RowBuffer, StringTable
 from toolkit.core.wholefile import Fingerprint, fingerprint, settle
 
@@ -143,6 +144,11 @@ class Ledger:
         parts = [pd.read_parquet(path) for path in self._shards]
         parts += [_frame(block.among(_columns(rows, Charge))) for rows, block in self._full]
         return pd.concat([*parts, self.pending()], ignore_index=True) if parts else self.pending()
+
+    @property
+    def reader(self) -> Charges:
+        """The same rows, to be read as far as they are needed."""
+        return Charges(self._shards, [*(_frame(block.among(_columns(rows, Charge))) for rows, block in self._full), self.pending()])
 
     def metrics(self) -> pd.DataFrame:
         """All metrics so far."""

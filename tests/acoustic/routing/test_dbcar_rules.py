@@ -10,6 +10,7 @@ from tests.acoustic.routing.conftest import finish
 from toolkit.acoustic.prediction import Forecast
 from toolkit.acoustic.report import summarise_run
 from toolkit.acoustic.routing.dbcar import ACK_BYTES, DATA_BYTES, Dbcar, Hop
+from toolkit.core.charges import Charges
 from toolkit.core.work import Work
 
 FRAME_BYTES = DATA_BYTES + 64
@@ -146,7 +147,7 @@ def test_what_is_held_at_the_end_was_not_delivered(network, lifetime_s: float) -
     foresee(net, 0, lambda other, at_s: level_of(net, 0.5) if at_s < 1700.0 else 30.0)
     for _ in range(3):
         net.send(0, -1, 64, "data")
-    found = {name: value for name, _, value in summarise_run(finish(net), net.world.ledger.metrics(), 1500.0, 300.0)}
+    found = {name: value for name, _, value in summarise_run(Charges(rest=[finish(net)]), net.world.ledger.metrics(), 1500.0, 300.0)}
     if lifetime_s < 1500.0:  # such a packet may not wait so long, and is sent at once
         assert found["delivery_ratio"] == 1.0
     else:
