@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("--seeds", type=int, metavar="N", help="number of seeds")
     cli.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core); results do not depend on it")
     cli.add_argument("--backend", choices=("loky", "dask", "ray"), default="loky", help="what runs the processes (default: loky)")
+    cli.add_argument("--address", metavar="ADDRESS", help="of a Dask scheduler (tcp://HOST:PORT) or Ray head; default: processes here")
     cli.add_argument("--quick", action="store_true", help="shrink the scenario to seconds")
     cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the scenario name parts of this package")
     cli.add_argument("--check", action="store_true", help="only check the scenario and its input files")
@@ -80,7 +81,7 @@ def _simulate(args: argparse.Namespace) -> int:
 
     result = run(
         scenario, out=_directory(args, scenario), jobs=args.jobs or len(os.sched_getaffinity(0)), backend=args.backend,
-        resume=args.resume, watch=None if args.quiet else watch, mix_versions=args.mix_versions, tell=_note,
+        address=args.address, resume=args.resume, watch=None if args.quiet else watch, mix_versions=args.mix_versions, tell=_note,
     )
     answers = (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines()
     try:

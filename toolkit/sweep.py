@@ -5,9 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,14 +26,13 @@ from toolkit.core.resume import mend, other_versions, refuse_other_versions
 from toolkit.core.rundir import RunDirectory
 from toolkit.core.trust import admitted, readmit
 from toolkit.core.world import World
-from toolkit.errors import RunDirectoryError, ScenarioError, WorkerLostError, shortened
+from toolkit.errors import RunDirectoryError, ScenarioError, shortened
+from toolkit.pool import Engine
 from toolkit.scenario import Scenario
-from toolkit.stopping import KEPT
 
 if TYPE_CHECKING:
     from toolkit.render.result import Result
 
-BACKENDS = ("loky", "dask", "ray")
 SLICES = 50
 """How often a run says how far it is."""
 EVENTS_BETWEEN_LOOKS = 2000
@@ -61,7 +58,8 @@ class Job:
 
 def run(
     scenario: Scenario | str | Path, *, out: str | Path | None = None, seeds: int | None = None, jobs: int = 1,
-    backend: str = "loky", resume: bool = False, quick: bool = False, watch: Callable[[list[Job], RunDirectory], Any] | None = None,
+    backend: str = "loky", address: str | None = None, resume: bool = False, quick: bool = False,
+    watch: Callable[[list[Job], RunDirectory], Any] | None = None,
     call_traces: Path | None = None, mix_versions: bool = False, tell: Callable[[str], None] | None = None,
 ) -> Result:
     """Run every arm of a scenario with every seed and report.
@@ -71,7 +69,8 @@ def run(
         out: the run directory; a new temporary folder when None.
         seeds: overrides the scenario's number of seeds.
         jobs: processes to use; the results do not depend on it.
-        backend: what runs the processes: ``loky`` on this machine, ``dask`` or ``ray`` on a cluster that is set up for joblib.
+        backend: what runs the processes: ``loky`` on this machine, ``dask`` or ``ray`` on this one or on a cluster.
+        address: where the scheduler of a Dask cluster, or the head of a Ray cluster, answers.
         resume: keep the finished runs that *out* holds and do the rest.
         quick: apply the scenario's `quick` overrides (only when *scenario* is a path).
         watch: a context manager that shows progress; called with the jobs and the directory.
@@ -88,8 +87,8 @@ def run(
         scenario = Scenario.load(scenario, quick=quick)
     if seeds is not None:
         scenario = Scenario.build({**scenario.dump(), "seeds": seeds})
-    if backend not in BACKENDS:
-        raise ScenarioError(f"backend: '{backend}' is not one of {', '.join(BACKENDS)}")
+    engine = Engine(backend, jobs, address)
+    engine.check()
     module = check(scenario)
     arms = scenario.arms()
     directory = RunDirectory(Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-")))
@@ -105,7 +104,7 @@ def run(
         directory.open(scenario.dump(), facts, resume=resume)
         work = [
             Job(
-                arm, seed, spec.dump(), directory.path,
+                arm, seed, spec.dump(), directory.path.absolute(),
                 call_trace=call_traces / f"{arm}-s{seed}.parquet" if call_traces is not None else None, own=admitted(),
             )
             for seed in range(scenario.seed, scenario.seed + scenario.seeds)
@@ -121,13 +120,8 @@ def run(
         if len(todo) < len(work):
             directory.log(f"resumed: {len(work) - len(todo)} of {len(work)} runs were finished")
         with watch(todo, directory) if watch is not None else _no_watch():
-            try:
-                for name, wall_s in _execute(todo, jobs, backend):
-                    directory.log(f"finished {name} in {wall_s:.1f} s")
-            except KeyboardInterrupt:
-                if jobs > 1 and len(todo) > 1:
-                    _end_workers()
-                raise
+            for name, wall_s in engine.map(run_job, todo):
+                directory.log(f"finished {name} in {wall_s:.1f} s")
         return finish(scenario, directory, [(job.arm, job.seed) for job in work])
 
 
@@ -234,65 +228,6 @@ def _some_events(world: World, done: Event) -> None:
         world.env.step()
         if done.processed:
             return
-
-
-def _execute(todo: list[Job], jobs: int, backend: str) -> Iterator[tuple[str, float]]:
-    if jobs <= 1 or len(todo) <= 1:
-        yield from map(run_job, todo)
-        return
-    import joblib
-    from joblib.externals.loky.process_executor import BrokenProcessPool
-
-    try:
-        with joblib.parallel_config(backend=backend, n_jobs=min(jobs, len(todo))):
-            pool = joblib.Parallel(return_as="generator_unordered", batch_size=1, pre_dispatch="all")
-            _quiet_pool()
-            with _deaf_to_interrupts():  # workers start here and inherit it: what a terminal says is for the process that the user sees
-                finished = pool(joblib.delayed(run_job)(job) for job in todo)
-            yield from finished
-    except BrokenProcessPool as error:
-        raise WorkerLostError(f"a process that did runs was killed or died, perhaps for want of memory; {KEPT}") from error
-    except (ImportError, ValueError) as error:
-        if backend == "loky":
-            raise
-        raise ScenarioError(f"backend: '{backend}' cannot be used here ({error}); install and start it, or use loky") from error
-
-
-def _end_workers() -> None:
-    from joblib.externals.loky import get_reusable_executor
-
-    get_reusable_executor().shutdown(wait=False, kill_workers=True)
-
-
-def _quiet_pool() -> None:
-    """Keep the pool's own thread and its tracker from telling the terminal, after Ctrl-C, that the workers are gone.
-
-    Left in place, since the thread may die later than we do; other threads and warnings are told as before.
-    """
-    ours = "ignore:resource_tracker:UserWarning"
-    known = os.environ.get("PYTHONWARNINGS", "")
-    if ours not in known:  # for the tracker, which is a process of its own
-        os.environ["PYTHONWARNINGS"] = f"{known},{ours}".lstrip(",")
-    threading.excepthook = _spare_the_pool
-
-
-def _spare_the_pool(args: threading.ExceptHookArgs) -> None:
-    if args.thread is None or args.thread.name != "ExecutorManagerThread":
-        threading.__excepthook__(args)
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Ignore Ctrl-C and the terminal's end for a moment (the main thread alone can)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager
