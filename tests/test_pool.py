@@ -82,7 +82,9 @@ def test_a_dask_scheduler_elsewhere_is_used(tmp_path: Path) -> None:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": Path(__file__).parent.parent}
     dask = [sys.executable, "-W", "ignore", "-m", "distributed.cli"]
     started = [
-        subprocess.Popen([*dask[:-1], "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file], **quiet),
+        subprocess.Popen(
+            [*dask[:-1], "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", file], **quiet
+        ),
         *(subprocess.Popen([*dask[:-1], "distributed.cli.dask_worker", "--scheduler-file", file, "--nthreads", "1", "--no-nanny",
                             "--no-dashboard"], **quiet) for _ in range(2)),
     ]

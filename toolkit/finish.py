@@ -47,7 +47,7 @@ def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str
     settings = {"simulated": length, **scenario.fabric.extras()}
     settings |= {f"arm {arm}": _in_line(overrides) for arm, overrides in scenario.compare.items() if overrides}
     header = ReportHeader(
-        scenario.name.replace("_", " "), scenario.question, findings, settings, scenario.caveats,
+        scenario.name.replace("_", " "), scenario.question, findings, settings, [*scenario.caveats, *scenario.experiments()],
         "python -m toolkit.simulate scenario.yaml",
     )
     write_html(result, header, result.captions)

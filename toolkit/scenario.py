@@ -20,6 +20,11 @@ from toolkit.core.program import Program
 from toolkit.errors import ScenarioError, shortened
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]{0,99}")
+RUN_FIELDS = ("duration_s", "fabric", "program")
+"""What an arm may change; everything else is of the comparison."""
+EXPERIMENT = ("duration_s", "fabric.layout", "fabric.sea", "fabric.mobility", "fabric.shadowing", "fabric.fading", "fabric.epoch_s",
+              "fabric.history_s", "fabric.channel_record", "fabric.workers")
+"""What makes two runs of one seed different experiments: they meet neither the same sea nor the same number of machines."""
 
 
 def refuse_no_file_name(what: str, name: str) -> None:
@@ -60,6 +65,16 @@ class Scenario(Spec):
             refuse_no_file_name("arm name", name)
         return compare
 
+    @field_validator("compare")
+    @classmethod
+    def _arms_are_runs(cls, compare: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, overrides in compare.items():
+            for path in overrides:
+                first = str(path).split(".")[0]
+                if first in cls.model_fields and first not in RUN_FIELDS:
+                    raise ValueError(f"arm '{name}' sets '{shortened(str(path))}', which belongs to the comparison as a whole")
+        return compare
+
     @model_validator(mode="after")
     def _ends(self) -> Self:
         if self.duration_s is None and not self.fabric.ends_by_itself:
@@ -80,6 +95,29 @@ class Scenario(Spec):
         for arm in self.arms().values():
             arm.fabric.check(arm.limit_s)
             arm.program.check_on(arm.fabric)
+        if self.quick:
+            try:
+                self.quickened().arms()
+            except ScenarioError as error:
+                raise ScenarioError([f"quick: {problem}" for problem in error.problems]) from error
+
+    def quickened(self) -> Scenario:
+        """Return this scenario with its `quick` overrides."""
+        tree = {**self.dump(), "quick": {}}
+        for key, value in self.quick.items():
+            tree = replaced(tree, key, value)
+        return Scenario.build(tree, home=self.home)
+
+    def experiments(self) -> list[str]:
+        """Return a sentence for every arm that is another experiment than the first, so that differences to it are not of one cause."""
+        first, *others = self.arms().items() if self.compare else [("", self)]
+        sentences = []
+        for name, arm in others:
+            different = [path for path in EXPERIMENT if value_at(arm.dump(), path) != value_at(first[1].dump(), path)]
+            if different:
+                told = f"arm {name} differs from {first[0]} in {', '.join(different)}"
+                sentences.append(f"{told}: a run of one is another experiment than the other's of the same seed, and pairs mean little.")
+        return sentences
 
     @classmethod
     def load(cls, path: str | Path, overrides: dict[str, Any] | None = None, *, quick: bool = False, own: bool = True) -> Self:
@@ -174,6 +212,13 @@ def replaced(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
                 here[index] = {"type": here[index]}
             here = here[index]
     return result
+
+
+def value_at(tree: Any, path: str) -> Any:
+    """Return the value at a dotted *path* of mappings; None where there is none."""
+    for step in path.split("."):
+        tree = tree.get(step) if isinstance(tree, dict) else None
+    return tree
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -34,7 +34,10 @@ from toolkit.core.part import default_part
 from toolkit.core.program import Process
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
-from toolkit.errors import ToolkitError
+from toolkit.errors import ScenarioError, ToolkitError
+
+MOST_EPOCHS = 1e8
+"""States of the sea in one run; more take days."""
 
 
 @final
@@ -53,9 +56,9 @@ class Acoustic(Fabric):
     routing: Routing
     device: Device = Device()
     battery_j: float = Field(50_000.0, gt=0, description="battery that residual energy is reckoned from")
-    epoch_s: float = Field(60.0, gt=0, description="positions, weather and shadowing stand still this long")
+    epoch_s: float = Field(60.0, ge=0.01, description="positions, weather and shadowing stand still this long")
     history_s: float = Field(3 * 86_400.0, ge=0, description="link history before the measured part")
-    history_step_s: float = Field(1800.0, gt=0, description="beacon period of the history")
+    history_step_s: float = Field(1800.0, ge=1, description="beacon period of the history")
     drain_s: float = Field(1800.0, ge=0, description="packets created later than this before the end do not count")
     probe: Probe = Probe()
     trace: bool = Field(False, description="write every transmission, reception and drop to the run directory, for toolkit.replay")
@@ -79,6 +82,12 @@ class Acoustic(Fabric):
         return Channel(water, self.modem, move, shadowing, measured), water
 
     def check(self, duration_s: float) -> None:
+        epochs = duration_s / self.epoch_s + self.history_s / self.history_step_s
+        if epochs > MOST_EPOCHS:
+            raise ScenarioError(
+                f"fabric.epoch_s: {self.epoch_s:g} s, with {self.history_step_s:g} s in the history, make {epochs:.2g} states of the sea "
+                f"in this run, above {MOST_EPOCHS:.0e}; take longer ones or a shorter run"
+            )
         self.sea.check(-self.history_s, duration_s, self.modem.carrier_hz)
         if self.channel_record is not None:
             for start in self.sea.starts():

@@ -14,6 +14,7 @@ from pydantic import Field
 from toolkit.acoustic.channel import Channel
 from toolkit.acoustic.prediction import Forecast
 from toolkit.acoustic.routing import LinkHistory
+from toolkit.core.bounds import Positive
 from toolkit.core.part import Spec
 from toolkit.core.program import Process
 from toolkit.core.world import World
@@ -28,8 +29,8 @@ class Probe(Spec):
     """Which forecasts are scored: for `links` links, every `every_s`, at each horizon."""
 
     links: int = Field(24, ge=0, description="upward links scored, drawn at random among those heard at least now and then")
-    every_s: float = Field(1800.0, gt=0, description="time between two rounds of forecasts")
-    horizons_s: list[float] = Field([1800.0, 3600.0, 10800.0, 21600.0], description="how far ahead; rounded to rounds of every_s")
+    every_s: float = Field(1800.0, ge=1, description="time between two rounds of forecasts")
+    horizons_s: list[Positive] = Field([1800.0, 3600.0, 10800.0, 21600.0], description="how far ahead; rounded to rounds of every_s")
 
     def choose(self, links: list[tuple[int, int]], past: LinkHistory, rng: np.random.Generator) -> list[tuple[int, int]]:
         """Draw the links to be scored; the first, shown as an example, is the one heard most nearly six times out of ten."""

@@ -18,6 +18,9 @@ from toolkit.acoustic.sound_speed import mackenzie
 from toolkit.core.part import Spec, default_part
 from toolkit.core.streams import Streams
 
+FIRST_YEAR, LAST_YEAR = 1700, 2500
+"""Years that calendars and nodal cycles of the tide are reckoned for."""
+
 
 class Sea(Spec):
     """Water, weather and noise. Every run of a seed sees the same one, whatever is compared in it."""
@@ -38,6 +41,8 @@ class Sea(Spec):
     @field_validator("start")
     @classmethod
     def _utc(cls, start: datetime) -> datetime:
+        if not FIRST_YEAR <= start.year <= LAST_YEAR:
+            raise ValueError(f"must lie in the years {FIRST_YEAR} to {LAST_YEAR}")
         return start.replace(tzinfo=UTC) if start.tzinfo is None else start.astimezone(UTC)
 
     def absorption_db_per_km(self, carrier_hz: float) -> float:

@@ -16,6 +16,7 @@ from toolkit.core.device import Device
 from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Machines
 from toolkit.core.part import Spec, default_part
+from toolkit.core.streams import Streams
 from toolkit.errors import ScenarioError
 
 
@@ -102,6 +103,10 @@ def _built(topology: Topology, workers: int, servers: int) -> BuiltTopology:
 def check_group(spec: ClusterSettings) -> None:
     """Refuse crashes that leave nobody, and names that the topology does not know."""
     built = spec.built_topology()
+    try:
+        spec.stragglers.init(built, Streams(0))
+    except ValueError as error:
+        raise ScenarioError(f"fabric.stragglers: {error}") from error
     for place, names, find in (
         ("failures.crashes", [crash.node for crash in spec.failures.crashes], built.index_of_node),
         ("failures.outages", [outage.node for outage in spec.failures.outages], built.index_of_node),

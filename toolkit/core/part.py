@@ -21,10 +21,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, ValidationInfo, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from toolkit.core import trust
+from toolkit.core import bounds, trust
 from toolkit.errors import LONG, shortened
 
 
@@ -49,6 +49,27 @@ class Spec(BaseModel):
 
     renamed: ClassVar[Mapping[str, str]] = {}
     """Older names of fields, which are still read, with a word of warning."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_truth_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        annotation: Any = cls.model_fields[str(info.field_name)].annotation
+        if bounds.holds_numbers(annotation) and not bounds.holds_truths(annotation) and any(
+            isinstance(number, bool) for number in bounds.numbers_in(value)
+        ):
+            raise ValueError("must be a number")
+        return value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _numbers_are_possible(cls, value: object, info: ValidationInfo) -> object:
+        name = str(info.field_name)
+        annotation: Any = cls.model_fields[name].annotation
+        if bounds.holds_numbers(annotation):
+            wrong = bounds.flaw(name, value, whole=not bounds.holds_floats(annotation))
+            if wrong:
+                raise ValueError(wrong)
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 from functools import lru_cache
-from typing import Any, Self, final
+from typing import Any, Self, final, get_type_hints
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from torch import nn
 
 from toolkit import models
 from toolkit.core.part import Spec, nearest
+from toolkit.errors import ScenarioError, shortened
 
 
 @final
@@ -29,17 +31,36 @@ class ModelSpec(Spec):
         if self.name not in known:
             raise ValueError(f"'{self.name}' is not a model{nearest(self.name, list(known))} (known: {', '.join(known)})")
         accepted = inspect.signature(known[self.name]).parameters
-        for option in self.options:
-            if option not in accepted:
+        kinds = get_type_hints(known[self.name])
+        for option, value in self.options.items():
+            if option not in accepted or option == "generator":
                 raise ValueError(f"model {self.name} has no option '{option}'{nearest(option, list(accepted))}")
+            wanted = kinds[option]
+            try:
+                TypeAdapter(wanted, config=ConfigDict(strict=True, arbitrary_types_allowed=True)).validate_json(json.dumps(value))
+            except ValidationError as error:
+                why = error.errors()[0]["msg"]
+                raise ValueError(f"model {self.name}, option '{option}': {why[:1].lower()}{why[1:]}") from error
         return self
 
     def build(self, generator: torch.Generator, **defaults: Any) -> nn.Module:
-        """Return a new network whose first weights are drawn from *generator*."""
+        """Return a new network whose first weights are drawn from *generator*; *defaults* are what the data set asks for.
+
+        Raises:
+            ScenarioError: an option fights with the data set, or no network can be built with it.
+        """
         builder = builders()[self.name]
         accepted = inspect.signature(builder).parameters
         known = {key: value for key, value in defaults.items() if key in accepted}
-        model: nn.Module = builder(**{**known, **self.options, "generator": generator})
+        for key, value in known.items():
+            if self.options.get(key, value) != value:
+                given = shortened(str(self.options[key]))
+                raise ScenarioError(f"model {self.name}, option '{key}': is {given}, and the data set has {value}; leave it out")
+        try:
+            model: nn.Module = builder(**{**known, **self.options, "generator": generator})
+        except (ValueError, TypeError, ArithmeticError, IndexError, RuntimeError, MemoryError) as error:
+            why = shortened(str(error).partition("\n")[0])
+            raise ScenarioError(f"model {self.name} cannot be built with {shortened(str({**known, **self.options}))}: {why}") from error
         return model
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from toolkit.acoustic.environment import Floats, Span, TideState
 from toolkit.acoustic.mobility import Box, Mobility, along
+from toolkit.core.bounds import NotNegative
 
 Velocity = tuple[float, float, float]
 
@@ -28,7 +29,7 @@ class GaussMarkov(Mobility):
     """
 
     mean_m_s: Velocity = Field((0.0, 0.0, 0.0), description="mean velocity in x, y and downwards")
-    std_m_s: tuple[float, float, float] = Field((0.3, 0.3, 0.02), description="standard deviation of each component")
+    std_m_s: tuple[NotNegative, NotNegative, NotNegative] = Field((0.3, 0.3, 0.02), description="standard deviation of each component")
     memory_s: float = Field(600.0, gt=0, description="lag at which the autocorrelation is 1/e")
     step_s: float = Field(60.0, gt=0, description="time between two changes of velocity")
     width_m: float | None = Field(None, gt=0, description="extent in x from 0")

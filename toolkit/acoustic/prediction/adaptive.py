@@ -19,13 +19,14 @@ from pydantic import Field
 from toolkit.acoustic.prediction import Forecast
 from toolkit.acoustic.prediction.residuals import fall_back, root_mean_square
 from toolkit.acoustic.prediction.series import Floats, SnrSeries
+from toolkit.core.bounds import Positive
 
 FADES = np.array([1.0 - 1.0 / 96.0, 1.0 - 1.0 / 336.0])
 """How much of the mean square of past errors is left after a cell, in a short memory and in a long one; the larger of the two counts."""
 LARGEST_WEIGHT = 1e3
 """Weights beyond this have diverged; they start again from persistence."""
 
-HorizonsS = Annotated[tuple[float, ...], Field(min_length=1, description="stored horizons")]
+HorizonsS = Annotated[tuple[Positive, ...], Field(min_length=1, description="stored horizons")]
 STORED_S = (1800.0, 3600.0, 10_800.0, 21_600.0)
 
 

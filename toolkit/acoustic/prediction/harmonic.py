@@ -19,6 +19,7 @@ from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.acoustic.prediction.residuals import fall_back
 from toolkit.acoustic.prediction.series import PRIOR_STD_DB, Floats, MarginDb, MaxCells, SnrSeries
 from toolkit.acoustic.prediction.statespace import mixed_scale
+from toolkit.core.bounds import Positive
 from toolkit.core.work import Work
 
 TIDES_AND_DAY_S = (44_714.16, 43_200.0, 86_164.2, 92_949.5, 86_400.0)
@@ -85,7 +86,7 @@ class Harmonic(Predictor):
     scaled, per horizon, by how far past forecasts were off. This is the fair rival of kNN wherever periods are known.
     """
 
-    periods_s: tuple[float, ...] = Field(TIDES_AND_DAY_S, min_length=1, description="periods")
+    periods_s: tuple[Positive, ...] = Field(TIDES_AND_DAY_S, min_length=1, description="periods")
     harmonics: int = Field(2, ge=1, le=8, description="multiples of the daily frequency, 1 for the day alone")
     level_step_db: float = Field(1.0, ge=0, description="standard deviation of the level's step per cell")
     pair_step_db: float = Field(0.05, ge=0, description="standard deviation of a pair's step per cell")

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, carried, fall_back, root_mean_square
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, span_cells, spread_of
+from toolkit.core.bounds import Positive
 from toolkit.core.work import Work
 
 PERIODS_S = (44_714.16, 43_200.0, 86_164.2, 92_949.5, 86_400.0, 22_357.08)
@@ -42,7 +43,7 @@ class HarmonicLs(Predictor):
     horizon. Fits are renewed every `refit_s`; missing cells are left out.
     """
 
-    periods_s: tuple[float, ...] = Field(PERIODS_S, min_length=1, description="periods")
+    periods_s: tuple[Positive, ...] = Field(PERIODS_S, min_length=1, description="periods")
     ridge: float = Field(1e-3, ge=0, description="ridge penalty of the amplitudes per cell of history")
     carry: bool = Field(True, description="carry on the share of the present misfit that past ones left after as long")
     refit_cells: int | None = Field(None, ge=1, description="cells between two fits; or refit_s")

@@ -21,6 +21,7 @@ from toolkit.acoustic.prediction.knn_modes import Mode, local_linear, moved
 from toolkit.acoustic.prediction.residuals import fall_back
 from toolkit.acoustic.prediction.search import Floats, Ints, Neighbours, WindowOrder, windows_of
 from toolkit.acoustic.prediction.series import MarginDb, MaxCells, SnrSeries, cells_of, span_cells, spread_of
+from toolkit.core.bounds import Positive
 from toolkit.core.work import Work
 
 if TYPE_CHECKING:
@@ -84,9 +85,9 @@ class Knn(Predictor):
     )
     present: float = Field(0.4, gt=0, le=1, description="least share of the latest window's cells that another must have too")
     exclusion: int = Field(0, ge=0, description="after taking a window, others that end within so many cells of it are banned")
-    phase_periods_s: tuple[float, ...] = Field((), description="periods whose phase is added to the window, such as 44714, 86400")
+    phase_periods_s: tuple[Positive, ...] = Field((), description="periods whose phase is added to the window, such as 44714, 86400")
     phase_db: float | None = Field(None, ge=0, description="beta: weight of the phase; by default half of the series' deviation")
-    same_phase_s: tuple[float, ...] = Field((86_400.0,), description="lags before the target whose value is added to the window")
+    same_phase_s: tuple[Positive, ...] = Field((86_400.0,), description="lags before the target whose value is added to the window")
     mode: Mode = Field("delta", description="what is made of the neighbours' targets")
     ridge: float = Field(0.1, gt=0, description="ridge of local_linear as a share of trace / features")
     exogenous: Exogenous | None = Field(None, description="measured surroundings that are compared too")

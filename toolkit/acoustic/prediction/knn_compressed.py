@@ -19,6 +19,7 @@ from toolkit.acoustic.prediction.compression import ClusterStore, Storage, raw_n
 from toolkit.acoustic.prediction.quantised import QuantisedStore
 from toolkit.acoustic.prediction.residuals import CARRY_PRIOR, LARGEST_CARRY, fall_back, root_mean_square
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of, span_cells
+from toolkit.core.bounds import Positive
 from toolkit.core.work import Work
 
 FADE = 1.0 - 1.0 / 96.0
@@ -75,7 +76,7 @@ class KnnCompressed(Predictor):
     forget_s: float = Field(0.0, ge=0, description="a full store drops what is small and has not grown for about so long; 0 merges")
     eps_db: float | None = Field(None, gt=0, description="eps of the weight count / (distance + eps); by default a 30th of the deviation")
     carry: bool = Field(True, description="carry on the share of the present misfit that past ones left after as long")
-    horizons_s: tuple[float, ...] = Field((1800.0, 3600.0, 10_800.0, 21_600.0), min_length=1, description="stored horizons")
+    horizons_s: tuple[Positive, ...] = Field((1800.0, 3600.0, 10_800.0, 21_600.0), min_length=1, description="stored horizons")
     margin_db: MarginDb = 3.0
     max_cells: MaxCells = 256
 

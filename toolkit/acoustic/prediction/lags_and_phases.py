@@ -22,6 +22,7 @@ from toolkit.acoustic.prediction.harmonic_ls import PERIODS_S
 from toolkit.acoustic.prediction.lagged_features import LaggedFeatures
 from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back, root_mean_square
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of, span_cells, spread_of
+from toolkit.core.bounds import Positive
 from toolkit.core.work import Work
 
 RIDGES = 10.0 ** np.arange(-7.0, 1.0)
@@ -86,8 +87,8 @@ class LagsAndPhases(Predictor):
 
     order: int | None = Field(None, ge=1, le=500, description="last cells that count; or order_s")
     order_s: float = Field(93_600.0, gt=0, description="span of those cells, where order is not given; at most 160 cells")
-    same_phase_s: tuple[float, ...] = Field((86_400.0, 89_424.0), description="lags before the target: one day, two M2 tides")
-    periods_s: tuple[float, ...] = Field(PERIODS_S, description="periods; halves, thirds and quarters of a day are added")
+    same_phase_s: tuple[Positive, ...] = Field((86_400.0, 89_424.0), description="lags before the target: one day, two M2 tides")
+    periods_s: tuple[Positive, ...] = Field(PERIODS_S, description="periods; halves, thirds and quarters of a day are added")
     boosted_trees: int = Field(0, ge=0, le=1000, description="at most so many boosted trees correct the line; needs LightGBM")
     refit_s: float = Field(86_400.0, gt=0, description="time between two fits")
     margin_db: MarginDb = 3.0

@@ -24,6 +24,7 @@ from toolkit.acoustic.prediction.polynomials import growth, running_weights, shr
 from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back, root_mean_square, spread_db
 from toolkit.acoustic.prediction.search import windows_of
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of, span_cells, spread_of
+from toolkit.core.bounds import Positive
 from toolkit.core.work import Work
 
 ROUNDS = 4
@@ -83,7 +84,7 @@ class SeasonalAr(Predictor):
     """
 
     order: int = Field(2, ge=1, le=100, description="order of the factor that is not seasonal")
-    seasons_s: tuple[float, ...] = Field((86_400.0, 44_714.16), description="seasons s: one day, and M2")
+    seasons_s: tuple[Positive, ...] = Field((86_400.0, 44_714.16), description="seasons s: one day, and M2")
     exogenous: Exogenous | None = Field(None, description="measured surroundings")
     refit_cells: int | None = Field(None, ge=1, description="cells between two fits; or refit_s")
     refit_s: float = Field(43_200.0, gt=0, description="time between two fits, where refit_cells is not given")

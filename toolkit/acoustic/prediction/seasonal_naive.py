@@ -14,6 +14,7 @@ from pydantic import Field
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.acoustic.prediction.residuals import WINDOW_CELLS, fall_back, lagged_spread_db, weighed
 from toolkit.acoustic.prediction.series import Floats, MarginDb, MaxCells, SnrSeries, cells_of
+from toolkit.core.bounds import Positive
 from toolkit.core.work import Work
 
 
@@ -25,7 +26,7 @@ class SeasonalNaive(Predictor):
     and the season counts as much as it was worth there.
     """
 
-    periods_s: tuple[float, ...] = Field((86400.0,), min_length=1, description="periods; (86400, 89424) adds two M2 tides")
+    periods_s: tuple[Positive, ...] = Field((86400.0,), min_length=1, description="periods; (86400, 89424) adds two M2 tides")
     carry: bool = Field(True, description="carry on the share of the present misfit that past ones left after as long")
     max_cells: MaxCells = 2048
     margin_db: MarginDb = 3.0

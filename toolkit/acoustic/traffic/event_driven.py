@@ -27,7 +27,7 @@ class EventDriven(Program):
     Who moves is where it is at the moment of the event.
     """
 
-    interval_s: float = Field(600.0, gt=0, description="mean time between two events anywhere")
+    interval_s: float = Field(600.0, ge=1e-3, description="mean time between two events anywhere")
     radius_m: float = Field(500.0, gt=0, description="distance within which a node notices an event")
     reports: int = Field(1, ge=1, description="messages that a node sends about one event")
     every_s: float = Field(30.0, gt=0, description="time between two reports about one event")

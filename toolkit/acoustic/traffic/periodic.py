@@ -15,7 +15,7 @@ from toolkit.core.program import Process, Program
 class Periodic(Program):
     """Every node reports once per interval, at a moment of its own in the interval, with some jitter."""
 
-    interval_s: float = Field(1800.0, gt=0, description="time between two reports of a node")
+    interval_s: float = Field(1800.0, ge=1e-3, description="time between two reports of a node")
     jitter: float = Field(0.1, ge=0, le=1, description="share of the interval by which a report may be late")
     nbytes: int = Field(64, ge=1, le=65_535, description="payload of a report")
 

@@ -15,7 +15,7 @@ from toolkit.core.program import Process, Program
 class Poisson(Program):
     """Every node sends with exponential gaps of mean `interval_s`, independent of the others."""
 
-    interval_s: float = Field(1800.0, gt=0, description="mean time between two messages of a node")
+    interval_s: float = Field(1800.0, ge=1e-3, description="mean time between two messages of a node")
     nbytes: int = Field(64, ge=1, le=65_535, description="payload of a message")
 
     def run(self, ctx: Context) -> Process:

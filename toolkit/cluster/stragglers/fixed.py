@@ -8,6 +8,7 @@ from pydantic import Field
 
 from toolkit.cluster.stragglers import Factor, Stragglers
 from toolkit.cluster.topology import BuiltTopology
+from toolkit.core.bounds import Positive
 from toolkit.core.streams import Streams
 
 
@@ -15,7 +16,7 @@ from toolkit.core.streams import Streams
 class FixedStragglers(Stragglers):
     """Each named node needs `factor` times as long for everything it computes."""
 
-    factors: dict[str, float] = Field(description="node name to how many times longer it takes, e.g. {worker3: 4.0}")
+    factors: dict[str, Positive] = Field(description="node name to how many times longer it takes, e.g. {worker3: 4.0}")
 
     def init(self, built: BuiltTopology, streams: Streams) -> Factor:
         slow = {built.index_of_node(name): factor for name, factor in self.factors.items()}

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from toolkit.core.bounds import Share
 from toolkit.core.context import Asking, Context, PeerLost
 from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
@@ -51,7 +52,7 @@ class DistributedSgd(Program):
     threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")
     save_every: int = Field(50, ge=1, description="steps between two checkpoints, of drivers that keep any")
     learn: bool = Field(True, description="false: nothing is learnt; gradients are stand-ins, and steps cost what they would")
-    targets: list[float] = Field(default_factory=list, description="test accuracies whose first reaching is reported")
+    targets: list[Share] = Field(default_factory=list, description="test accuracies whose first reaching is reported")
 
     def needs(self) -> Needs:
         servers = (1, None) if self.method.needs_servers else (0, 0)

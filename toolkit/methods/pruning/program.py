@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from toolkit.core.bounds import NotNegative
 from toolkit.core.context import Asking, Context
 from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
@@ -69,7 +70,9 @@ class Pruning(Program):
     samples: SampleCounts = SampleCounts()
     pruner: Pruner = Field(default="genetic")  # type: ignore[assignment]
     preset: Literal["balanced", "error", "compute", "sparsity"] = Field("balanced", description="weights of the three objectives")
-    weights: tuple[float, float, float] | None = Field(None, description="weights (error in points, computation, parameters) of your own")
+    weights: tuple[NotNegative, NotNegative, NotNegative] | None = Field(
+        None, description="weights (error in points, computation, parameters) of your own"
+    )
     bound: float | None = Field(None, ge=0, description="hard bound on the error above the dense one (epsilon)")
     criterion: Literal["taylor", "l1", "obd"] = Field("taylor", description="saliency that heuristic mutation and greedy removal go by")
     calibration: int = Field(250, ge=1, description="training images that the saliency is reckoned on")

@@ -8,6 +8,7 @@ from typing import NamedTuple, final
 
 from pydantic import Field
 
+from toolkit.core.bounds import Positive
 from toolkit.core.inputs import InputFile, number, read_columns
 from toolkit.core.part import Spec, nearest
 from toolkit.errors import DataError
@@ -39,7 +40,7 @@ class MeasuredRuns(Spec):
 
     file: InputFile = Field(description="CSV of the throughputs")
     fit_workers: list[int] = Field(default_factory=lambda: [4, 8, 16], min_length=1, description="group sizes that constants are fitted on")
-    aims: dict[str, float] = Field(default_factory=dict, description="exchange to the relative error of predictions that was aimed at")
+    aims: dict[str, Positive] = Field(default_factory=dict, description="exchange to the relative error of predictions that was aimed at")
 
     def find(self, model: str, method: str, workers: int) -> Throughput:
         """Return one row.
