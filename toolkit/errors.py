@@ -14,6 +14,7 @@ Physical loss (a collision, a frame drowned in noise) is data and never an excep
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 LONG = 80
@@ -22,6 +23,18 @@ LONG = 80
 def shortened(text: str) -> str:
     """Return *text* as it may stand in a sentence: what is longer than a line gives way in its middle."""
     return text if len(text) <= LONG else f"{text[:LONG // 2]}…{text[-LONG // 4:]} ({len(text)} characters)"
+
+
+def listed(names: Iterable[str], room: int = 160) -> str:
+    """Return *names* with commas between them, as many as have *room*, and how many more there are."""
+    every = list(names)
+    shown: list[str] = []
+    for name in every:
+        if sum(map(len, shown)) + 2 * len(shown) + len(name) > room:
+            break
+        shown.append(name)
+    left = len(every) - len(shown)
+    return ", ".join([*shown, f"and {left} more"] if left else shown)
 
 
 class ToolkitError(Exception):

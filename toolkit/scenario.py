@@ -92,14 +92,14 @@ class Scenario(Spec):
         Raises:
             UserError: an arm cannot be run; one clear sentence.
         """
-        for arm in self.arms().values():
-            arm.fabric.check(arm.limit_s)
-            arm.program.check_on(arm.fabric)
         if self.quick:
             try:
                 self.quickened().arms()
             except ScenarioError as error:
                 raise ScenarioError([f"quick: {problem}" for problem in error.problems]) from error
+        for arm in self.arms().values():
+            arm.fabric.check(arm.limit_s)
+            arm.program.check_on(arm.fabric)
 
     def quickened(self) -> Scenario:
         """Return this scenario with its `quick` overrides."""

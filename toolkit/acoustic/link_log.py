@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from toolkit.acoustic.prediction.exogenous import is_number, read_times
 from toolkit.core.inputs import number, read_columns
 from toolkit.core.part import nearest
-from toolkit.errors import DataError
+from toolkit.errors import DataError, listed
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -65,7 +65,7 @@ def read(path: Path, columns: Columns) -> LinkLog:
     else:
         names, table = _csv(path)
     if columns.time not in names:
-        raise DataError(f"{path}: has no column '{columns.time}'{nearest(columns.time, names)} (columns: {', '.join(names)})")
+        raise DataError(f"{path}: has no column '{columns.time}'{nearest(columns.time, names)} (columns: {listed(names)})")
     links = [(name, match) for name in names if (match := LINK.fullmatch(name))]
     wanted = [columns.sender, columns.receiver, columns.snr]
     if all(name in names for name in wanted):
@@ -81,7 +81,7 @@ def read(path: Path, columns: Columns) -> LinkLog:
         time_s, lines = np.tile(time_s, len(links)), np.tile(np.arange(2, count + 2), len(links))
     else:
         raise DataError(
-            f"{path}: needs the columns {', '.join(wanted)}, or one column per link, called like 3->7 (columns: {', '.join(names)})"
+            f"{path}: needs the columns {', '.join(wanted)}, or one column per link, called like 3->7 (columns: {listed(names)})"
         )
     return _sorted(path, senders=senders, receivers=receivers, time_s=time_s, snr_db=snr_db, lines=lines, by_calendar=by_calendar)
 

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from toolkit.acoustic.modulation import RICIAN_K_DB, THRESHOLD_DB, Modulation, SuccessTable, success_table
 from toolkit.core.part import Spec, nearest
+from toolkit.errors import listed, shortened
 
 Floats = NDArray[np.float64]
 
@@ -105,7 +106,7 @@ def _profile(name: str) -> dict[str, Any]:
     if name not in known:
         raise PydanticCustomError(
             "profile_name", "'{name}' is not a modem profile{hint} (known: {names})",
-            {"name": name, "hint": nearest(name, known), "names": ", ".join(known)},
+            {"name": shortened(name), "hint": nearest(name, known), "names": listed(known)},
         )
     values: dict[str, Any] = yaml.safe_load((PROFILES / f"{name}.yaml").read_text(encoding="utf-8"))
     return values

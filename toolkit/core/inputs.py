@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AfterValidator, PlainSerializer, ValidationInfo
 
 from toolkit.core.part import nearest
-from toolkit.errors import DataError
+from toolkit.errors import DataError, shortened
 
 
 def _find(path: Path, info: ValidationInfo) -> Path:
@@ -19,7 +19,7 @@ def _find(path: Path, info: ValidationInfo) -> Path:
     for candidate in tried:
         if candidate.is_file():
             return candidate.resolve()
-    raise ValueError(f"no such file; looked for {' and '.join(str(candidate) for candidate in dict.fromkeys(tried))}")
+    raise ValueError(f"no such file; looked for {' and '.join(shortened(str(candidate)) for candidate in dict.fromkeys(tried))}")
 
 
 InputFile = Annotated[Path, AfterValidator(_find), PlainSerializer(str, return_type=str)]

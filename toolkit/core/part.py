@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from toolkit.core import bounds, trust
-from toolkit.errors import LONG, shortened
+from toolkit.errors import LONG, listed, shortened
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -83,7 +83,7 @@ class Spec(BaseModel):
         known = list(cls.model_fields)
         unknown = [str(key) for key in value if key not in known]
         if unknown:
-            hint = nearest(unknown[0], known) or f"; known are {', '.join(known) or 'none'}"
+            hint = nearest(unknown[0], known) or f"; known are {listed(known) or 'none'}"
             raise PydanticCustomError("unknown_key", "unknown key '{key}'{hint}", {"key": shortened(unknown[0]), "hint": hint})
         return value
 
@@ -129,7 +129,7 @@ class Part(Spec):
         if not isinstance(value, dict) or not isinstance(value.get("type"), str):
             raise PydanticCustomError(
                 "part_type", "needs a 'type' naming a {family}: one of {names}",
-                {"family": cls.family, "names": ", ".join(cls.member_names())},
+                {"family": cls.family, "names": listed(cls.member_names())},
             )
         member = cls.find(value["type"], (info.context or {}).get("home"))
         try:
@@ -145,10 +145,11 @@ class Part(Spec):
             PydanticCustomError: no such module, one that may not be imported, or one that has no single member of this family.
         """
         stem = name.replace("-", "_")
-        candidates = [stem] if "." in stem else [pattern.format(stem) for pattern in cls._patterns()]
-        if "." in stem or not any(map(_exists, candidates)):
+        dotted = "." in stem and all(step.isidentifier() for step in stem.split("."))
+        candidates = [stem] if dotted else [pattern.format(stem) for pattern in cls._patterns()]
+        if dotted or (stem.isidentifier() and not any(map(_exists, candidates))):
             refusal = trust.refusal(stem, home)
-            if refusal and ("." in stem or (home is not None and trust.is_beside(stem, home))):
+            if refusal and (dotted or (home is not None and trust.is_beside(stem, home))):
                 raise PydanticCustomError("part_name", "{refusal}", {"refusal": refusal})
             if not refusal:
                 candidates = [stem]
@@ -162,7 +163,7 @@ class Part(Spec):
         names = cls.member_names()
         raise PydanticCustomError(
             "part_name", "'{name}' is not a {family}{hint} (known: {names})",
-            {"name": shortened(name), "family": cls.family, "hint": nearest(stem, names), "names": ", ".join(names)},
+            {"name": shortened(name), "family": cls.family, "hint": nearest(stem, names), "names": listed(names)},
         )
 
     @classmethod

@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from toolkit.core import yaml12
 from toolkit.core.part import nearest
+from toolkit.errors import listed, shortened
 
 MEASURE = "measure"
 """The key by which a profile names a module whose ``measure()`` returns the values that no file can hold."""
@@ -44,7 +45,7 @@ class Profiles:
         if name not in known:
             raise PydanticCustomError(
                 "part_name", "'{name}' is not a {kind} profile{hint} (known: {names})",
-                {"name": name, "kind": self.kind, "hint": nearest(name, known), "names": ", ".join(known)},
+                {"name": shortened(name), "kind": self.kind, "hint": nearest(name, known), "names": listed(known)},
             )
         return dict(_file(self.folder / f"{name}.yaml"))
 

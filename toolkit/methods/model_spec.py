@@ -15,7 +15,7 @@ from torch import nn
 
 from toolkit import models
 from toolkit.core.part import Spec, nearest
-from toolkit.errors import ScenarioError, shortened
+from toolkit.errors import ScenarioError, listed, shortened
 
 
 @final
@@ -29,7 +29,7 @@ class ModelSpec(Spec):
     def _known(self) -> Self:
         known = builders()
         if self.name not in known:
-            raise ValueError(f"'{self.name}' is not a model{nearest(self.name, list(known))} (known: {', '.join(known)})")
+            raise ValueError(f"'{shortened(self.name)}' is not a model{nearest(self.name, list(known))} (known: {listed(known)})")
         accepted = inspect.signature(known[self.name]).parameters
         kinds = get_type_hints(known[self.name])
         for option, value in self.options.items():

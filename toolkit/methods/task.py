@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from toolkit import datasets
 from toolkit.core.part import Spec, nearest
 from toolkit.datasets import Dataset
+from toolkit.errors import listed, shortened
 from toolkit.methods.classification import Classification
 from toolkit.methods.model_spec import ModelSpec
 
@@ -49,7 +50,7 @@ class TaskSpec(Spec):
         modules = [module.name for module in pkgutil.iter_modules(datasets.__path__)]
         known = [name for name in modules if hasattr(importlib.import_module(f"{datasets.__name__}.{name}"), "load")]
         if self.dataset not in known:
-            raise ValueError(f"dataset '{self.dataset}' is unknown{nearest(self.dataset, known)} (known: {', '.join(known)})")
+            raise ValueError(f"dataset '{shortened(self.dataset)}' is unknown{nearest(self.dataset, known)} (known: {listed(known)})")
         return self
 
     def load(self) -> Classification:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.core.part import nearest
-from toolkit.errors import DataError
+from toolkit.errors import DataError, listed
 
 SAMPLED_LINES = 400
 SEPARATORS = (";", "\t", ",", "|", " ")
@@ -58,7 +58,7 @@ class Table:
         if count > 1:
             raise DataError(f"{where}: column '{name}' is there {count} times; keep one, or rename the others")
         if not count:
-            raise DataError(f"{where}: has no column '{name}'{nearest(name, names)} (columns: {', '.join(names)})")
+            raise DataError(f"{where}: has no column '{name}'{nearest(name, names)} (columns: {listed(names)})")
         found = self.frame.iloc[:, names.index(name)]
         assert isinstance(found, pd.Series)
         return found

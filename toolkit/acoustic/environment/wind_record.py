@@ -26,7 +26,8 @@ class WindRecord(Wind):
     utc_offset_hours: float = Field(-9.0, ge=-14, le=14, description="local time of the record minus UTC")
     max_gap_s: float = Field(7200.0, gt=0, description="longest gap that is interpolated; a longer one is an error")
     typical_year: int | None = Field(
-        None, description="the record joins months of different years: all are given this year, and a run must stay inside one month"
+        None, ge=1700, le=2500,
+        description="the record joins months of different years: all are given this year, and a run must stay inside one month",
     )
 
     def init(self, span: Span, rng: np.random.Generator) -> Callable[[ArrayLike], Floats]:
