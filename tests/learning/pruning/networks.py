@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -57,3 +59,34 @@ class Sides(nn.Module):
         maps = functional.max_pool2d(self.wide(functional.relu(self.narrow(joined))), 2)
         scores: Tensor = self.head(maps.flatten(1))
         return scores
+
+
+class Viewed(nn.Module):
+    """A chain whose maps are laid out by *view*, as most code on the web does it, one way or another."""
+
+    def __init__(self, view: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.view = view
+        self.conv1 = nn.Conv2d(1, 6, 3, padding=1)
+        self.conv2 = nn.Conv2d(6, 8, 3, padding=1)
+        self.hidden = nn.Linear(8 * 16, 12)
+        self.head = nn.Linear(12, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = functional.relu(self.conv2(functional.max_pool2d(functional.relu(self.conv1(images)), 2)))
+        scores: Tensor = self.head(functional.relu(self.hidden(self.view(maps))))
+        return scores
+
+
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "flatten": lambda maps: maps.flatten(1),
+    "view by size(0)": lambda maps: maps.view(maps.size(0), -1),
+    "view by shape[0]": lambda maps: maps.view(maps.shape[0], -1),
+    "view by a tuple": lambda maps: maps.view((len(maps), -1)),
+    "reshape": lambda maps: torch.reshape(maps, (maps.size(0), -1)),
+    "features by number": lambda maps: maps.view(-1, 8 * 16),
+    "both by number": lambda maps: maps.view(maps.size(0), 8 * 16),
+    "by rows": lambda maps: maps.reshape(maps.size(0) * 8, 16).view(maps.size(0), 128),
+}
+KEEPING = ("features by number", "both by number", "by rows")
+"""Views that hold for a network of all channels alone: conv2 keeps them."""

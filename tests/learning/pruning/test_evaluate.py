@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.learning.pruning.networks import lived_in, random_mask, seeded
+from tests.learning.pruning.networks import VIEWS, Viewed, lived_in, random_mask, seeded
 from toolkit.learning.pruning.evaluate import Looped, Population, Suffix, best_evaluator, split
-from toolkit.learning.pruning.groups import find_groups
+from toolkit.learning.pruning.groups import PruningError, find_groups
 from toolkit.learning.pruning.rebuild import rebuild
 from toolkit.models.lenet import lenet5, lenet5_classic, lenet_300_100
 from toolkit.models.resnet import resnet
@@ -81,3 +81,24 @@ def test_the_cached_way_is_at_least_three_times_as_fast() -> None:
     middle_s = time.process_time()
     plain.wrong(masks[:10])
     assert 5 * (time.process_time() - middle_s) > 3 * (middle_s - begun_s)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_image_is_judged_however_maps_are_laid_out(view: str) -> None:
+    """A tape taken on two images holds for any number: sizes of the batch on it are free."""
+    torch.manual_seed(0)
+    model, groups, images, labels, masks = problem(Viewed(VIEWS[view]), (1, 8, 8))
+    plain = [int((rebuild(model, groups, mask)(images).argmax(1) != labels).sum()) for mask in masks]
+    assert Looped(model, groups, images, labels).wrong(masks).tolist() == plain
+    assert best_evaluator(model, groups, images, labels).wrong(masks).tolist() == plain
+    assert best_evaluator(model, groups, images, labels).scores(masks[0]).shape == (IMAGES, 10)
+    assert min(plain) > IMAGES // 2  # labels are random: nearly all are wrong
+
+
+def test_scores_for_other_than_all_images_are_refused() -> None:
+    model, groups, images, labels, masks = problem(lenet5(), (1, 28, 28))
+    loop = Looped(model, groups, images, labels)
+    forward = model.forward
+    model.forward = lambda part: forward(part)[:1]
+    with pytest.raises(PruningError, match="gives 1 rows of scores for 250 images"):
+        loop.wrong(masks)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from tests.learning.pruning.networks import Sides, lived_in, random_mask, seeded
+from tests.learning.pruning.networks import KEEPING, VIEWS, Sides, Viewed, lived_in, random_mask, seeded
 from toolkit.learning.pruning.costs import Costs
 from toolkit.learning.pruning.groups import PruningError, find_groups
 from toolkit.learning.pruning.rebuild import gated, masked_scores, rebuild
+from toolkit.learning.pruning.trace import Untraceable
 from toolkit.learning.work import count
 from toolkit.models.hcgnet import hcgnet_a1
 from toolkit.models.lenet import lenet5, lenet5_classic, lenet_300_100
@@ -189,3 +190,67 @@ def test_gates_per_sample_are_gates() -> None:
         together = model(images)
     for place, mask in enumerate(masks):
         assert torch.allclose(together[place], masked_scores(model, groups, mask, images[place : place + 1])[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_maps_laid_out_by_view_are_cut_right_or_kept(view: str) -> None:
+    """Whatever the forward writes down of the whole network's sizes keeps its channels; everything else is cut, and equal to gates."""
+    torch.manual_seed(0)
+    model = Viewed(VIEWS[view]).eval()
+    groups = find_groups(model, (1, 8, 8))
+    assert [group.name for group in groups.groups] == ["conv1", *(() if view in KEEPING else ("conv2",)), "hidden"]
+    images = torch.randn((7, 1, 8, 8), generator=seeded(2))
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        mask = random_mask(groups, rng)
+        small = rebuild(model, groups, mask)
+        torch.testing.assert_close(small(images), masked_scores(model, groups, mask, images))
+
+
+def test_a_network_that_cannot_run_with_fewer_units_is_not_handed_out() -> None:
+    """Its forward checks a size that no tape can show."""
+
+    class Stubborn(Viewed):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            assert self.conv1.out_channels == len(self.conv1.weight)
+            if self.conv1.out_channels != 6:
+                raise RuntimeError("six channels are wanted")
+            return super().forward(images)
+
+    model = Stubborn(VIEWS["flatten"]).eval()
+    groups = find_groups(model, (1, 8, 8))
+    mask = groups.dense()
+    mask[0] = False
+    with pytest.raises(PruningError, match=r"cannot run with fewer units \(six channels are wanted\)"):
+        rebuild(model, groups, mask)
+
+
+class Batchy(nn.Module):
+    """A network that does something else for other sizes of the batch."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.first, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(rows.flatten(1)).relu()
+        if self.how == "branch" and len(rows) % 2:
+            hidden = hidden + 1
+        if self.how == "number":
+            hidden = hidden / (float(len(rows)) + 0.5)
+        if self.how == "slice":
+            hidden = hidden.repeat(2, 1)[: len(rows)]
+        scores: torch.Tensor = self.head(hidden)
+        return scores.flatten() if self.how == "rows" else scores
+
+
+@pytest.mark.parametrize(("how", "says"), [
+    ("branch", "what its forward does depends on how many samples there are"),
+    ("number", "is given a number that depends on how many samples there are"),
+    ("slice", "takes a part that depends on how many samples there are"),
+    ("rows", "not one row for each"),
+])
+def test_what_depends_on_the_size_of_the_batch_is_told(how: str, says: str) -> None:
+    with pytest.raises(Untraceable, match=says):
+        find_groups(Batchy(how), (4, 1, 1))

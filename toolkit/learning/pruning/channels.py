@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.learning.pruning.trace import Slot, Tape, TracedCall, Weight, leaves
+from toolkit.learning.pruning.trace import PerSample, Slot, Tape, TracedCall, Weight, leaves
 
 Atoms = NDArray[np.int64]
 
@@ -213,7 +213,7 @@ def _reshaped(channels: Channels, call: TracedCall) -> bool:
     before, after = call.shapes[source], call.shapes[target]
     atoms = channels.of[source]
     if call.name in {"flatten", "view", "reshape"}:
-        if len(after) != 2 or before[0] != after[0] or len(before) < 2:
+        if len(after) != 2 or before[0] != after[0] or len(before) < 2 or not _free(call):
             return False
         channels.of[target] = np.repeat(atoms, int(np.prod(before[2:])))
         return True
@@ -238,6 +238,14 @@ def _reshaped(channels: Channels, call: TracedCall) -> bool:
             return False
     channels.of[target] = atoms
     return True
+
+
+def _free(call: TracedCall) -> bool:
+    """Whether a flattening takes as many features as there are; a number of them that is written down holds for the whole network alone."""
+    if call.name == "flatten":
+        return True
+    sizes = [item for item in leaves([call.args[1:], call.kwargs]) if isinstance(item, PerSample | int)]
+    return sizes[-1] == -1
 
 
 def producers(channels: Channels) -> dict[int, str]:

@@ -14,16 +14,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from toolkit.learning.pruning.groups import Groups, Mask
+from toolkit.learning.pruning.groups import Groups, Mask, PruningError
 from toolkit.learning.pruning.rebuild import gated, keep_indices, kept_weights
-from toolkit.learning.pruning.trace import Slot, TracedCall, Weight, assign
+from toolkit.learning.pruning.trace import TracedCall, assign
 
 Counts = NDArray[np.int64]
 CHUNK = 250
@@ -57,8 +56,11 @@ class Evaluator(ABC):
     def scores(self, mask: Mask) -> Tensor:
         """Return the scores (n, classes) under one mask."""
 
-    def _mistakes(self, scores: Tensor, begin: int) -> int:
-        return int((scores.argmax(1) != self.labels[begin : begin + len(scores)]).sum().item())
+    def _mistakes(self, scores: Tensor, begin: int, end: int) -> int:
+        """Count the mistakes in *scores* of the images from *begin* to *end*."""
+        if len(scores) != end - begin:
+            raise PruningError(f"{type(self.model).__name__}: gives {len(scores)} rows of scores for {end - begin} images")
+        return int((scores.argmax(1) != self.labels[begin:end]).sum().item())
 
 
 class Looped(Evaluator):
@@ -76,7 +78,8 @@ class Looped(Evaluator):
             gate = torch.from_numpy(mask).to(self.images.dtype)
             with gated(self.model, self.groups, gate):
                 for begin in range(0, first, CHUNK):
-                    counts[place] += self._mistakes(self.model(self.images[begin : min(begin + CHUNK, first)]), begin)
+                    end = min(begin + CHUNK, first)
+                    counts[place] += self._mistakes(self.model(self.images[begin:end]), begin, end)
         return counts
 
 
@@ -97,7 +100,7 @@ class Suffix(Evaluator):
         for part in torch.split(self.images, CHUNK):
             value = {self.groups.tape.entry: part.clone()}
             for call in before:
-                _run(call, value, whole)
+                _run(call, value, whole, len(part))
             for slot in self.frontier:
                 blocks[slot].append(value[slot])
         return {slot: torch.cat(tensors) for slot, tensors in blocks.items()}
@@ -111,11 +114,12 @@ class Suffix(Evaluator):
 
     def _block(self, mask: Mask, cut: dict[str, Tensor], begin: int, count: int) -> Tensor:
         value = {}
+        samples = min(count, len(self.labels) - begin)
         for slot, owner in self.frontier.items():
             tensor = self.kept[slot][begin : begin + count]
             value[slot] = tensor.index_select(1, keep_indices(owner, mask)) if owner is not None else tensor.clone()
         for call in self.calls:
-            _run(call, value, cut)
+            _run(call, value, cut, samples)
         return value[self.groups.tape.exit]
 
     def _wrong(self, masks: Mask, first: int) -> Counts:
@@ -125,7 +129,8 @@ class Suffix(Evaluator):
         for place, mask in enumerate(masks):
             cut = self._cut(mask)
             for begin in range(0, first, CHUNK):
-                counts[place] += self._mistakes(self._block(mask, cut, begin, min(CHUNK, first - begin)), begin)
+                count = min(CHUNK, first - begin)
+                counts[place] += self._mistakes(self._block(mask, cut, begin, count), begin, begin + count)
         return counts
 
     def _last_layer(self, masks: Mask, first: int) -> Counts:
@@ -277,19 +282,15 @@ def split(groups: Groups) -> tuple[tuple[TracedCall, ...], dict[int, NDArray[np.
     return tuple(later), {slot: groups.slot_owner(slot) for slot in read if slot not in made}
 
 
-def _run(call: TracedCall, value: dict[int, Tensor], weights: dict[str, Tensor]) -> None:
-    """Run one call; a pooling by two as maxima of slices, which is several times as fast and the same to the bit."""
+def _run(call: TracedCall, value: dict[int, Tensor], weights: dict[str, Tensor], samples: int) -> None:
+    """Run one call on a batch of *samples*; a pooling by two as maxima of slices: several times as fast, and the same to the bit."""
     if _halves(call):
         maps = value[call.slots()[0]]
         if maps.shape[-1] % 2 == 0 and maps.shape[-2] % 2 == 0:
             rows = torch.maximum(maps[..., ::2, :], maps[..., 1::2, :])
             value[call.results()[0]] = torch.maximum(rows[..., ::2], rows[..., 1::2])
             return
-
-    def look_up(item: Any) -> Any:
-        return value[item.number] if isinstance(item, Slot) else weights[item.name] if isinstance(item, Weight) else item
-
-    assign(call.out, call.run(look_up), value)
+    assign(call.out, call.run(value, weights, samples), value)
 
 
 def _halves(call: TracedCall) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from toolkit.learning.pruning.groups import Groups, Mask, Owners
+from toolkit.learning.pruning.groups import Groups, Mask, Owners, PruningError
 
 
 def keep_indices(owner: Owners, mask: Mask) -> Tensor:
@@ -32,10 +32,10 @@ def rebuild(model: nn.Module, groups: Groups, mask: Mask) -> nn.Module:
     """Return a dense network without the units that *mask* removes; *model* stays as it is.
 
     The copy has the same class and forward with smaller layers: filters, biases, normalisation and the input slices of the next layers
-    are gone, not zeroed.
+    are gone, not zeroed. It is run once, on two images of zeros, before it is handed out.
 
     Raises:
-        PruningError: the mask has another length or empties a group.
+        PruningError: the mask has another length or empties a group; or the network's forward holds sizes that its layers no longer have.
     """
     mask = groups.check(mask)
     small = copy.deepcopy(model)
@@ -50,7 +50,26 @@ def rebuild(model: nn.Module, groups: Groups, mask: Mask) -> nn.Module:
             module._buffers[leaf] = tensor.clone()
     for module in small.modules():
         _resize(module)
+    _try_out(small, groups)
     return small
+
+
+@torch.no_grad()
+def _try_out(small: nn.Module, groups: Groups) -> None:
+    """Refuse a network that does not give scores for images as the one did that it was cut from."""
+    name, first = type(small).__name__, next(small.parameters())
+    images = torch.zeros((2, *groups.tape.shape), dtype=first.dtype, device=first.device)
+    was_training = small.training
+    small.eval()
+    try:
+        found = tuple(small(images).shape)
+    except (RuntimeError, ValueError) as error:
+        why = str(error).partition("\n")[0]
+        raise PruningError(f"{name}: cannot run with fewer units ({why}); its forward holds sizes of the whole one") from error
+    finally:
+        small.train(was_training)
+    if found != (2, *groups.tape.scores):
+        raise PruningError(f"{name}: with fewer units gives {found} for two images; its forward holds sizes of the whole one")
 
 
 def _resize(module: nn.Module) -> None:

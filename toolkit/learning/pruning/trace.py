@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -23,9 +23,20 @@ class Weight(NamedTuple):
     name: str
 
 
+class PerSample(NamedTuple):
+    """Stands for a whole number that follows the size of the batch: `rate` times as many as there are samples, and `rest`."""
+
+    rate: int
+    rest: int
+
+    def of(self, samples: int) -> int:
+        """Return the number for a batch of *samples*."""
+        return self.rate * samples + self.rest
+
+
 @dataclass(frozen=True)
 class TracedCall:
-    """One torch function: what it was given (slots and weights for tensors) and the slots of what it returned."""
+    """One torch function: what it was given (slots and weights for tensors, `PerSample` for sizes of the batch) and what it returned."""
 
     func: Callable[..., Any]
     name: str
@@ -52,10 +63,15 @@ class TracedCall:
         """Return an argument given by place or by name."""
         return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
-    def run(self, value: Callable[[Any], Any]) -> Any:
-        """Call the function again, *value* giving the tensor of every slot and weight."""
-        args, kwargs = _swap(self.args, value), _swap(self.kwargs, value)
-        return self.func(*args, **kwargs)
+    def run(self, value: Mapping[int, Tensor], weights: Mapping[str, Tensor], samples: int) -> Any:
+        """Call the function again for a batch of *samples*, *value* and *weights* giving the tensors."""
+
+        def look_up(item: Any) -> Any:
+            if isinstance(item, PerSample):
+                return item.of(samples)
+            return value[item.number] if isinstance(item, Slot) else weights[item.name] if isinstance(item, Weight) else item
+
+        return self.func(*_swap(self.args, look_up), **_swap(self.kwargs, look_up))
 
 
 @dataclass(frozen=True)
@@ -67,16 +83,10 @@ class Tape:
     """Slot of the input."""
     exit: int
     """Slot of the output."""
-
-    def run(self, value: dict[int, Tensor], weights: Mapping[str, Tensor], calls: tuple[TracedCall, ...] | None = None) -> Tensor:
-        """Run *calls* (all by default) on the slots in *value*, which is filled, and return the output."""
-
-        def look_up(item: Any) -> Any:
-            return value[item.number] if isinstance(item, Slot) else weights[item.name] if isinstance(item, Weight) else item
-
-        for call in self.calls if calls is None else calls:
-            assign(call.out, call.run(look_up), value)
-        return value[self.exit]
+    shape: tuple[int, ...]
+    """Of one sample of the input."""
+    scores: tuple[int, ...]
+    """Shape of the output for one sample."""
 
 
 class Untraceable(ValueError):  # noqa: N818 - a property of the model, told by name
@@ -86,9 +96,25 @@ class Untraceable(ValueError):  # noqa: N818 - a property of the model, told by 
 def record(model: nn.Module, batch: Tensor) -> Tape:
     """Run *model* in eval mode on *batch* and return the tape. The model is left as it was.
 
+    It is run with one sample more as well: numbers that differ then follow the size of the batch (``x.view(x.size(0), -1)``), and the tape
+    can be run for any.
+
     Raises:
-        Untraceable: the output is not one tensor, or does not depend on the input through torch functions.
+        Untraceable: the output is not one tensor per sample, or does not depend on the input through torch functions; or what is done
+            depends on how many samples there are.
     """
+    tape, longer = _recorded(model, batch), _recorded(model, torch.cat([batch, batch[:1]]))
+    if [call.name for call in tape.calls] != [call.name for call in longer.calls]:
+        raise Untraceable(f"{type(model).__name__}: what its forward does depends on how many samples there are")
+    merge = _Merger(type(model).__name__, len(batch))
+    calls = tuple(
+        replace(call, args=merge(call.args, other.args, call.name), kwargs=merge(call.kwargs, other.kwargs, call.name))
+        for call, other in zip(tape.calls, longer.calls, strict=True)
+    )
+    return replace(tape, calls=calls)
+
+
+def _recorded(model: nn.Module, batch: Tensor) -> Tape:
     named = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
     recorder = _Recorder(named, batch)
     was_training = model.training
@@ -100,7 +126,38 @@ def record(model: nn.Module, batch: Tensor) -> Tape:
         model.train(was_training)
     if not isinstance(out, Tensor) or id(out) not in recorder.slot:
         raise Untraceable(f"{type(model).__name__}: its output is not one tensor that torch functions made of the input")
-    return Tape(tuple(recorder.calls), 0, recorder.slot[id(out)])
+    if out.dim() < 1 or len(out) != len(batch):
+        raise Untraceable(f"{type(model).__name__}: gives {tuple(out.shape)} for {len(batch)} samples, not one row for each")
+    return Tape(tuple(recorder.calls), 0, recorder.slot[id(out)], tuple(batch.shape[1:]), tuple(out.shape[1:]))
+
+
+@dataclass(frozen=True)
+class _Merger:
+    """Puts the arguments of one call for `samples` samples and for one more into one, in which sizes of the batch are `PerSample`."""
+
+    model: str
+    samples: int
+
+    def __call__(self, first: Any, second: Any, name: str) -> Any:
+        if isinstance(first, (Slot, Weight)) and first == second:
+            return first
+        if isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
+            return {key: self(item, second[key], name) for key, item in first.items()}
+        if isinstance(first, (list, tuple)) and isinstance(second, (list, tuple)) and len(first) == len(second):
+            items = [self(one, other, name) for one, other in zip(first, second, strict=True)]
+            return items if isinstance(first, list) else type(first)(*items) if hasattr(first, "_fields") else tuple(items)
+        if isinstance(first, slice) and isinstance(second, slice) and first != second:
+            raise Untraceable(f"{self.model}: '{name}' takes a part that depends on how many samples there are")
+        if _is_whole(first) and _is_whole(second) and first != second:
+            rate = second - first
+            return PerSample(rate, first - rate * self.samples)
+        if isinstance(first, float) and isinstance(second, float) and first != second:
+            raise Untraceable(f"{self.model}: '{name}' is given a number that depends on how many samples there are")
+        return first
+
+
+def _is_whole(item: Any) -> bool:
+    return isinstance(item, int) and not isinstance(item, bool)
 
 
 class _Recorder(TorchFunctionMode):
@@ -154,7 +211,7 @@ def assign(out: Any, result: Any, value: dict[int, Tensor]) -> None:
 
 def leaves(nested: Any) -> list[Any]:
     """Return what is in nested lists, tuples and dicts; slots and weights count as one."""
-    if isinstance(nested, (Slot, Weight)):
+    if isinstance(nested, (Slot, Weight, PerSample)):
         return [nested]
     if isinstance(nested, dict):
         return [leaf for item in nested.values() for leaf in leaves(item)]
@@ -164,7 +221,7 @@ def leaves(nested: Any) -> list[Any]:
 
 
 def _swap(nested: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(nested, (Slot, Weight)):
+    if isinstance(nested, (Slot, Weight, PerSample)):
         return change(nested)
     if isinstance(nested, dict):
         return {key: _swap(item, change) for key, item in nested.items()}
