@@ -163,7 +163,7 @@ class SeaNetwork:
         mac = MacInterface(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
         node: SeaNode[Any] = SeaNode(
             rank, is_sink, ctx=ctx, mac=mac, channel=self.channel, modem=self.spec.modem, tracker=tracker, truth=self._truth,
-            battery_j=self.spec.battery_j, radio_energy_j=self._radio_energy_j,
+            battery_j=self.spec.battery_j, radio_energy_j=self._radio_energy_j, fading=self.spec.fading,
             sinks=range(self.spec.layout.node_count, self.count),
         )
         self.medium.listen(rank, partial(self.spec.routing.on_receive, node))

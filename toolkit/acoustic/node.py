@@ -13,6 +13,7 @@ from simpy.events import Event, Timeout
 from typing_extensions import TypeVar
 
 from toolkit.acoustic.channel import Channel
+from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.medium import Medium
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Frame, NodeTracker, Packet
@@ -161,6 +162,8 @@ class SeaNode(Generic[State]):
     truth: Callable[[int, int], Truth]
     battery_j: float
     radio_energy_j: Callable[[int], float]
+    fading: FastFading = field(default_factory=FastFading)
+    """The fading that the channel has, by which a forecast of the mean SNR becomes a chance."""
     sinks: range = range(0)
     """Ids of all sinks, whose places everybody may know."""
     state: State = field(init=False, repr=False)

@@ -59,7 +59,7 @@ class LinkMonitor:
     def __init__(self, spec: MonitorSettings, node: SeaNode) -> None:
         self._spec = spec
         self._node = node
-        self.budget = LinkBudget(node.modem)
+        self.budget = LinkBudget(node.modem, node.fading)
         self.neighbours: dict[int, Neighbour] = {}
         self.last_sent_s = float("-inf")
         """When this node last sent a frame that others could measure."""

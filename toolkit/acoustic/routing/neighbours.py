@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.acoustic.faded_success import faded
+from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.prediction import Forecast, Predictor
 from toolkit.core.work import Work
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 _QUADRATURE = list(zip(_NODES.tolist(), (_WEIGHTS / _WEIGHTS.sum()).tolist(), strict=True))
+_POINT = [(0.0, 1.0)]
 
 SILENT = 0
 """Feedback code of a neighbour that should have been heard and was not."""
@@ -31,11 +34,12 @@ def decode_snr(code: int) -> float | None:
 
 
 class LinkBudget:
-    """From a forecast of SNR to the chance of a frame."""
+    """From a forecast of the mean SNR to the chance of a frame, on a channel with *fading*; without it, from an SNR to that chance."""
 
-    def __init__(self, modem: Modem) -> None:
+    def __init__(self, modem: Modem, fading: FastFading | None = None) -> None:
         self._table = modem.success_table()
-        self._log_rate = self._table.log_rate.tolist()
+        self._fading = fading or FastFading()
+        self._log_rates: dict[int, list[float]] = {}
         self._gain_db = modem.ebn0_db(0.0)
         grid_db = np.arange(-20.0, 40.0, 0.25)
         per = np.asarray(self._table.per(grid_db + self._gain_db, 512))
@@ -45,19 +49,29 @@ class LinkBudget:
         """What a predictor takes a missing frame for: it was below the decode level, and nobody knows by how much."""
 
     def success(self, forecast: Forecast | None, bits: int) -> float:
-        """Probability that a frame of *bits* is decoded: 1 - E[PER] over the forecast; 0 for a link nobody knows."""
+        """Probability that a frame of *bits* is decoded: 1 - E[PER] over fading and forecast; 0 for a link nobody knows."""
         if forecast is None:
             return 0.0
-        table, log_rate = self._table, self._log_rate
+        table = self._table
+        log_rate = self._log_rates.get(bits)
+        if log_rate is None:
+            log_rate = self._log_rates[bits] = faded(table, self._fading, bits).log_rate.tolist()
         last = len(log_rate) - 1
         mean_db = forecast.mean_db + self._gain_db
         success = 0.0
-        for node, weight in _QUADRATURE:  # the same sum as `modulation.expected_per`, without arrays for seven numbers
+        for node, weight in _QUADRATURE if forecast.std_db > 0.0 else _POINT:  # the sum of `modulation.expected_per`, without arrays
             place = min(max((mean_db + forecast.std_db * node - table.low_db) / table.step_db, 0.0), last)
             low = min(int(place), last - 1)
             log_loss = log_rate[low] + (place - low) * (log_rate[low + 1] - log_rate[low])
             success += weight * math.exp(-bits * math.exp(log_loss))
         return success
+
+    def snr_db_for(self, success: float, bits: int) -> float:
+        """The least mean SNR in dB at which a frame of *bits* succeeds with probability *success*."""
+        table = faded(self._table, self._fading, bits)
+        snr_db = table.low_db + table.step_db * np.arange(len(table.log_rate)) - self._gain_db
+        good = np.exp(-bits * np.exp(table.log_rate)) >= success
+        return float(snr_db[int(np.argmax(good))]) if good.any() else math.inf
 
 
 class PredictedLink:
@@ -95,9 +109,12 @@ class PredictedLink:
         self._pending.clear()
 
     def forecast(self, predictor: Predictor, at_s: float, now: float, reuse_s: float) -> tuple[Forecast | None, Work]:
-        """Return the forecast for *at_s* and the work of making it; a young forecast of the same grid cell costs nothing."""
+        """Return the forecast for *at_s* and the work of making it; a young forecast of the same grid cell costs nothing.
+
+        One that looks at the truth is asked anew each time, since the truth does not wait for a cell to end.
+        """
         cell = int(at_s // predictor.step_s)
-        if cell == self._cell and (not self._stale or now - self._made_s <= reuse_s):
+        if cell == self._cell and not predictor.sees_truth and (not self._stale or now - self._made_s <= reuse_s):
             return self._forecast, Work()
         self.update(predictor)
         self._forecast = predictor.predict(self.state, at_s)

@@ -14,6 +14,8 @@ from pydantic import Field
 from scipy.sparse.csgraph import dijkstra
 from simpy.events import Event
 
+from toolkit.acoustic.faded_success import faded
+from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import Frame, Packet
@@ -109,8 +111,10 @@ class ShortestPath(Routing[PathState]):
         known = _PATHS.setdefault(history, {})
         what = (self.knows, node.modem)
         if what not in known:
-            snr_db = node.channel.snr_db[None] if self.knows == "start" or not len(history.t_s) else history.snr_db
-            data, ack = (_success(node.modem, snr_db, nbytes) for nbytes in (DATA_BYTES + DESIGN_NBYTES, ACK_BYTES))
+            now = self.knows == "start" or not len(history.t_s)
+            snr_db = node.channel.snr_db[None] if now else history.snr_db
+            fading = node.fading if now else FastFading()  # what was heard in the history has faded already
+            data, ack = (_success(node.modem, fading, snr_db, nbytes) for nbytes in (DATA_BYTES + DESIGN_NBYTES, ACK_BYTES))
             known[what] = paths(etx_matrix(data, ack), node.sinks)
         next_hop, cost = known[what]
         state = node.state
@@ -193,8 +197,8 @@ class ShortestPath(Routing[PathState]):
         return False
 
 
-def _success(modem: Modem, snr_db: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:
-    """Mean success probability (n, n) of a frame over times (m, n, n)."""
-    per = modem.success_table().per(np.maximum(snr_db, -100.0) + modem.ebn0_db(0.0), 8 * nbytes)
+def _success(modem: Modem, fading: FastFading, snr_db: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:
+    """Mean success probability (n, n) of a frame over times (m, n, n) of a channel with *fading*."""
+    per = faded(modem.success_table(), fading, 8 * nbytes).per(np.maximum(snr_db, -100.0) + modem.ebn0_db(0.0), 8 * nbytes)
     success: NDArray[np.float64] = 1.0 - np.asarray(per).mean(axis=0)
     return success
