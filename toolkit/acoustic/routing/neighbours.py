@@ -33,6 +33,21 @@ def decode_snr(code: int) -> float | None:
     return None if code == SILENT else (code - 1) / 2.0 - 20.0
 
 
+NO_WAY = 255
+"""Cost byte of a node that knows no way to a sink."""
+COST_STEPS = 24.0
+
+
+def encode_cost(cost: float) -> int:
+    """Cost of a way as one byte: 24 steps per doubling of 1 + cost, so within 1.5 % of it, up to 1500; `NO_WAY` beyond."""
+    return NO_WAY if cost > 1500.0 else round(COST_STEPS * math.log2(1.0 + cost))
+
+
+def decode_cost(code: int) -> float:
+    """The cost that a byte stands for; infinite for `NO_WAY`."""
+    return math.inf if code == NO_WAY else 2.0 ** (code / COST_STEPS) - 1.0
+
+
 class LinkBudget:
     """From a forecast of the mean SNR to the chance of a frame, on a channel with *fading*; without it, from an SNR to that chance."""
 
@@ -142,6 +157,8 @@ class Neighbour:
     marked_s: float = -np.inf
     energy: float = 1.0
     has_way_up: bool = False
+    cost: float = math.inf
+    """What its way to a sink costs, as it told."""
     blacklist_until_s: float = -np.inf
     last_snr_db: float | None = None
     rtt_s: float | None = None
@@ -154,6 +171,11 @@ class Neighbour:
     def is_surface(self) -> bool:
         """Sinks float at the surface; everybody else is deeper."""
         return self.depth_m <= 0.0
+
+    @property
+    def way_cost(self) -> float:
+        """What its way to a sink costs; nothing for a sink."""
+        return 0.0 if self.is_surface else self.cost
 
     def heard(self, t_s: float, depth_m: float, snr_db: float | None) -> None:
         """A frame of this neighbour was decoded."""
