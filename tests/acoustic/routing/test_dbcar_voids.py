@@ -10,12 +10,17 @@ from tests.acoustic.routing.test_dbcar_rules import FAR_SINK, dbcar, foresee, le
 from toolkit.acoustic.routing.dbcar import DbcarCarried
 from toolkit.acoustic.routing.neighbours import NO_WAY, decode_cost, encode_cost
 
+
 def test_cost_bytes_keep_three_percent() -> None:
     for cost in np.geomspace(0.05, 1400.0, 300):
         assert 1.0 + decode_cost(encode_cost(float(cost))) == pytest.approx(1.0 + cost, rel=0.015)
     assert decode_cost(encode_cost(0.0)) == 0.0
     assert encode_cost(float("inf")) == encode_cost(2000.0) == NO_WAY
     assert all(0 <= encode_cost(cost) <= 255 for cost in (0.0, 1500.0, 1e9))
+
+
+def always(level_db: float):
+    return lambda other, at_s: level_db
 
 
 # Sideways
@@ -85,7 +90,7 @@ def test_the_cheapest_whole_way_beats_the_greatest_gain(network) -> None:
     """Node 1 gains 400 m and its own way costs 6; node 2 lies hardly higher, and a sink hears it."""
     for rule, chosen in (("a", 1), ("etx", 2)):
         net = network(LADDER, FAR_SINK, dbcar(rule=rule))
-        foresee(net, 0, lambda other, at_s: level_of(net, 0.95))
+        foresee(net, 0, always(level_of(net, 0.95)))
         neighbours = net.nodes[0].state.neighbours
         neighbours[1].cost, neighbours[2].cost = 6.0, 1.1
         net.send(0, -1, 64, "data")
@@ -126,7 +131,7 @@ def test_the_energy_rule_spares_batteries_that_run_low(network) -> None:
     chosen = {}
     for rule in ("etx", "energy"):
         net = network(places, FAR_SINK, dbcar(rule=rule))
-        foresee(net, 0, lambda other, at_s: level_of(net, 0.95))
+        foresee(net, 0, always(level_of(net, 0.95)))
         neighbours = net.nodes[0].state.neighbours
         neighbours[1].cost, neighbours[2].cost = 1.0, 1.02
         neighbours[1].energy, neighbours[2].energy = 0.2, 0.9
