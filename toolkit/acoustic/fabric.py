@@ -23,6 +23,7 @@ from toolkit.acoustic.node import MacInterface, SeaContext, SeaNode
 from toolkit.acoustic.packets import Frame, PacketTracker
 from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
+from toolkit.acoustic.reach import Reach, Reachability
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.sea import Sea, SeaState
@@ -58,6 +59,7 @@ class Acoustic(Fabric):
     history_step_s: float = Field(1800.0, gt=0, description="beacon period of the history")
     drain_s: float = Field(1800.0, ge=0, description="packets created later than this before the end do not count")
     probe: Probe = Probe()
+    reach: Reach = Reach()
     trace: bool = Field(False, description="write every transmission, reception and drop to the run directory, for toolkit.replay")
 
     def build(self, world: World) -> SeaNetwork:
@@ -112,6 +114,8 @@ class SeaNetwork:
         self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.tracker, count=self.count, interference=spec.interference)
         self.trace = self._open_trace() if spec.trace else None
         self.tracker.trace = self.medium.trace = self.trace
+        sinks = range(spec.layout.node_count, self.count)
+        self.reach = Reachability(spec.reach, LinkBudget(spec.modem, spec.fading), sinks, self.count, world.duration_s - spec.drain_s)
         world.env.process(self._epochs())
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
@@ -141,6 +145,9 @@ class SeaNetwork:
 
     def finish(self) -> None:
         """Close the books: receptions cut off by the end, idle time, packets in flight."""
+        self._pass_epoch()
+        for bound, share in self.reach.shares():
+            self.world.ledger.metric(self.world.now, "reachable", share, "up" if bound.upward else "any", round(100 * bound.success))
         self.medium.finish()
         self.tracker.finish()
         if self.trace is not None:
@@ -178,9 +185,14 @@ class SeaNetwork:
         """Let positions, weather and shadowing move on, whatever the protocols do."""
         while True:
             yield self.world.env.timeout(self.spec.epoch_s)
+            self._pass_epoch()
             self.channel.advance(self.world.now)
             if self.trace is not None:
                 self.trace.places(self.channel.position_m)
+
+    def _pass_epoch(self) -> None:
+        channel = self.channel
+        self.reach.pass_epoch(self.tracker.packets, channel.snr_db, channel.position_m[:, 2], self.world.now)
 
     def _truth(self, sender: int, receiver: int) -> Truth:
         """The channel's mean SNR of a link at present; NaN for times beyond the present epoch, which nobody knows."""

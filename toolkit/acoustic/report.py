@@ -22,6 +22,8 @@ GREY = ("grey_share_peak", "grey_share_ever")
 SEA_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("delivery_ratio", "1", "delivery ratio", "higher", 3, headline=True),
     MetricInfo("delay_mean_s", "s", "mean delay", "lower", 1, headline=True),
+    MetricInfo("delay_p50_s", "s", "median delay", "lower", 1),
+    MetricInfo("delay_p90_s", "s", "90th percentile of delay", "lower", 1),
     MetricInfo("delay_p95_s", "s", "95th percentile of delay", "lower", 1),
     MetricInfo("energy_per_delivered_j", "J", "energy per delivered packet", "lower", 2, headline=True),
     MetricInfo("energy_per_bit_j", "J", "energy per delivered bit", None, 4),
@@ -43,6 +45,8 @@ SEA_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("bias_db@*", "dB", "forecast bias at {}", None, 2),
     MetricInfo("coverage90@*", "1", "coverage of the 90 % interval at {}", None, 3),
     MetricInfo("lost_*", "1", "share lost: {}", None, 3, absent=0.0),
+    MetricInfo("reachable_any@*", "1", "could have been delivered: hops with success {} or more", None, 3),
+    MetricInfo("reachable_up@*", "1", "could have been delivered: upward hops with success {} or more", None, 3),
     MetricInfo("generated", "packets", "generated and counted", None, 1),
     MetricInfo("delivered", "packets", "of these delivered", None, 1),
     MetricInfo("lost", "packets", "of these lost", None, 1),
@@ -84,6 +88,7 @@ def summarise_run(
     values += _energy(ledger, metrics, delivered, bits, None if battery_j is None else battery_j * duration_s / DAY_S)
     values += _overhead(ledger, metrics, len(sends), delivered)
     values += _forecasts(metrics)
+    values += _reach(metrics)
     values += [(name, "1", float(named(metrics, name)["value"].iloc[0])) for name in GREY if len(named(metrics, name))]
     order = {info.name: i for i, info in enumerate(SEA_METRICS)}
     return sorted(values, key=lambda row: order.get(row[0], len(order)))
@@ -112,7 +117,7 @@ def _packets(sends: pd.DataFrame, metrics: pd.DataFrame, created_before_s: float
     return [
         ("delivery_ratio", "1", ratio(len(arrived), generated)),
         ("delay_mean_s", "s", float(delay_s.mean()) if len(delay_s) else NAN),
-        ("delay_p95_s", "s", float(np.quantile(delay_s, 0.95)) if len(delay_s) else NAN),
+        *((f"delay_p{share}_s", "s", float(np.quantile(delay_s, share / 100)) if len(delay_s) else NAN) for share in (50, 90, 95)),
         ("hops_mean", "1", float(hops["value"].mean()) if len(hops) else NAN),
         *((f"lost_{reason}", "1", ratio(count, generated)) for reason, count in reasons.items()),
         ("generated", "packets", float(generated)),
@@ -187,6 +192,15 @@ def _forecasts(metrics: pd.DataFrame) -> list[Row]:
         share = covered["value"].groupby(covered["step"]).mean()
         rows += [(f"coverage90@{_hours(step)}", "1", float(value)) for step, value in share.items()]
     return rows
+
+
+def _reach(metrics: pd.DataFrame) -> list[Row]:
+    """What any protocol could have delivered in time, see `toolkit.acoustic.reach`."""
+    rows = named(metrics, "reachable")
+    return [
+        (f"reachable_{who}@{float(str(step)) / 100:g}", "1", float(value))
+        for who, step, value in zip(rows["who"], rows["step"], rows["value"], strict=True)
+    ]
 
 
 def _hours(step_s: object) -> str:
