@@ -35,7 +35,7 @@ from toolkit.core.part import default_part
 from toolkit.core.program import Process
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
-from toolkit.errors import ToolkitError
+from toolkit.errors import ScenarioError, ToolkitError
 
 
 @final
@@ -81,6 +81,11 @@ class Acoustic(Fabric):
         return Channel(water, self.modem, move, shadowing, measured), water
 
     def check(self, duration_s: float) -> None:
+        if self.drain_s >= duration_s:
+            raise ScenarioError(
+                f"fabric.drain_s: {self.drain_s:g} s is not below duration_s = {duration_s:g} s, so no packet would count; "
+                "let the run last longer, or set a smaller drain_s"
+            )
         self.sea.check(-self.history_s, duration_s, self.modem.carrier_hz)
         if self.channel_record is not None:
             for start in self.sea.starts():

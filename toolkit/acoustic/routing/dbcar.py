@@ -25,6 +25,8 @@ ACK_BYTES = 14
 """Type 1, from 2, to 2, source 2, sequence 2, depth 2, SNR 1, CRC 2."""
 DEFER_STEP_S = 300.0
 """How finely the time ahead is searched for a better channel."""
+BETTER = 2.0
+"""By what factor a foreseen success has to be above the present one to be worth waiting for."""
 LAST_S = 15.0
 """How long before a packet's end its last try begins: time for a frame, its way and its answer."""
 
@@ -66,6 +68,8 @@ class Later(NamedTuple):
     """A time at which the channel is expected to be good enough."""
 
     at_s: float
+    patient: bool = False
+    """Whether to wait for it whatever happens meanwhile."""
 
 
 @final
@@ -245,7 +249,8 @@ class DbcarRouter(Router):
             last = spec.last_try and node.now >= last_s - 1e-6
             hop = yield from self._choose(carried, last=last)
             if hop is None or isinstance(hop, Later):
-                wake_s = node.now + spec.hold_s if hop is None else hop.at_s
+                again_s = node.now + spec.hold_s  # what is heard meanwhile may bring the better time forward
+                wake_s = again_s if hop is None else hop.at_s if hop.patient else min(hop.at_s, again_s)
                 yield node.ctx.sleep((end_s if last else min(wake_s, last_s)) - node.now)
                 continue
             begun_s = node.now
@@ -300,7 +305,7 @@ class DbcarRouter(Router):
                 success, cost = self.rules.success(hop.neighbour, carried.packet.nbytes, at_s, spec.p_min)
                 work += cost
                 if success >= spec.p_min:
-                    return Later(at_s), work
+                    return Later(at_s, patient=True), work
             at_s += DEFER_STEP_S
         return None, work
 
@@ -310,17 +315,18 @@ class DbcarRouter(Router):
         Forecasts are of whole cells of the predictor's grid, so the beginnings of those to come are asked about.
         """
         spec, node, work = self.spec, self.node, Work()
+        best = self.rules.best(hops)
+        better = max(spec.p_void, 0.0 if best is None else BETTER * best.success)
         step_s = spec.prediction.step_s
         last_s = carried.packet.created_s + spec.lifetime_s - LAST_S
         at_s = (node.now // step_s + 1.0) * step_s
         while at_s < last_s:
             for hop in hops:
-                success, cost = self.rules.success(hop.neighbour, carried.packet.nbytes, at_s, spec.p_void)
+                success, cost = self.rules.success(hop.neighbour, carried.packet.nbytes, at_s, better)
                 work += cost
-                if success >= spec.p_void:
+                if success >= better:
                     return Later(at_s), work
             at_s += step_s
-        best = self.rules.best(hops)
         return (None if best is None or best.success < spec.p_least else best._replace(single=True)), work
 
     def _offer(self, carried: DbcarCarried, hop: Candidate) -> Process:
