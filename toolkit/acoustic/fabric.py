@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any, final
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from simpy.events import Event
 
 from toolkit.acoustic import history
+from toolkit.acoustic.batteries import Batteries
 from toolkit.acoustic.channel import Channel, Floats
 from toolkit.acoustic.channel_record import ChannelRecord
 from toolkit.acoustic.environment import Span
@@ -20,7 +22,7 @@ from toolkit.acoustic.medium import Interference, Medium
 from toolkit.acoustic.mobility import Mobility
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.node import MacInterface, SeaContext, SeaNode
-from toolkit.acoustic.packets import Frame, PacketTracker
+from toolkit.acoustic.packets import Frame, NodeBook, PacketTracker, ProtocolWarning
 from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
 from toolkit.acoustic.reach import Reach, Reachability
@@ -36,6 +38,11 @@ from toolkit.core.program import Process
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError, ToolkitError
+
+OVERDUE_S = 60.0
+"""How far over its life a packet may be held before that is called a mistake of the protocol."""
+CUT_OFF_SUCCESS, CUT_OFF_BITS = 0.2, 8 * 64
+"""A node is cut off where no hops that carry a payload of this length with this success lead from it to a sink over living nodes."""
 
 
 @final
@@ -53,7 +60,8 @@ class Acoustic(Fabric):
     mac: Mac = default_part("csma")
     routing: Routing
     device: Device = Device()
-    battery_j: float = Field(50_000.0, gt=0, description="battery that residual energy is reckoned from")
+    battery_j: float | None = Field(None, gt=0, description="battery of a node; none: one that lasts, and shares are told of 50 kJ")
+    dies: bool = Field(True, description="a node whose battery_j is empty falls silent")
     epoch_s: float = Field(60.0, gt=0, description="positions, weather and shadowing stand still this long")
     history_s: float = Field(3 * 86_400.0, ge=0, description="link history before the measured part")
     history_step_s: float = Field(1800.0, gt=0, description="beacon period of the history")
@@ -117,6 +125,9 @@ class SeaNetwork:
         self.channel.advance(0.0)
         self.tracker = PacketTracker(world)
         self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.tracker, count=self.count, interference=spec.interference)
+        self.batteries = Batteries(
+            world, self.medium, spec.battery_j, dies=spec.dies, epoch_s=spec.epoch_s, last_words=self._bury
+        )
         self.trace = self._open_trace() if spec.trace else None
         self.tracker.trace = self.medium.trace = self.trace
         sinks = range(spec.layout.node_count, self.count)
@@ -124,6 +135,7 @@ class SeaNetwork:
         world.env.process(self._epochs())
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
+        self.batteries.watch(self.nodes)
         for node in self.nodes:
             node.state = spec.routing.init(node)
             spec.routing.learn(node, past)
@@ -155,6 +167,7 @@ class SeaNetwork:
             self.world.ledger.metric(self.world.now, "reachable", share, "up" if bound.upward else "any", round(100 * bound.success))
         self.medium.finish()
         self.tracker.finish()
+        self._tell_overdue()
         if self.trace is not None:
             self.trace.close()
         self.world.ledger.metric(self.world.now, "duplicates", self.tracker.duplicates)
@@ -163,20 +176,26 @@ class SeaNetwork:
     def send(self, src: int, dst: int, nbytes: int, phase: str) -> Event:
         """Start a packet at *src* towards any sink; the event's value is its Delivery."""
         packet = self.tracker.create(src, nbytes)
-        self.tracker.hold(packet)
-        self.spec.routing.originate(self.nodes[src], packet)
+        if src in self.batteries.dead:
+            self.tracker.hold(packet)
+            self.tracker.drop(packet, "dead")
+        else:
+            self.nodes[src].tracker.hold(packet)
+            self.spec.routing.originate(self.nodes[src], packet)
         return packet.done
 
     def _node(self, rank: int, *, is_sink: bool) -> SeaNode[Any]:
         ctx = SeaContext(self.world, rank, self.count, self.spec.device, self.send, channel=self.channel)
         trace = self.trace
         note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
-        tracker = self.tracker if trace is None else TracedTracker(self.tracker, rank, trace)
+        tracker = NodeBook(
+            self.tracker if trace is None else TracedTracker(self.tracker, rank, trace), self.spec.routing.type_name(), rank,
+            lambda: self.world.now,
+        )
         mac = MacInterface(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
         node: SeaNode[Any] = SeaNode(
             rank, is_sink, ctx=ctx, mac=mac, channel=self.channel, modem=self.spec.modem, tracker=tracker, truth=self._truth,
-            battery_j=self.spec.battery_j, radio_energy_j=self._radio_energy_j, fading=self.spec.fading,
-            sinks=range(self.spec.layout.node_count, self.count),
+            residual=self.batteries.residual, fading=self.spec.fading, sinks=range(self.spec.layout.node_count, self.count),
         )
         self.medium.listen(rank, partial(self.spec.routing.on_receive, node))
         return node
@@ -192,6 +211,8 @@ class SeaNetwork:
             yield self.world.env.timeout(self.spec.epoch_s)
             self._pass_epoch()
             self.channel.advance(self.world.now)
+            self.batteries.pass_epoch(lambda: self.channel.snr_db >= self.reach.level_db(CUT_OFF_SUCCESS, CUT_OFF_BITS))
+            self.batteries.deafen(self.channel.noise)
             if self.trace is not None:
                 self.trace.places(self.channel.position_m)
 
@@ -211,9 +232,21 @@ class SeaNetwork:
     def _forecast(self, sender: int, receiver: int, at_s: float) -> Forecast | None:
         return self.spec.routing.forecast(self.nodes[sender], receiver, at_s)
 
-    def _radio_energy_j(self, node: int) -> float:
-        modem = self.spec.modem
-        return float(self.medium.tx_s[node] * modem.tx_w + self.medium.rx_s[node] * modem.rx_w)
+    def _bury(self, node: int) -> None:
+        """A node has died: it holds nothing any more, and hears nothing."""
+        book = self.nodes[node].tracker
+        if isinstance(book, NodeBook):
+            book.close("dead")
+        self.medium.listen(node, _hear_nothing)
+        self.batteries.deafen(self.channel.noise)
+
+    def _tell_overdue(self) -> None:
+        """Say it where a protocol seems to have forgotten packets: those held for longer than any may live."""
+        longest_s = max(self.spec.drain_s, float(getattr(self.spec.routing, "lifetime_s", 0.0))) + OVERDUE_S
+        told = [told for node in self.nodes if isinstance(node.tracker, NodeBook) and (told := node.tracker.overdue(longest_s))]
+        if told:
+            more = f" ({len(told) - 1} more nodes do so)" if len(told) > 1 else ""
+            warnings.warn(told[0] + more, ProtocolWarning, stacklevel=2)
 
     def _describe_link(self, past: LinkHistory, links: list[tuple[int, int]], budget: LinkBudget) -> None:
         """Record the past of the link that is shown as an example, and the SNR that decoding takes."""
@@ -240,6 +273,10 @@ class SeaNetwork:
             ledger.metric(t_s, "wind_m_s", wind_m_s, "sea")
             ledger.metric(t_s, "tide_m", tide_m, "sea")
             ledger.metric(t_s, "noise_psd_db", float(self.water.noise_psd_db(t_s, middle_m)[0]), "mid-water")
+
+
+def _hear_nothing(frame: Frame, snr_db: float) -> None:
+    """A dead node listens."""
 
 
 def _note_drop(frame: Frame, reason: str) -> None:

@@ -82,12 +82,16 @@ class Reachability:
         """Return the share of the packets that each bound lets through, of those that count."""
         return [(bound, count / self.generated if self.generated else math.nan) for bound, count in self.delivered.items()]
 
+    def level_db(self, success: float, bits: int) -> float:
+        """The least mean SNR at which a frame of *bits* succeeds with probability *success*."""
+        level_db = self._levels_db.get((success, bits))
+        if level_db is None:
+            level_db = self._levels_db[success, bits] = self._budget.snr_db_for(success, bits)
+        return level_db
+
     def _hops(self, bound: Bound, bits: int, snr_db: NDArray[np.float64], depth_m: NDArray[np.float64]) -> NDArray[np.float32]:
         """Who can hand a packet to whom (n, n), as zeros and ones; sinks keep what they have."""
-        level_db = self._levels_db.get((bound.success, bits))
-        if level_db is None:
-            level_db = self._levels_db[bound.success, bits] = self._budget.snr_db_for(bound.success, bits)
-        open_to = snr_db >= level_db
+        open_to = snr_db >= self.level_db(bound.success, bits)
         if bound.upward:
             open_to &= depth_m[:, None] > depth_m[None, :]
         open_to[self._sinks.start : self._sinks.stop] = False

@@ -41,6 +41,10 @@ SEA_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("lifetime_first_d", "d", "first node's battery empty after", None, 2),
     MetricInfo("lifetime_tenth_d", "d", "a tenth of the batteries empty after", None, 2),
     MetricInfo("lifetime_half_d", "d", "half of the batteries empty after", None, 2),
+    MetricInfo("death_first_d", "d", "first node dead after", "higher", 3),
+    MetricInfo("death_half_d", "d", "half of the nodes dead after", "higher", 3),
+    MetricInfo("cut_off_first_d", "d", "first living node cut off by the dead after", "higher", 3),
+    MetricInfo("deaths", "nodes", "dead at the end", "lower", 1),
     MetricInfo("rmse_db@*", "dB", "forecast RMSE at {}", "lower", 2, headline=True),
     MetricInfo("bias_db@*", "dB", "forecast bias at {}", None, 2),
     MetricInfo("coverage90@*", "1", "coverage of the 90 % interval at {}", None, 3),
@@ -58,10 +62,14 @@ SEA_METRICS: tuple[MetricInfo, ...] = (
 
 def summarise(run: Run) -> list[Row]:
     """Return the rows of one run over the acoustic fabric."""
+    from toolkit.acoustic.batteries import RECKONED_J
     from toolkit.acoustic.fabric import Acoustic  # with numba and simpy, which nobody needs who only reads a report
 
     assert isinstance(run.fabric, Acoustic)
-    return summarise_run(run.ledger, run.metrics, run.duration_s, drain_s=run.fabric.drain_s, battery_j=run.fabric.battery_j)
+    fabric = run.fabric
+    battery_j = RECKONED_J if fabric.battery_j is None else fabric.battery_j
+    rows = summarise_run(run.ledger, run.metrics, run.duration_s, drain_s=fabric.drain_s, battery_j=battery_j)
+    return rows if fabric.battery_j is None or not fabric.dies else rows + _deaths(run.metrics, fabric.layout.node_count)
 
 
 def summarise_run(
@@ -73,8 +81,8 @@ def summarise_run(
     time to arrive. What is divided by "delivered packets" (energy, transmissions, collisions) is a total of the whole run, and so
     is its divisor: all packets delivered in it; transmissions are also told per packet generated in the whole run. Energy above
     idle is that of sending, receiving and computing. Sinks have a supply of their own, hence their energy is told apart and in
-    none of the other energies. Nothing delivered gives NaN. Lifetimes are projected: no node dies in a run, and they say when batteries
-    of *battery_j* would be empty if every node went on spending, idle included, as it did in the run.
+    none of the other energies. Nothing delivered gives NaN. Lifetimes are projected: they say when batteries of *battery_j* would be empty
+    if every node went on spending, idle included, as it did in the run; of a node that died in it, when it did.
 
     Raises:
         ToolkitError: packets were created that were neither delivered nor lost nor are in flight, or one was told twice.
@@ -146,10 +154,14 @@ def _energy(ledger: pd.DataFrame, metrics: pd.DataFrame, delivered: int, bits: i
     compute_j = per_node(is_in(ledger, "kind", "compute"))[ids[~is_sink]]
     nodes = len(above_j)
     own_j = total_j[ids[~is_sink]]
-    thirstiest_j = np.sort(own_j)[::-1]
+    died = named(metrics, "death")
+    died_d = dict(zip(died["who"].astype(np.int64), died["t_s"] / DAY_S, strict=True))
+    ends_d = sorted(
+        died_d.get(node, ratio(battery_j_d or NAN, float(spent_j))) for node, spent_j in zip(ids[~is_sink].tolist(), own_j, strict=True)
+    )
     dead = {"first": 1, "tenth": -(-nodes // 10), "half": -(-nodes // 2)}
     lifetimes = [] if battery_j_d is None or not nodes else [
-        (f"lifetime_{name}_d", "d", ratio(battery_j_d, float(thirstiest_j[count - 1]))) for name, count in dead.items()
+        (f"lifetime_{name}_d", "d", float(ends_d[count - 1])) for name, count in dead.items()
     ]
     return [
         ("energy_per_delivered_j", "J", ratio(above_j.sum(), delivered)),
@@ -192,6 +204,19 @@ def _forecasts(metrics: pd.DataFrame) -> list[Row]:
         share = covered["value"].groupby(covered["step"]).mean()
         rows += [(f"coverage90@{_hours(step)}", "1", float(value)) for step, value in share.items()]
     return rows
+
+
+def _deaths(metrics: pd.DataFrame, nodes: int) -> list[Row]:
+    """When batteries ended in the run itself; NaN for what the run did not live to see."""
+    died_d = np.sort(named(metrics, "death")["t_s"].to_numpy(float)) / DAY_S
+    cut_off_d = named(metrics, "cut_off")["t_s"].to_numpy(float) / DAY_S
+    half = -(-nodes // 2)
+    return [
+        ("death_first_d", "d", float(died_d[0]) if len(died_d) else NAN),
+        ("death_half_d", "d", float(died_d[half - 1]) if len(died_d) >= half else NAN),
+        ("cut_off_first_d", "d", float(cut_off_d[0]) if len(cut_off_d) else NAN),
+        ("deaths", "nodes", float(len(died_d))),
+    ]
 
 
 def _reach(metrics: pd.DataFrame) -> list[Row]:

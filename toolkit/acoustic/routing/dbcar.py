@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, NamedTuple, final
 
 from pydantic import Field
 
+from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import Frame, Packet
 from toolkit.acoustic.prediction import Forecast, Predictor
@@ -152,6 +153,12 @@ class Dbcar(Routing["DbcarRouter"]):
             if 1.0 - missing >= self.reliability:
                 return count
         return self.tries
+
+    def timeout_s(self, modem: Modem, neighbour: Neighbour) -> float:
+        """How long after the end of a frame its acknowledgement may take."""
+        if neighbour.rtt_s is None:
+            return 2.0 * self.range_m / 1500.0 + modem.frame_s(ACK_BYTES) + self.guard_s
+        return neighbour.rtt_s + 4.0 * neighbour.rtt_dev_s + self.guard_s
 
 
 class DbcarRouter(Router):
@@ -347,7 +354,7 @@ class DbcarRouter(Router):
                          body=header)
 
         answer = yield from self.forwarder.offer(
-            carried.packet, frame, tries=tries, timeout_s=self._timeout_s(neighbour), backoff_s=spec.backoff_s
+            carried.packet, frame, tries=tries, timeout_s=spec.timeout_s(node.modem, neighbour), backoff_s=spec.backoff_s
         )
         if answer is None:
             self.monitor.mark_down(neighbour)
@@ -356,9 +363,3 @@ class DbcarRouter(Router):
         if answer.attempt == 0:
             neighbour.rtt(answer.waited_s)
         return True
-
-    def _timeout_s(self, neighbour: Neighbour) -> float:
-        """How long after the end of a frame its acknowledgement may take."""
-        if neighbour.rtt_s is None:
-            return 2.0 * self.spec.range_m / 1500.0 + self.node.modem.frame_s(ACK_BYTES) + self.spec.guard_s
-        return neighbour.rtt_s + 4.0 * neighbour.rtt_dev_s + self.spec.guard_s
