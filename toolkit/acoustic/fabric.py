@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from simpy.events import Event
 
@@ -41,8 +42,8 @@ from toolkit.errors import ScenarioError, ToolkitError
 
 OVERDUE_S = 60.0
 """How far over its life a packet may be held before that is called a mistake of the protocol."""
-CUT_OFF_SUCCESS, CUT_OFF_BITS = 0.2, 8 * 64
-"""A node is cut off where no hops that carry a payload of this length with this success lead from it to a sink over living nodes."""
+AUDIBLE_SUCCESS, AUDIBLE_BITS = 0.2, 8 * 64
+"""Who carries frames of this length with this success hears the other; a node to which no such hops lead over living nodes is cut off."""
 
 
 @final
@@ -132,6 +133,7 @@ class SeaNetwork:
         self.tracker.trace = self.medium.trace = self.trace
         sinks = range(spec.layout.node_count, self.count)
         self.reach = Reachability(spec.reach, LinkBudget(spec.modem, spec.fading), sinks, self.count, world.duration_s - spec.drain_s)
+        self._check_range()
         world.env.process(self._epochs())
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
@@ -211,7 +213,8 @@ class SeaNetwork:
             yield self.world.env.timeout(self.spec.epoch_s)
             self._pass_epoch()
             self.channel.advance(self.world.now)
-            self.batteries.pass_epoch(lambda: self.channel.snr_db >= self.reach.level_db(CUT_OFF_SUCCESS, CUT_OFF_BITS))
+            self._check_range()
+            self.batteries.pass_epoch(self._open_to)
             self.batteries.deafen(self.channel.noise)
             if self.trace is not None:
                 self.trace.places(self.channel.position_m)
@@ -219,6 +222,25 @@ class SeaNetwork:
     def _pass_epoch(self) -> None:
         channel = self.channel
         self.reach.pass_epoch(self.tracker.packets, channel.snr_db, channel.position_m[:, 2], self.world.now)
+
+    def _open_to(self) -> NDArray[np.bool_]:
+        """Who can be heard by whom (n, n) now and then: a payload with a success of `AUDIBLE_SUCCESS`."""
+        open_to: NDArray[np.bool_] = self.channel.snr_db >= self.reach.level_db(AUDIBLE_SUCCESS, AUDIBLE_BITS)
+        return open_to
+
+    def _check_range(self) -> None:
+        """Refuse a MAC whose slots are too short for nodes that hear each other where they are now."""
+        guarded_m = self.spec.mac.guarded_m()
+        if guarded_m is None:
+            return
+        way_m = np.where(self._open_to(), self.channel.delay_s, 0.0) * self.channel.sound_speed_m_s
+        sender, receiver = np.unravel_index(int(way_m.argmax()), way_m.shape)
+        if way_m[sender, receiver] > guarded_m:
+            raise ScenarioError(
+                f"fabric.mac.range_m: {guarded_m:g} m is too little for '{self.spec.mac.type_name()}': {self.world.now:.0f} s after the start "
+                f"node {receiver} hears node {sender} over {way_m[sender, receiver]:.0f} m, and frames that come so late fall into "
+                "other slots; give at least that, or a layout, level or mobility that keeps nodes nearer"
+            )
 
     def _truth(self, sender: int, receiver: int) -> Truth:
         """The channel's mean SNR of a link at present; NaN for times beyond the present epoch, which nobody knows."""
