@@ -237,8 +237,8 @@ class SeaNetwork:
         sender, receiver = np.unravel_index(int(way_m.argmax()), way_m.shape)
         if way_m[sender, receiver] > guarded_m:
             raise ScenarioError(
-                f"fabric.mac.range_m: {guarded_m:g} m is too little for '{self.spec.mac.type_name()}': {self.world.now:.0f} s after the start "
-                f"node {receiver} hears node {sender} over {way_m[sender, receiver]:.0f} m, and frames that come so late fall into "
+                f"fabric.mac.range_m: {guarded_m:g} m is too little for '{self.spec.mac.type_name()}': {self.world.now:.0f} s after the "
+                f"start node {receiver} hears node {sender} over {way_m[sender, receiver]:.0f} m, and frames that come so late fall into "
                 "other slots; give at least that, or a layout, level or mobility that keeps nodes nearer"
             )
 
