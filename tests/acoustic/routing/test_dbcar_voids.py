@@ -125,16 +125,23 @@ def test_a_packet_only_moves_to_less_than_its_holder_told(network) -> None:
     assert hops == []
 
 
-def test_the_energy_rule_spares_batteries_that_run_low(network) -> None:
-    """Two relays of equal ways: the one with the fuller battery is taken; by transmissions alone the first is."""
-    places = [(0, 0, 900), (-300, 0, 500), (300, 0, 500)]
-    chosen = {}
-    for rule in ("etx", "energy"):
-        net = network(places, FAR_SINK, dbcar(rule=rule))
-        foresee(net, 0, always(level_of(net, 0.95)))
-        neighbours = net.nodes[0].state.neighbours
-        neighbours[1].cost, neighbours[2].cost = 1.0, 1.02
-        neighbours[1].energy, neighbours[2].energy = 0.2, 0.9
-        net.send(0, -1, 64, "data")
-        chosen[rule] = routes(finish(net))[0][1]
-    assert chosen == {"etx": 1, "energy": 2}
+def test_the_energy_rule_prices_a_transmission_by_all_who_pay_for_it(network) -> None:
+    """By hand: the sender pays tx_w / its share, each of two hearers rx_w / theirs, in units of one full sender and one full hearer."""
+    net = network([(0, 0, 900), (-300, 0, 500), (300, 0, 500)], FAR_SINK, dbcar(rule="energy"))
+    node = net.nodes[0]
+    router, modem = node.state, node.modem
+    foresee(net, 0, always(level_of(net, 0.8)))
+    router.neighbours[1].cost, router.neighbours[2].cost = 1.0, float("inf")
+    router.neighbours[1].energy, router.neighbours[2].energy = 0.5, 1.0
+    for residual in (1.0, 0.25):
+        node.residual = lambda _, share=residual: share
+        price = (modem.tx_w / residual + modem.rx_w * (1 / 0.5 + 1)) / (modem.tx_w + modem.rx_w)
+        assert router.rules.own_cost()[0] == pytest.approx(price / 0.8 + 1.0, rel=0.01)
+
+
+def test_transmissions_all_cost_the_same(network) -> None:
+    net = network([(0, 0, 900), (-300, 0, 500)], FAR_SINK, dbcar(rule="etx"))
+    foresee(net, 0, always(level_of(net, 0.8)))
+    net.nodes[0].residual = lambda _: 0.1
+    net.nodes[0].state.neighbours[1].cost = 1.0
+    assert net.nodes[0].state.rules.own_cost()[0] == pytest.approx(1 / 0.8 + 1.0, rel=0.01)

@@ -85,9 +85,9 @@ class Dbcar(Routing["DbcarRouter"]):
       that, the largest expected advance (rule B).
     - `c_delay`, `c_energy`: of the shallower ones, the least expected delay or energy per metre of depth, T ETX / gain with ETX = 1 / p.
     - `etx`, `energy`: of all whose way costs less than this node's own, the least expected cost of the whole way to a sink. Nodes tell
-      theirs in one byte of their beacons: transmissions, or the energy that both ends of each hop spend, dearer by (E0 / E)^2 where a
-      battery runs low. A packet remembers what its holder told and only moves to less, so that it cannot circle. Before any cost is known,
-      rule A stands in.
+      theirs in one byte of their beacons: transmissions, or the energy that senders and all who hear them spend, dearer by E0 / E to
+      whose battery runs low. A packet remembers what its holder told and only moves to less, so that it cannot circle. Before any cost is
+      known, rule A stands in.
 
     A sink that succeeds with `p_min` wins under every depth rule. With `defer_s`, a packet for which no neighbour reaches `p_min` now is
     held, and those behind it in the queue with it, if the predictor sees one that will within that time.
@@ -167,7 +167,7 @@ class DbcarRouter(Router):
     def __init__(self, spec: Dbcar, node: SeaNode) -> None:
         self.spec = spec
         self.node = node
-        self.costs = PathCost(node, battery=spec.rule == "energy") if spec.by_cost else None
+        self.costs = PathCost(node, energy=spec.rule == "energy") if spec.by_cost else None
         self.monitor = LinkMonitor(spec, node, self._way_up, self._own_cost if spec.by_cost else None)
         self.forwarder: Forwarder[DbcarCarried] = Forwarder(node, spec.queue_limit)
         self.rules = NextHop(spec, node, self.monitor, self.costs, header_nbytes=DATA_BYTES + int(spec.by_cost), ack_nbytes=ACK_BYTES)

@@ -22,7 +22,9 @@ DESIGN_NBYTES = 64
 """Payload that ways are reckoned for where no packet is at hand."""
 SMOOTHING = 0.1
 """Weight of the latest beacon in the share of beacons heard, from which the first costs are reckoned."""
-POOREST = 0.02
+OFTEN = 0.3
+"""Share of beacons heard from which a node counts among those that hear the other too."""
+POOREST = 0.05
 """A battery below this share of its charge counts as this."""
 
 BY_COST = frozenset({"etx", "energy"})
@@ -74,18 +76,21 @@ class RuleSettings(Protocol):
 class PathCost:
     """What a hop adds to the cost of a way, and what is known of the costs of ways before the run."""
 
-    def __init__(self, node: SeaNode, *, battery: bool) -> None:
+    def __init__(self, node: SeaNode, *, energy: bool) -> None:
         self._node = node
-        self._battery = battery
-        modem = node.modem
-        self._sender_share = modem.tx_w / (modem.tx_w + modem.rx_w)
+        self._energy = energy
 
-    def price(self, neighbour: Neighbour) -> float:
-        """What one transmission to *neighbour* costs: 1; or the energy both ends spend, in units of what it is with full batteries."""
-        if not self._battery:
+    def price(self, fresh: Iterable[Neighbour]) -> float:
+        """What one transmission costs: 1; or the energy that this node and all *fresh* neighbours, who hear it, spend on it.
+
+        Energy is in units of what two ends with full batteries spend, and dearer by E0 / E to whose battery runs low.
+        """
+        if not self._energy:
             return 1.0
-        own, other = self._node.residual_energy, 1.0 if neighbour.is_surface else neighbour.energy
-        return self._sender_share * max(own, POOREST) ** -2 + (1.0 - self._sender_share) * max(other, POOREST) ** -2
+        modem = self._node.modem
+        own = modem.tx_w / max(self._node.residual_energy, POOREST)
+        heard = modem.rx_w * sum(1.0 if n.is_surface else 1.0 / max(n.energy, POOREST) for n in fresh)
+        return (own + heard) / (modem.tx_w + modem.rx_w)
 
     def learn(self, history: LinkHistory, neighbours: dict[int, Neighbour]) -> None:
         """Begin with the costs that beacons would have spread by the end of the history, in which nodes count what they hear."""
@@ -95,7 +100,11 @@ class PathCost:
         if costs is None:
             weight = (1.0 - SMOOTHING) ** np.arange(len(history.t_s) - 1, -1, -1)
             heard = np.tensordot(weight / weight.sum(), history.heard, axes=1)
-            costs = _COSTS[history] = paths(etx_matrix(heard, heard), self._node.sinks)[1]
+            prices = np.ones(len(heard))
+            if self._energy:  # all batteries are full
+                modem = self._node.modem
+                prices = (modem.tx_w + modem.rx_w * (heard > OFTEN).sum(axis=0)) / (modem.tx_w + modem.rx_w)
+            costs = _COSTS[history] = paths(etx_matrix(heard, heard) * prices[:, None], self._node.sinks)[1]
         for other, neighbour in neighbours.items():
             neighbour.cost = float(costs[other])
 
@@ -159,7 +168,7 @@ class NextHop:
         spec, modem = self._spec, self._node.modem
         sure = max(hop.success, 1e-12)
         if self._costs is not None and hop.neighbour.way_cost < math.inf:
-            return self._costs.price(hop.neighbour) / sure + hop.neighbour.way_cost
+            return self._costs.price(self._fresh()) / sure + hop.neighbour.way_cost
         gain_m = self._node.depth_m - hop.neighbour.depth_m
         if spec.rule not in PER_METRE:
             return -gain_m * hop.success
@@ -208,9 +217,9 @@ class NextHop:
         work = Work()
         if self._node.is_sink or self._costs is None:
             return (0.0 if self._node.is_sink else math.inf), work
-        cheapest = math.inf
-        for neighbour in sorted((n for n in self._fresh() if n.way_cost < math.inf), key=lambda n: n.way_cost):
-            price = self._costs.price(neighbour)
+        cheapest, fresh = math.inf, self._fresh()
+        price = self._costs.price(fresh)
+        for neighbour in sorted((n for n in fresh if n.way_cost < math.inf), key=lambda n: n.way_cost):
             if neighbour.way_cost + price >= cheapest:
                 continue
             success, cost = self.success(neighbour, DESIGN_NBYTES, self._node.now)
