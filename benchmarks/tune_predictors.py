@@ -1,6 +1,7 @@
 """Chooses the predictors' settings for the sea trials: 24 settings per method, on other weather and other networks than are tested.
 
     python benchmarks/tune_predictors.py          # about a minute; prints the table of docs/prediction.md
+    python benchmarks/tune_predictors.py local    # the same for sea_local_noise.yaml: beacons every hour, ten days of them
 
 The links are those of the scenarios' own networks: beacons every half hour, measured with fading where they are heard and entered as
 censored where they are not, just as a node meets them. Tuning uses August 1994 and seeds 101 to 103; the table that is printed tests the
@@ -28,10 +29,23 @@ from toolkit.core.streams import Streams
 from toolkit.scenario import Scenario
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios"
-SEAS = {"harbour": "sea_trial.yaml", "open": "sea_trial_open.yaml"}
-HORIZONS = (1, 2, 6, 12)
-HISTORY, DAY = 144, 48
 LINKS = 16
+
+
+class Task(NamedTuple):
+    """Which seas are tuned for, with beacons every *step_s*: cells of history and of the day that is forecast, horizons in cells."""
+
+    seas: dict[str, str]
+    step_s: float
+    history: int
+    day: int
+    horizons: tuple[int, ...]
+
+
+TASKS = {
+    "trials": Task({"harbour": "sea_trial.yaml", "open": "sea_trial_open.yaml"}, 1800.0, 144, 48, (1, 2, 6, 12)),
+    "local": Task({"local": "sea_local_noise.yaml"}, 3600.0, 240, 24, (1, 3, 6)),
+}
 
 PLAIN: dict[str, object] = {"mode": "level", "phase_db": 3.0, "eps_db": 0.1}
 
@@ -62,12 +76,12 @@ class LinkRecord(NamedTuple):
     truth_db: np.ndarray
 
 
-def links(scenario: str, month: datetime, seeds: range) -> list[LinkRecord]:
+def links(task: Task, scenario: str, month: datetime, seeds: range) -> list[LinkRecord]:
     """Record upward links of the scenario's network in another month, each seed in days of its own."""
     found = []
     for seed in seeds:
         spec = Scenario.load(SCENARIOS / scenario).fabric
-        days = (HISTORY + DAY) // 48
+        days = round((task.history + task.day) * task.step_s / 86_400)
         wind = spec.sea.wind.model_copy(update={"typical_year": month.year})
         sea = spec.sea.model_copy(update={"start": month.replace(day=1 + days), "random_start_days": 29 - days - 1, "wind": wind})
         spec = spec.model_copy(update={"sea": sea, "history_s": days * 86_400.0})
@@ -89,36 +103,38 @@ def links(scenario: str, month: datetime, seeds: range) -> list[LinkRecord]:
     return found
 
 
-def rmse(predictor: Predictor, records: list[LinkRecord], level_db: float) -> np.ndarray:
+def rmse(task: Task, predictor: Predictor, records: list[LinkRecord], level_db: float) -> np.ndarray:
     """RMSE in dB per horizon over all links."""
-    squares: dict[int, list[float]] = {h: [] for h in HORIZONS}
+    squares: dict[int, list[float]] = {h: [] for h in task.horizons}
     for record in records:
         state = predictor.init()
         for index, (value, good) in enumerate(zip(record.measured_db.tolist(), record.heard.tolist(), strict=True)):
             now_s = (index + 0.5) * predictor.step_s
             predictor.update(state, now_s, round(2 * value) / 2 if good else level_db + 3.0, censored=not good)
-            if index < HISTORY or index % 2:
+            if index < task.history or index % 2:
                 continue
-            for h in HORIZONS:
+            for h in task.horizons:
                 if index + h < len(record.truth_db):
                     forecast = predictor.predict(state, now_s + h * predictor.step_s)
                     assert forecast is not None
                     squares[h].append((max(forecast.mean_db, level_db) - record.truth_db[index + h]) ** 2)
-    return np.array([np.sqrt(np.mean(squares[h])) for h in HORIZONS])
+    return np.array([np.sqrt(np.mean(squares[h])) for h in task.horizons])
 
 
 def main() -> None:
-    level_db = LinkBudget(Scenario.load(SCENARIOS / SEAS["harbour"]).fabric.modem).least_snr_db
-    tuning = {sea: links(file, datetime(1994, 8, 1, 10, tzinfo=UTC), range(101, 104)) for sea, file in SEAS.items()}
-    testing = {sea: links(file, datetime(1996, 6, 1, 10, tzinfo=UTC), range(201, 204)) for sea, file in SEAS.items()}
-    lines = ["| method | settings | " + " | ".join(f"{sea} {h / 2:g} h" for sea in SEAS for h in HORIZONS) + " |"]
-    lines.append("|---" * (2 + len(SEAS) * len(HORIZONS)) + "|")
+    task = TASKS[sys.argv[1] if len(sys.argv) > 1 else "trials"]
+    first = Scenario.load(SCENARIOS / next(iter(task.seas.values()))).fabric
+    level_db = LinkBudget(first.modem).least_snr_db
+    tuning = {sea: links(task, file, datetime(1994, 8, 1, 10, tzinfo=UTC), range(101, 104)) for sea, file in task.seas.items()}
+    testing = {sea: links(task, file, datetime(1996, 6, 1, 10, tzinfo=UTC), range(201, 204)) for sea, file in task.seas.items()}
+    columns = [f"{sea} {h * task.step_s / 3600:g} h" for sea in task.seas for h in task.horizons]
+    lines = ["| method | settings | " + " | ".join(columns) + " |", "|---" * (2 + len(columns)) + "|"]
     for name, grid in GRID.items():
-        parts = [Predictor.find(name).model_validate(settings) for settings in grid]
-        scores = [np.mean([rmse(part, tuning[sea], level_db) for sea in SEAS]) for part in parts]
+        parts = [Predictor.find(name).model_validate({"step_s": task.step_s, **settings}) for settings in grid]
+        scores = [np.mean([rmse(task, part, tuning[sea], level_db) for sea in task.seas]) for part in parts]
         best = int(np.argmin(scores))
         sys.stderr.write(f"{name}: " + ", ".join(f"{score:.2f}" for score in scores) + "\n")
-        result = np.concatenate([rmse(parts[best], testing[sea], level_db) for sea in SEAS])
+        result = np.concatenate([rmse(task, parts[best], testing[sea], level_db) for sea in task.seas])
         shown = ", ".join(f"{key} {value}" for key, value in grid[best].items()) or "none"
         lines.append(f"| {name} | {shown} | " + " | ".join(f"{value:.2f}" for value in result) + " |")
     print("\n".join(lines))

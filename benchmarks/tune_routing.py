@@ -29,7 +29,7 @@ def product(**choices: tuple[Any, ...]) -> list[dict[str, Any]]:
 
 
 GRID: dict[str, list[dict[str, Any]]] = {
-    "dbcar": product(p_min=(0.6, 0.8, 0.9), rule=("a", "c_delay")),
+    "dbcar": product(rule=("a", "etx"), p_void=(0.1, 0.2, 0.3)),
     "dbcar_o": product(range_m=(600.0, 900.0, 1300.0), delta_share=(0.25, 1.0)),
     "carp": product(smoothing=(0.1, 0.3, 0.6), pong_s=(1.0, 3.0)),
     "shortest_path": product(knows=("history", "start"), tries=(2, 4, 8)),

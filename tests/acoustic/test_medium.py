@@ -33,9 +33,8 @@ def test_timeouts_allow_for_the_way_both_ways(pool) -> None:
     """Check 9 of section 9: of an acknowledgement, and of an answer in slots."""
     modem = pool([(0, 0, 0)]).modem
     routing = Dbcar(prediction=Persistence(), range_m=1500, guard_s=0.1)
-    node = type("Node", (), {"modem": modem})
     unknown = type("Neighbour", (), {"rtt_s": None})
-    assert routing._timeout_s(node, unknown) == pytest.approx(2.0 + modem.frame_s(ACK_BYTES) + 0.1)
+    assert routing.timeout_s(modem, unknown) == pytest.approx(2.0 + modem.frame_s(ACK_BYTES) + 0.1)
     mac = type("Radio", (), {"airtime_s": lambda self, nbytes: modem.frame_s(nbytes)})()
     assert Sfama(range_m=1500).slot_s(mac) > 1.0 + modem.frame_s(10)
 

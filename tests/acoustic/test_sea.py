@@ -20,7 +20,7 @@ DATA = Path(__file__).parents[2] / "data" / "sand_point"
 PLACES_M = np.array([[0, 0, 10], [500, 0, 100], [1000, 900, 400]], dtype=float)
 HARBOUR = {
     "start": "1996-06-04T10:00:00Z", "random_start_days": 20, "tide_loss_db_per_m": 0.5, "absorption": "francois_garrison",
-    "wind": {"type": "wind_record", "file": "wind_tmy3_703165_hourly.csv", "typical_year": 1996},
+    "wind": {"type": "wind_record", "file": "wind_tmy3_703165_hourly.csv", "typical_year": 1996, "utc_offset_hours": -9},
     "tide": {"type": "harmonic_tide", "file": "tide_harmonics_noaa_9459450.csv"},
     "noise": ["surface_noise", "flow_noise", {"type": "daily_noise", "hours": [8, 18], "utc_offset_hours": -9, "level_db": 44}],
 }

@@ -57,6 +57,8 @@ def small() -> Ledger:
 BY_HAND = {
     "delivery_ratio": 2 / 4,
     "delay_mean_s": 20.0,
+    "delay_p50_s": 20.0,
+    "delay_p90_s": 28.0,
     "delay_p95_s": 29.0,
     "energy_per_delivered_j": 15.0 / 3,
     "energy_per_bit_j": 15.0 / (3 * 50 * 8),

@@ -22,7 +22,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "DBCAR": {"fabric.routing": {"type": "dbcar", "beacon_s": 120, "lifetime_s": 45, "prediction": {"type": "persistence"}}},
     "one-hop": {"fabric.routing.ttl": 1},
     "short-queue": {"fabric.routing": {"type": "flooding"}, "fabric.mac": {"type": "csma", "queue_limit": 1}, "program.interval_s": 15},
-    "S-FAMA": {"fabric.routing": {"type": "flooding"}, "fabric.mac": {"type": "sfama"}},
+    "S-FAMA": {"fabric.routing": {"type": "flooding"}, "fabric.mac": {"type": "sfama", "range_m": 3000.0}},
 }
 
 

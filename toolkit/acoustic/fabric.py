@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any, final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from simpy.events import Event
 
 from toolkit.acoustic import history
+from toolkit.acoustic.batteries import Batteries
 from toolkit.acoustic.channel import Channel, Floats
 from toolkit.acoustic.channel_record import ChannelRecord
 from toolkit.acoustic.environment import Span
@@ -20,9 +23,10 @@ from toolkit.acoustic.medium import Interference, Medium
 from toolkit.acoustic.mobility import Mobility
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.node import MacInterface, SeaContext, SeaNode
-from toolkit.acoustic.packets import Frame, PacketTracker
+from toolkit.acoustic.packets import Frame, NodeBook, PacketTracker, ProtocolWarning
 from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
+from toolkit.acoustic.reach import Reach, Reachability
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.sea import Sea, SeaState
@@ -38,6 +42,10 @@ from toolkit.errors import ScenarioError, ToolkitError
 
 MOST_EPOCHS = 1e8
 """States of the sea in one run; more take days."""
+OVERDUE_S = 60.0
+"""How far over its life a packet may be held before that is called a mistake of the protocol."""
+AUDIBLE_SUCCESS, AUDIBLE_BITS = 0.2, 8 * 64
+"""Who carries frames of this length with this success hears the other; a node to which no such hops lead over living nodes is cut off."""
 
 
 @final
@@ -55,12 +63,14 @@ class Acoustic(Fabric):
     mac: Mac = default_part("csma")
     routing: Routing
     device: Device = Device()
-    battery_j: float = Field(50_000.0, gt=0, description="battery that residual energy is reckoned from")
+    battery_j: float | None = Field(None, gt=0, description="battery of a node; none: one that lasts, and shares are told of 50 kJ")
+    dies: bool = Field(True, description="a node whose battery_j is empty falls silent")
     epoch_s: float = Field(60.0, ge=0.01, description="positions, weather and shadowing stand still this long")
     history_s: float = Field(3 * 86_400.0, ge=0, description="link history before the measured part")
     history_step_s: float = Field(1800.0, ge=1, description="beacon period of the history")
     drain_s: float = Field(1800.0, ge=0, description="packets created later than this before the end do not count")
     probe: Probe = Probe()
+    reach: Reach = Reach()
     trace: bool = Field(False, description="write every transmission, reception and drop to the run directory, for toolkit.replay")
 
     def build(self, world: World) -> SeaNetwork:
@@ -82,6 +92,11 @@ class Acoustic(Fabric):
         return Channel(water, self.modem, move, shadowing, measured), water
 
     def check(self, duration_s: float) -> None:
+        if self.drain_s >= duration_s:
+            raise ScenarioError(
+                f"fabric.drain_s: {self.drain_s:g} s is not below duration_s = {duration_s:g} s, so no packet would count; "
+                "let the run last longer, or set a smaller drain_s"
+            )
         epochs = duration_s / self.epoch_s + self.history_s / self.history_step_s
         if epochs > MOST_EPOCHS:
             raise ScenarioError(
@@ -119,11 +134,18 @@ class SeaNetwork:
         self.channel.advance(0.0)
         self.tracker = PacketTracker(world)
         self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.tracker, count=self.count, interference=spec.interference)
+        self.batteries = Batteries(
+            world, self.medium, spec.battery_j, dies=spec.dies, epoch_s=spec.epoch_s, last_words=self._bury
+        )
         self.trace = self._open_trace() if spec.trace else None
         self.tracker.trace = self.medium.trace = self.trace
+        sinks = range(spec.layout.node_count, self.count)
+        self.reach = Reachability(spec.reach, LinkBudget(spec.modem, spec.fading), sinks, self.count, world.duration_s - spec.drain_s)
+        self._check_range()
         world.env.process(self._epochs())
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
+        self.batteries.watch(self.nodes)
         for node in self.nodes:
             node.state = spec.routing.init(node)
             spec.routing.learn(node, past)
@@ -150,8 +172,12 @@ class SeaNetwork:
 
     def finish(self) -> None:
         """Close the books: receptions cut off by the end, idle time, packets in flight."""
+        self._pass_epoch()
+        for bound, share in self.reach.shares():
+            self.world.ledger.metric(self.world.now, "reachable", share, "up" if bound.upward else "any", round(100 * bound.success))
         self.medium.finish()
         self.tracker.finish()
+        self._tell_overdue()
         if self.trace is not None:
             self.trace.close()
         self.world.ledger.metric(self.world.now, "duplicates", self.tracker.duplicates)
@@ -160,20 +186,26 @@ class SeaNetwork:
     def send(self, src: int, dst: int, nbytes: int, phase: str) -> Event:
         """Start a packet at *src* towards any sink; the event's value is its Delivery."""
         packet = self.tracker.create(src, nbytes)
-        self.tracker.hold(packet)
-        self.spec.routing.originate(self.nodes[src], packet)
+        if src in self.batteries.dead:
+            self.tracker.hold(packet)
+            self.tracker.drop(packet, "dead")
+        else:
+            self.nodes[src].tracker.hold(packet)
+            self.spec.routing.originate(self.nodes[src], packet)
         return packet.done
 
     def _node(self, rank: int, *, is_sink: bool) -> SeaNode[Any]:
         ctx = SeaContext(self.world, rank, self.count, self.spec.device, self.send, channel=self.channel)
         trace = self.trace
         note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
-        tracker = self.tracker if trace is None else TracedTracker(self.tracker, rank, trace)
+        tracker = NodeBook(
+            self.tracker if trace is None else TracedTracker(self.tracker, rank, trace), self.spec.routing.type_name(), rank,
+            lambda: self.world.now,
+        )
         mac = MacInterface(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
         node: SeaNode[Any] = SeaNode(
             rank, is_sink, ctx=ctx, mac=mac, channel=self.channel, modem=self.spec.modem, tracker=tracker, truth=self._truth,
-            battery_j=self.spec.battery_j, radio_energy_j=self._radio_energy_j,
-            sinks=range(self.spec.layout.node_count, self.count),
+            residual=self.batteries.residual, fading=self.spec.fading, sinks=range(self.spec.layout.node_count, self.count),
         )
         self.medium.listen(rank, partial(self.spec.routing.on_receive, node))
         return node
@@ -187,9 +219,36 @@ class SeaNetwork:
         """Let positions, weather and shadowing move on, whatever the protocols do."""
         while True:
             yield self.world.env.timeout(self.spec.epoch_s)
+            self._pass_epoch()
             self.channel.advance(self.world.now)
+            self._check_range()
+            self.batteries.pass_epoch(self._open_to)
+            self.batteries.deafen(self.channel.noise)
             if self.trace is not None:
                 self.trace.places(self.channel.position_m)
+
+    def _pass_epoch(self) -> None:
+        channel = self.channel
+        self.reach.pass_epoch(self.tracker.packets, channel.snr_db, channel.position_m[:, 2], self.world.now)
+
+    def _open_to(self) -> NDArray[np.bool_]:
+        """Who can be heard by whom (n, n) now and then: a payload with a success of `AUDIBLE_SUCCESS`."""
+        open_to: NDArray[np.bool_] = self.channel.snr_db >= self.reach.level_db(AUDIBLE_SUCCESS, AUDIBLE_BITS)
+        return open_to
+
+    def _check_range(self) -> None:
+        """Refuse a MAC whose slots are too short for nodes that hear each other where they are now."""
+        guarded_m = self.spec.mac.guarded_m()
+        if guarded_m is None:
+            return
+        way_m = np.where(self._open_to(), self.channel.delay_s, 0.0) * self.channel.sound_speed_m_s
+        sender, receiver = np.unravel_index(int(way_m.argmax()), way_m.shape)
+        if way_m[sender, receiver] > guarded_m:
+            raise ScenarioError(
+                f"fabric.mac.range_m: {guarded_m:g} m is too little for '{self.spec.mac.type_name()}': {self.world.now:.0f} s after the "
+                f"start node {receiver} hears node {sender} over {way_m[sender, receiver]:.0f} m, and frames that come so late fall into "
+                "other slots; give at least that, or a layout, level or mobility that keeps nodes nearer"
+            )
 
     def _truth(self, sender: int, receiver: int) -> Truth:
         """The channel's mean SNR of a link at present; NaN for times beyond the present epoch, which nobody knows."""
@@ -203,9 +262,21 @@ class SeaNetwork:
     def _forecast(self, sender: int, receiver: int, at_s: float) -> Forecast | None:
         return self.spec.routing.forecast(self.nodes[sender], receiver, at_s)
 
-    def _radio_energy_j(self, node: int) -> float:
-        modem = self.spec.modem
-        return float(self.medium.tx_s[node] * modem.tx_w + self.medium.rx_s[node] * modem.rx_w)
+    def _bury(self, node: int) -> None:
+        """A node has died: it holds nothing any more, and hears nothing."""
+        book = self.nodes[node].tracker
+        if isinstance(book, NodeBook):
+            book.close("dead")
+        self.medium.listen(node, _hear_nothing)
+        self.batteries.deafen(self.channel.noise)
+
+    def _tell_overdue(self) -> None:
+        """Say it where a protocol seems to have forgotten packets: those held for longer than any may live."""
+        longest_s = max(self.spec.drain_s, float(getattr(self.spec.routing, "lifetime_s", 0.0))) + OVERDUE_S
+        told = [told for node in self.nodes if isinstance(node.tracker, NodeBook) and (told := node.tracker.overdue(longest_s))]
+        if told:
+            more = f" ({len(told) - 1} more nodes do so)" if len(told) > 1 else ""
+            warnings.warn(told[0] + more, ProtocolWarning, stacklevel=2)
 
     def _describe_link(self, past: LinkHistory, links: list[tuple[int, int]], budget: LinkBudget) -> None:
         """Record the past of the link that is shown as an example, and the SNR that decoding takes."""
@@ -232,6 +303,10 @@ class SeaNetwork:
             ledger.metric(t_s, "wind_m_s", wind_m_s, "sea")
             ledger.metric(t_s, "tide_m", tide_m, "sea")
             ledger.metric(t_s, "noise_psd_db", float(self.water.noise_psd_db(t_s, middle_m)[0]), "mid-water")
+
+
+def _hear_nothing(frame: Frame, snr_db: float) -> None:
+    """A dead node listens."""
 
 
 def _note_drop(frame: Frame, reason: str) -> None:

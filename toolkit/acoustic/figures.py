@@ -41,7 +41,8 @@ SEA_CAPTIONS: dict[str, str] = {
     "delay": (
         "Share of all packets that had arrived so long after they were generated; all seeds together. A line ends at the delivery ratio: "
         "what was lost, and what was still held somewhere when the run ended, never arrives. A protocol that waits for a better channel "
-        "shows here what it pays for it."
+        "shows here what it pays for it. The dotted line is the share that could have been delivered in time over the true channel, by "
+        "any store-and-forward protocol that uses no poorer hops than those of the bound (`fabric.reach`)."
     ),
     "rmse_vs_horizon": (
         "How far forecasts of a link's signal-to-noise ratio were off, against how far ahead they looked; mean over seeds and "
@@ -104,6 +105,9 @@ def delay(result: Comparison) -> Figure | None:
         style = "--" if result.arms.index(arm) >= len(COLOURS) else "-"  # colours repeat
         panel.plot(at_s, level, style, drawstyle="steps-post", color=colours[arm], marker=markers[arm], markevery=marks,
                    markeredgecolor="white", linewidth=1.6, label=arm)
+    bound = reachable(result)
+    if bound is not None:
+        panel.axhline(bound, color=INK, linestyle=":", linewidth=1.4, label="what the water allows")
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     panel.set_ylim(0, 1.02)
@@ -111,6 +115,12 @@ def delay(result: Comparison) -> Figure | None:
     panel.set_ylabel("share of packets delivered")
     figure.legend(loc="outside right center")
     return figure
+
+
+def reachable(result: Comparison) -> float | None:
+    """The largest share of packets that the bounds of this run let through, mean over seeds; None where none was reckoned."""
+    rows = result.summary[result.summary["metric"].str.startswith("reachable_any@") & (result.summary["n"] > 0)]
+    return float(rows["mean"].max()) if len(rows) else None
 
 
 def delay_curve(sends: pd.DataFrame, counted_until_s: float) -> tuple[Floats, Floats]:

@@ -82,6 +82,8 @@ class Medium:
         self._alarm = Alarm(world.env, self._wake)
         self._wake_s = math.inf
         self.tx_s = [0.0] * count
+        self.ends_s: dict[int, float] = {}
+        """When nodes died that did not live to the end."""
 
     @property
     def rx_s(self) -> Floats:
@@ -175,7 +177,7 @@ class Medium:
                     until_s = min(end_s, float(self._water[phy.HEARD_TO, node, row]))
                     self._charge_cut_off(node, row, until_s, outcome)
         for node, rx_s in enumerate(self.rx_s.tolist()):
-            idle_s = end_s - self.tx_s[node] - rx_s
+            idle_s = max(0.0, self.ends_s.get(node, end_s) - self.tx_s[node] - rx_s)
             self._world.ledger.charge(0.0, idle_s, node, node, "idle", energy_j=idle_s * self._modem.idle_w)
 
     def _charge_cut_off(self, node: int, row: int, until_s: float, outcome: str) -> None:

@@ -13,6 +13,7 @@ from simpy.events import Event, Timeout
 from typing_extensions import TypeVar
 
 from toolkit.acoustic.channel import Channel
+from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.medium import Medium
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Frame, NodeTracker, Packet
@@ -35,11 +36,23 @@ class MacInterface:
         self._limit = queue_limit
         self._on_drop = on_drop
         self._wanted: Event | None = None
+        self.has_power: Callable[[], bool] = lambda: True
+        """Asked before a frame is sent; without power nothing is."""
+        self._silent = False
+
+    def fall_silent(self) -> None:
+        """The modem has lost its power: what waits is dropped, and so is all that comes."""
+        self._silent = True
+        waiting, self._queue = self._queue, deque()
+        for frame in waiting:
+            self.give_up(frame, "dead")
 
     def enqueue(self, frame: Frame) -> Event:
         """Queue a frame (an ack before all others); the event fires when it has been sent."""
         frame.sent = self._ctx.world.env.event()
-        if self._wanted is not None:
+        if self._silent:
+            self.give_up(frame, "dead")
+        elif self._wanted is not None:
             self._wanted.succeed(frame)
             self._wanted = None
         elif len(self._queue) >= self._limit:
@@ -80,7 +93,10 @@ class MacInterface:
 
     def transmit(self, frame: Frame) -> Timeout:
         """Send a frame; the event fires when the last bit has left."""
-        done = self.emit(frame)
+        if not self.has_power():
+            self.give_up(frame, "dead")
+            return self._ctx.sleep(0.0)
+        done = self._medium.transmit(self.node, frame)
         sent = frame.sent
         if sent is not None and done.callbacks is not None:
             event = sent
@@ -93,6 +109,9 @@ class MacInterface:
 
     def emit(self, frame: Frame) -> Timeout:
         """Send a frame without telling routing that it has left: the MAC may have to send it again (see `tell_sent`)."""
+        if not self.has_power():
+            self._on_drop(frame, "dead")
+            return self._ctx.sleep(0.0)
         return self._medium.transmit(self.node, frame)
 
     def tell_sent(self, frame: Frame) -> None:
@@ -159,8 +178,9 @@ class SeaNode(Generic[State]):
     modem: Modem
     tracker: NodeTracker
     truth: Callable[[int, int], Truth]
-    battery_j: float
-    radio_energy_j: Callable[[int], float]
+    residual: Callable[[SeaNode], float]
+    fading: FastFading = field(default_factory=FastFading)
+    """The fading that the channel has, by which a forecast of the mean SNR becomes a chance."""
     sinks: range = range(0)
     """Ids of all sinks, whose places everybody may know."""
     state: State = field(init=False, repr=False)
@@ -192,8 +212,8 @@ class SeaNode(Generic[State]):
 
     @property
     def residual_energy(self) -> float:
-        """Share of the battery that sending and receiving have left, in [0, 1]."""
-        return max(0.0, 1.0 - self.radio_energy_j(self.id) / self.battery_j)
+        """Share of the battery that sending, receiving, idling and computing have left, in [0, 1]; a sink's is full."""
+        return self.residual(self)
 
     @property
     def rng(self) -> np.random.Generator:

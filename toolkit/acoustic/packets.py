@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from toolkit.acoustic.kernel import OUTCOMES
 from toolkit.core.context import Delivery
 from toolkit.core.row_buffer import StringTable
 from toolkit.core.world import World
+from toolkit.errors import ScenarioError
 
 BROADCAST = -1
 ANY_SINK = -1
@@ -95,6 +97,87 @@ class NodeTracker(Protocol):
     def deliver(self, packet: Packet, sink: int, hops: int) -> None: ...
 
     def ratio_ashore(self) -> float: ...
+
+
+class ProtocolWarning(UserWarning):
+    """A protocol forgets a duty, as far as the end of a run can tell."""
+
+
+class NodeBook:
+    """The book of packets as one node has it: what a protocol takes and lets go of is counted, and a mistake in it is named."""
+
+    def __init__(self, tracker: NodeTracker, protocol: str, node: int, now: Callable[[], float]) -> None:
+        self._tracker = tracker
+        self._who = f"routing '{protocol}', node {node}"
+        self._now = now
+        self._held: dict[int, tuple[Packet, int, float]] = {}
+        """Packets held: how many copies, and since when."""
+        self._closed = False
+
+    @property
+    def duplicates(self) -> int:
+        return self._tracker.duplicates
+
+    @duplicates.setter
+    def duplicates(self, count: int) -> None:
+        self._tracker.duplicates = count
+
+    def hold(self, packet: Packet) -> None:
+        """This node takes a copy."""
+        if self._closed:
+            return
+        _, count, since_s = self._held.get(packet.id, (packet, 0, self._now()))
+        self._held[packet.id] = (packet, count + 1, since_s)
+        self._tracker.hold(packet)
+
+    def drop(self, packet: Packet, reason: str) -> None:
+        """This node lets go of a copy.
+
+        Raises:
+            ScenarioError: it holds none, since the protocol never took it or has let go of it before.
+        """
+        if self._closed:
+            return
+        _, count, since_s = self._held.get(packet.id, (packet, 0, 0.0))
+        if count == 0:
+            raise ScenarioError(
+                f"{self._who}: drops packet {packet.id} (number {packet.seq} of node {packet.src}), of which it holds no copy; a protocol "
+                "calls node.tracker.hold(packet) once for every copy that it takes, and node.tracker.drop once for every one that it held"
+            )
+        if count == 1:
+            del self._held[packet.id]
+        else:
+            self._held[packet.id] = (packet, count - 1, since_s)
+        self._tracker.drop(packet, reason)
+
+    def refuse(self, packet: Packet, reason: str) -> None:
+        self._tracker.refuse(packet, reason)
+
+    def deliver(self, packet: Packet, sink: int, hops: int) -> None:
+        self._tracker.deliver(packet, sink, hops)
+
+    def ratio_ashore(self) -> float:
+        return self._tracker.ratio_ashore()
+
+    def close(self, reason: str) -> None:
+        """The node is no more: what it holds is lost for a *reason*, and it takes and drops nothing from now on."""
+        for packet, count, _ in list(self._held.values()):
+            for _ in range(count):
+                self._tracker.drop(packet, reason)
+        self._held.clear()
+        self._closed = True
+
+    def overdue(self, longest_s: float) -> str:
+        """Say of what the node has held for over *longest_s* seconds that it should have been dropped; empty where there is nothing."""
+        late = [(packet, self._now() - since_s) for packet, _, since_s in self._held.values() if self._now() - since_s > longest_s]
+        if not late:
+            return ""
+        packet, held_s = late[0]
+        more = f" and {len(late) - 1} more" if len(late) > 1 else ""
+        return (
+            f"{self._who}: still holds packet {packet.id} (number {packet.seq} of node {packet.src}) after {held_s:.0f} s{more}, longer "
+            "than any packet may live; a protocol calls node.tracker.drop(packet, reason) for every copy that it is done with"
+        )
 
 
 class PacketTrace(Protocol):

@@ -25,6 +25,8 @@ GREY = ("grey_share_peak", "grey_share_ever")
 SEA_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("delivery_ratio", "1", "delivery ratio", "higher", 3, headline=True),
     MetricInfo("delay_mean_s", "s", "mean delay", "lower", 1, headline=True),
+    MetricInfo("delay_p50_s", "s", "median delay", "lower", 1),
+    MetricInfo("delay_p90_s", "s", "90th percentile of delay", "lower", 1),
     MetricInfo("delay_p95_s", "s", "95th percentile of delay", "lower", 1),
     MetricInfo("energy_per_delivered_j", "J", "energy per delivered packet", "lower", 2, headline=True),
     MetricInfo("energy_per_bit_j", "J", "energy per delivered bit", None, 4),
@@ -42,10 +44,16 @@ SEA_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("lifetime_first_d", "d", "first node's battery empty after", None, 2),
     MetricInfo("lifetime_tenth_d", "d", "a tenth of the batteries empty after", None, 2),
     MetricInfo("lifetime_half_d", "d", "half of the batteries empty after", None, 2),
+    MetricInfo("death_first_d", "d", "first node dead after", "higher", 3),
+    MetricInfo("death_half_d", "d", "half of the nodes dead after", "higher", 3),
+    MetricInfo("cut_off_first_d", "d", "first living node cut off by the dead after", "higher", 3),
+    MetricInfo("deaths", "nodes", "dead at the end", "lower", 1),
     MetricInfo("rmse_db@*", "dB", "forecast RMSE at {}", "lower", 2, headline=True),
     MetricInfo("bias_db@*", "dB", "forecast bias at {}", None, 2),
     MetricInfo("coverage90@*", "1", "coverage of the 90 % interval at {}", None, 3),
     MetricInfo("lost_*", "1", "share lost: {}", None, 3, absent=0.0),
+    MetricInfo("reachable_any@*", "1", "could have been delivered: hops with success {} or more", None, 3),
+    MetricInfo("reachable_up@*", "1", "could have been delivered: upward hops with success {} or more", None, 3),
     MetricInfo("generated", "packets", "generated and counted", None, 1),
     MetricInfo("delivered", "packets", "of these delivered", None, 1),
     MetricInfo("lost", "packets", "of these lost", None, 1),
@@ -57,10 +65,14 @@ SEA_METRICS: tuple[MetricInfo, ...] = (
 
 def summarise(run: Run) -> list[Row]:
     """Return the rows of one run over the acoustic fabric."""
+    from toolkit.acoustic.batteries import RECKONED_J
     from toolkit.acoustic.fabric import Acoustic  # with numba and simpy, which nobody needs who only reads a report
 
     assert isinstance(run.fabric, Acoustic)
-    return summarise_run(run.charges, run.metrics, run.duration_s, drain_s=run.fabric.drain_s, battery_j=run.fabric.battery_j)
+    fabric = run.fabric
+    battery_j = RECKONED_J if fabric.battery_j is None else fabric.battery_j
+    rows = summarise_run(run.charges, run.metrics, run.duration_s, drain_s=fabric.drain_s, battery_j=battery_j)
+    return rows if fabric.battery_j is None or not fabric.dies else rows + _deaths(run.metrics, fabric.layout.node_count)
 
 
 def summarise_run(
@@ -72,8 +84,8 @@ def summarise_run(
     time to arrive. What is divided by "delivered packets" (energy, transmissions, collisions) is a total of the whole run, and so
     is its divisor: all packets delivered in it; transmissions are also told per packet generated in the whole run. Energy above
     idle is that of sending, receiving and computing. Sinks have a supply of their own, hence their energy is told apart and in
-    none of the other energies. Nothing delivered gives NaN. Lifetimes are projected: no node dies in a run, and they say when batteries
-    of *battery_j* would be empty if every node went on spending, idle included, as it did in the run.
+    none of the other energies. Nothing delivered gives NaN. Lifetimes are projected: they say when batteries of *battery_j* would be empty
+    if every node went on spending, idle included, as it did in the run; of a node that died in it, when it did.
 
     Raises:
         ToolkitError: packets were created that were neither delivered nor lost nor are in flight, or one was told twice.
@@ -87,6 +99,7 @@ def summarise_run(
     values += _energy(totals, metrics, delivered, bits, None if battery_j is None else battery_j * duration_s / DAY_S)
     values += _overhead(totals, metrics, len(sends), delivered)
     values += _forecasts(metrics)
+    values += _reach(metrics)
     values += [(name, "1", float(named(metrics, name)["value"].iloc[0])) for name in GREY if len(named(metrics, name))]
     order = {info.name: i for i, info in enumerate(SEA_METRICS)}
     return sorted(values, key=lambda row: order.get(row[0], len(order)))
@@ -115,7 +128,7 @@ def _packets(sends: pd.DataFrame, metrics: pd.DataFrame, created_before_s: float
     return [
         ("delivery_ratio", "1", ratio(len(arrived), generated)),
         ("delay_mean_s", "s", float(delay_s.mean()) if len(delay_s) else NAN),
-        ("delay_p95_s", "s", float(np.quantile(delay_s, 0.95)) if len(delay_s) else NAN),
+        *((f"delay_p{share}_s", "s", float(np.quantile(delay_s, share / 100)) if len(delay_s) else NAN) for share in (50, 90, 95)),
         ("hops_mean", "1", float(hops["value"].mean()) if len(hops) else NAN),
         *((f"lost_{reason}", "1", ratio(count, generated)) for reason, count in reasons.items()),
         ("generated", "packets", float(generated)),
@@ -144,10 +157,14 @@ def _energy(totals: pd.DataFrame, metrics: pd.DataFrame, delivered: int, bits: i
     compute_j = per_node(is_in(totals, "kind", "compute"))[ids[~is_sink]]
     nodes = len(above_j)
     own_j = total_j[ids[~is_sink]]
-    thirstiest_j = np.sort(own_j)[::-1]
+    died = named(metrics, "death")
+    died_d = dict(zip(died["who"].astype(np.int64), died["t_s"] / DAY_S, strict=True))
+    ends_d = sorted(
+        died_d.get(node, ratio(battery_j_d or NAN, float(spent_j))) for node, spent_j in zip(ids[~is_sink].tolist(), own_j, strict=True)
+    )
     dead = {"first": 1, "tenth": -(-nodes // 10), "half": -(-nodes // 2)}
     lifetimes = [] if battery_j_d is None or not nodes else [
-        (f"lifetime_{name}_d", "d", ratio(battery_j_d, float(thirstiest_j[count - 1]))) for name, count in dead.items()
+        (f"lifetime_{name}_d", "d", float(ends_d[count - 1])) for name, count in dead.items()
     ]
     return [
         ("energy_per_delivered_j", "J", ratio(above_j.sum(), delivered)),
@@ -190,6 +207,28 @@ def _forecasts(metrics: pd.DataFrame) -> list[Row]:
         share = covered["value"].groupby(covered["step"]).mean()
         rows += [(f"coverage90@{_hours(step)}", "1", float(value)) for step, value in share.items()]
     return rows
+
+
+def _deaths(metrics: pd.DataFrame, nodes: int) -> list[Row]:
+    """When batteries ended in the run itself; NaN for what the run did not live to see."""
+    died_d = np.sort(named(metrics, "death")["t_s"].to_numpy(float)) / DAY_S
+    cut_off_d = named(metrics, "cut_off")["t_s"].to_numpy(float) / DAY_S
+    half = -(-nodes // 2)
+    return [
+        ("death_first_d", "d", float(died_d[0]) if len(died_d) else NAN),
+        ("death_half_d", "d", float(died_d[half - 1]) if len(died_d) >= half else NAN),
+        ("cut_off_first_d", "d", float(cut_off_d[0]) if len(cut_off_d) else NAN),
+        ("deaths", "nodes", float(len(died_d))),
+    ]
+
+
+def _reach(metrics: pd.DataFrame) -> list[Row]:
+    """What any protocol could have delivered in time, see `toolkit.acoustic.reach`."""
+    rows = named(metrics, "reachable")
+    return [
+        (f"reachable_{who}@{float(str(step)) / 100:g}", "1", float(value))
+        for who, step, value in zip(rows["who"], rows["step"], rows["value"], strict=True)
+    ]
 
 
 def _hours(step_s: object) -> str:

@@ -30,20 +30,37 @@ COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_ .%()-]{0,39}")
 """What a column of an input file may be called."""
 
 
+def read_header(path: Path) -> list[str]:
+    """Return the names in the first line of a CSV.
+
+    Raises:
+        DataError: it cannot be read, or is empty.
+    """
+    return _header(path, _rows(path))
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV ({error})") from None
+
+
+def _header(path: Path, rows: list[list[str]]) -> list[str]:
+    if not any(rows):
+        raise DataError(f"{path}: is empty; a header line and rows are needed")
+    return [cell.strip() for cell in rows[0]]
+
+
 def read_columns(path: Path, names: list[str]) -> dict[str, list[str]]:
     """Return the named columns of a CSV as text, in file order (row i stands in line i + 2).
 
     Raises:
         DataError: no header, a missing column (with the nearest name), a row of another length, or no rows at all.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({error})") from None
-    if not any(rows):
-        raise DataError(f"{path}: is empty; a header line and rows are needed")
-    header = [cell.strip() for cell in rows[0]]
+    rows = _rows(path)
+    header = _header(path, rows)
     for name in names:
         if name not in header:
             if not all(map(COLUMN.fullmatch, header)):  # no header of ours: what else a file says is nobody's business

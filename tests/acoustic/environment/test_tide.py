@@ -146,6 +146,8 @@ def test_a_bad_constant_is_one_error(tmp_path: Path, row: str, says: str) -> Non
 
 @pytest.mark.parametrize("name", Tide.member_names())
 def test_every_tide_answers_in_the_shape_it_was_asked(name: str) -> None:
+    if name == "tide_record":
+        pytest.skip("needs a record, see test_tide_record.py")
     part = Tide.find(name).model_validate({"file": SAND_POINT} if name == "harmonic_tide" else {})
     water = part.init(JUNE, rng())
     t_s = np.linspace(JUNE.first_s, JUNE.last_s, 101)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.acoustic.environment import Span, Wind
+from toolkit.acoustic.environment import Span, Wind, record
 from toolkit.acoustic.environment.synthetic_wind import SyntheticWind
 from toolkit.acoustic.environment.wind_record import WindRecord
 from toolkit.errors import DataError
@@ -37,6 +37,26 @@ def test_values_stand_at_their_times_and_are_linear_in_between(tmp_path: Path) -
     wind = iso_wind(tmp_path, GOOD).init(span(0, 10_800), rng())
     np.testing.assert_allclose(wind([0, 1800, 3600, 7200, 9000]), [2, 3, 4, 3, 4])
     assert wind(1800.0).shape == ()
+
+
+def test_a_plain_file_of_two_columns_needs_no_settings_and_is_in_utc(tmp_path: Path) -> None:
+    """Whatever the columns are called; times that do not say otherwise are UTC."""
+    for header in ("time,wind_speed_m_s", "Date,Wind", "when,ff"):
+        path = tmp_path / "plain.csv"
+        path.write_text("\n".join([header, *(row.replace("Z", "") for row in GOOD)]) + "\n", encoding="utf-8")
+        record.read.cache_clear()
+        wind = WindRecord(file=path).init(span(0, 10_800), rng())
+        np.testing.assert_allclose(wind([0, 3600, 7200, 10_800]), [2, 4, 3, 5])
+
+
+def test_of_several_columns_the_usual_name_is_taken_or_the_setting_is_asked_for(tmp_path: Path) -> None:
+    rows = [f"{row},9" for row in GOOD]
+    path = tmp_path / "three.csv"
+    path.write_text("\n".join(["time,wind_speed_m_s,gust", *rows]) + "\n", encoding="utf-8")
+    assert WindRecord(file=path).init(span(0, 10_800), rng())(0) == pytest.approx(2)
+    path.write_text("\n".join(["time,ff,gust", *rows]) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"has 3 columns \(time, ff, gust\) and none called 'wind_speed_m_s'; name the one .* speed_column"):
+        WindRecord(file=path).init(span(0, 10_800), rng())
 
 
 def test_local_times_are_turned_into_utc(tmp_path: Path) -> None:
@@ -100,12 +120,12 @@ def test_a_run_beyond_the_record_is_told_what_is_covered(tmp_path: Path, first_s
 
 
 def test_the_real_record_is_read_at_hour_ending_local_time() -> None:
-    wind = WindRecord(file=SAND_POINT, typical_year=1991).init(span(0, 5 * DAY_S, 1991, 7, 1, 10), rng())
+    wind = WindRecord(file=SAND_POINT, typical_year=1991, utc_offset_hours=-9).init(span(0, 5 * DAY_S, 1991, 7, 1, 10), rng())
     np.testing.assert_allclose(wind([0, 3600, 7200]), [6.5, 6.8, 7.2])  # 1 July, 01:00 to 03:00 local standard time
 
 
 def test_a_typical_year_is_not_run_across_a_join() -> None:
-    wind = WindRecord(file=SAND_POINT, typical_year=2001)
+    wind = WindRecord(file=SAND_POINT, typical_year=2001, utc_offset_hours=-9)
     with pytest.raises(DataError, match="inside one month"):
         wind.init(span(0, 3 * DAY_S, 2001, 7, 30), rng())
     with pytest.raises(DataError, match="covers 2001-01-01 10:00 UTC to 2002-01-01 09:00 UTC"):

@@ -53,20 +53,20 @@ def test_a_flood_tells_everybody_their_hops_to_a_sink(network) -> None:
     assert [node.state.hop_count for node in net.nodes] == [UNKNOWN, UNKNOWN, UNKNOWN, 0]
     net.world.env.run(until=60.0)
     assert [node.state.hop_count for node in net.nodes] == [3, 2, 1, 0]
-    assert net.nodes[1].state.next_hops == {0: 3, 2: 1}
+    assert net.nodes[1].state._next_hops == {0: 3, 2: 1}
 
 
 def test_a_new_flood_replaces_an_old_count_and_an_old_one_does_not(network) -> None:
     net = chain(network)
     net.world.env.run(until=60.0)
-    spec, node = net.spec.routing, net.nodes[1]
-    spec._take_hello(node, CarpHello(node.state.flood, 5))
+    node = net.nodes[1]
+    node.state.take_hello(CarpHello(node.state.flood, 5))
     assert node.state.hop_count == 2
-    spec._take_hello(node, CarpHello(node.state.flood - 1, 0))
+    node.state.take_hello(CarpHello(node.state.flood - 1, 0))
     assert node.state.hop_count == 2
-    spec._take_hello(node, CarpHello(node.state.flood + 1, 5))
+    node.state.take_hello(CarpHello(node.state.flood + 1, 5))
     assert node.state.hop_count == 6
-    spec._take_hello(node, CarpHello(node.state.flood, 2))
+    node.state.take_hello(CarpHello(node.state.flood, 2))
     assert node.state.hop_count == 3
 
 
@@ -84,24 +84,24 @@ def test_the_relay_has_the_best_product(network, quality: dict, pongs: dict, cho
     net = chain(network)
     state = net.nodes[0].state
     state.quality = quality
-    assert max(pongs, key=lambda relay: net.spec.routing.goodness(state, relay, pongs[relay])) == chosen
+    assert max(pongs, key=lambda relay: state.goodness(relay, pongs[relay])) == chosen
 
 
 def test_quality_onwards_leaves_out_who_asks_and_who_is_no_nearer(network) -> None:
     net = chain(network)
     state = net.nodes[1].state
     state.hop_count, state.quality = 2, {0: 0.9, 2: 0.6, 7: 0.8, 8: 0.95}
-    state.next_hops = {0: 1, 2: 1, 7: 2, 8: 3}
-    assert net.spec.routing._best_onwards(state, 0) == pytest.approx(0.6)
-    assert net.spec.routing._best_onwards(state, 5) == pytest.approx(0.9)
+    state._next_hops = {0: 1, 2: 1, 7: 2, 8: 3}
+    assert state._best_onwards(0) == pytest.approx(0.6)
+    assert state._best_onwards(5) == pytest.approx(0.9)
 
 
 def test_a_node_in_an_exchange_of_its_own_does_not_answer(network) -> None:
     for busy, answers in ((True, 0), (False, 1)):
         net = chain(network, 2)
         net.world.env.run(until=60.0)
-        net.nodes[1].state.busy = busy
-        net.spec.routing._answer(net.nodes[1], 0, Ping(2, True, 1, 67))
+        net.nodes[1].state._busy = busy
+        net.nodes[1].state._answer(0, Ping(2, True, 1, 67))
         assert len(sent(finish(net), "pong")) == answers
 
 
@@ -170,9 +170,9 @@ def test_hop_counts_fall_along_every_way_or_stay_equal_once(network) -> None:
     for node in net.nodes:
         def listen(frame, snr_db: float, node=node) -> None:
             nonlocal levels
-            before = frame.packet is not None and frame.packet.key in node.state.accepted
+            before = frame.packet is not None and frame.packet.key in node.state.forwarder.accepted
             net.spec.routing.on_receive(node, frame, snr_db)
-            if frame.packet is None or frame.dst != node.id or before or frame.packet.key not in node.state.accepted:
+            if frame.packet is None or frame.dst != node.id or before or frame.packet.key not in node.state.forwarder.accepted:
                 return
             key = frame.packet.id
             way = [*told.get((frame.src, key), []), frame.body.hop_count]
@@ -198,7 +198,7 @@ def test_a_packet_that_comes_back_is_not_acknowledged_away(network) -> None:
     spec, node = net.spec.routing, net.nodes[1]
     packet = net.tracker.create(0, 50)
     net.tracker.hold(packet)
-    node.state.accepted[packet.key] = 2
+    node.state.forwarder.accepted[packet.key] = 2
 
     def frame_of(hop_count: int) -> Frame:
         data = Data(1, 0, 1, hop_count, level=False)

@@ -1,4 +1,4 @@
-"""DBCAR's rules as they are by default."""
+"""DBCAR: the links it knows, its depth-greedy rule, its retries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SINKS = [(120, 120, 0), (350, 250, 0)]
 
 
 def dbcar(prediction: object = "persistence", **settings: object) -> dict:
-    return {"type": "dbcar", "prediction": prediction, "beacon_s": 60.0, **settings}
+    return {"type": "dbcar", "prediction": prediction, "beacon_s": 60.0, "rule": "a", **settings}
 
 
 def test_feedback_bytes_keep_half_a_decibel() -> None:
@@ -39,14 +39,14 @@ def test_success_is_the_expected_one_over_the_forecast() -> None:
 
 def test_tries_follow_from_success() -> None:
     spec = Dbcar(prediction="persistence")
-    assert [spec._tries(p) for p in (0.995, 0.9, 0.7, 0.5, 0.0)] == [1, 2, 4, 4, 4]
+    assert [spec.tries_for(p) for p in (0.995, 0.9, 0.7, 0.5, 0.0)] == [1, 2, 4, 4, 4]
 
 
 def test_rule_a_takes_the_largest_depth_gain_among_good_links(network) -> None:
     """Node 0 has a near good neighbour and a far one; both are good, so the far one is taken; with less power, the near one."""
     places = [(0, 0, 1500), (0, 0, 1200), (0, 0, 700)]
     for level_db, first_hop in ((150, 2), (132, 1)):
-        net = network(places, [(0, 0, 0)], dbcar(), modem={"profile": "evologics_like", "source_level_db": level_db})
+        net = network(places, [(0, 0, 0)], dbcar(hold_s=120.0), modem={"profile": "evologics_like", "source_level_db": level_db})
         net.send(0, -1, 64, "data")
         rows = finish(net)
         assert routes(rows)[0][1:] == ((0, 3) if level_db == 150 and net.channel.snr_db[0, 3] > 15 else (0, first_hop))

@@ -56,8 +56,8 @@ def test_the_best_of_the_links_upwards_counts(network) -> None:
     state = net.nodes[0].state
     levels = {1: 4.0, 2: 30.0, 3: -20.0}
     state.monitor.forward = lambda neighbour, at_s: (Forecast(levels[neighbour.id], 0.0), Work(flops=1.0))
-    success, work = net.spec.routing._way_up(net.nodes[0], 80)
+    success, work = state._best_upwards(80)
     assert success == pytest.approx(1.0)
     assert work.flops == len(list(state.monitor.upward())) > 1
     levels[2] = -20.0
-    assert net.spec.routing._way_up(net.nodes[0], 80)[0] == pytest.approx(state.monitor.budget.success(Forecast(4.0, 0.0), 640))
+    assert state._best_upwards(80)[0] == pytest.approx(state.monitor.budget.success(Forecast(4.0, 0.0), 640))

@@ -9,7 +9,8 @@ import pytest
 from tests.acoustic.routing.conftest import finish
 from toolkit.acoustic.prediction import Forecast
 from toolkit.acoustic.report import summarise_run
-from toolkit.acoustic.routing.dbcar import ACK_BYTES, DATA_BYTES, Dbcar, Hop
+from toolkit.acoustic.routing.dbcar import ACK_BYTES, DATA_BYTES
+from toolkit.acoustic.routing.next_hop import Candidate
 from toolkit.core.charges import Charges
 from toolkit.core.work import Work
 
@@ -17,7 +18,7 @@ FRAME_BYTES = DATA_BYTES + 64
 
 
 def dbcar(**settings: object) -> dict:
-    return {"type": "dbcar", "prediction": "persistence", "beacon_s": 1800.0, **settings}
+    return {"type": "dbcar", "prediction": "persistence", "beacon_s": 1800.0, "rule": "a", **settings}
 
 
 def routes(rows) -> list[tuple[int, int]]:
@@ -72,16 +73,18 @@ def test_next_hops_by_rule(network, rule: str, successes: dict, chosen: int) -> 
 
 def test_the_price_of_a_hop_under_rule_c(network) -> None:
     """T_hop ETX / gain: a frame, there and back, an acknowledgement and the guard; or the energy that both ends spend."""
-    net = network(PLACES, FAR_SINK, dbcar())
-    node, neighbour = net.nodes[0], net.nodes[0].state.neighbours[2]
-    hop, modem = Hop(neighbour, 0.8), node.modem
-    data_s, ack_s = (modem.preamble_s + 8 * nbytes / modem.rate_bps for nbytes in (FRAME_BYTES, ACK_BYTES))
-    by_delay = Dbcar(prediction="persistence", rule="c_delay", guard_s=0.1)
-    assert by_delay._cost(node, hop, FRAME_BYTES) == pytest.approx((data_s + ack_s + 2 * 1500 / 1500 + 0.1) / 0.8 / 400)
-    neighbour.rtt_s = 0.7  # measured, it takes the place of the nominal range
-    assert by_delay._cost(node, hop, FRAME_BYTES) == pytest.approx((data_s + 0.7 + 0.1) / 0.8 / 400)
-    by_energy = Dbcar(prediction="persistence", rule="c_energy")._cost(node, hop, FRAME_BYTES)
-    assert by_energy == pytest.approx((data_s + ack_s) * (modem.tx_w + modem.rx_w) / 0.8 / 400)
+    for rule in ("c_delay", "c_energy"):
+        net = network(PLACES, FAR_SINK, dbcar(rule=rule, guard_s=0.1))
+        router, modem = net.nodes[0].state, net.nodes[0].modem
+        neighbour = router.neighbours[2]
+        hop = Candidate(neighbour, 0.8)
+        data_s, ack_s = (modem.preamble_s + 8 * nbytes / modem.rate_bps for nbytes in (FRAME_BYTES, ACK_BYTES))
+        if rule == "c_energy":
+            assert router.rules.cost(hop) == pytest.approx((data_s + ack_s) * (modem.tx_w + modem.rx_w) / 0.8 / 400)
+            continue
+        assert router.rules.cost(hop) == pytest.approx((data_s + ack_s + 2 * 1500 / 1500 + 0.1) / 0.8 / 400)
+        neighbour.rtt_s = 0.7  # measured, it takes the place of the nominal range
+        assert router.rules.cost(hop) == pytest.approx((data_s + 0.7 + 0.1) / 0.8 / 400)
 
 
 def test_a_void_is_where_every_candidate_is_below(network) -> None:
@@ -92,7 +95,7 @@ def test_a_void_is_where_every_candidate_is_below(network) -> None:
     foresee(net, 0, lambda other, at_s: levels[other])
     net.send(0, -1, 64, "data")
     assert routes(finish(net))[0] == (0, 2)
-    net = network(places, FAR_SINK, dbcar(hold_s=200.0))
+    net = network(places, FAR_SINK, dbcar(hold_s=200.0, void="hold", last_try=False))
     levels = {1: level_of(net, 0.1), 2: level_of(net, 0.15)}
     foresee(net, 0, lambda other, at_s: levels[other])
     net.send(0, -1, 64, "data")
@@ -134,7 +137,7 @@ def test_waiting_ends(network) -> None:
         seen.append(now)
         return 30.0 if at_s > now + 200.0 else level_of(net, 0.5)
 
-    rows, _ = deferred(network, mirage, defer_s=1000.0)
+    rows, _ = deferred(network, mirage, defer_s=1000.0, way_up_p=0.0)  # beacons forecast nothing
     assert rows[rows.kind == "send"].outcome.item() == "delivered"
     assert rows[(rows.kind == "tx") & (rows.phase == "data")].t0_s.iloc[0] == pytest.approx(900.0)
     assert sorted(set(seen)) == [0.0, 300.0, 600.0, 900.0]

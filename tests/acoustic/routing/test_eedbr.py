@@ -34,9 +34,9 @@ def test_the_fullest_batteries_are_listed_first(network) -> None:
     peers.clear()
     peers |= {1: Peer(1920, 0.5, 0.0), 2: Peer(1950, 0.9, 0.0), 3: Peer(1980, 0.5, 0.0)}
     peers |= {7: Peer(2100, 1.0, 0.0), 8: Peer(0.0, 1.0, 0.0), 9: Peer(1000, 1.0, -301.0)}  # deeper, a sink, forgotten
-    assert net.spec.routing._candidates(node) == (2, 1, 3)
+    assert node.state.candidates() == (2, 1, 3)
     peers[4] = Peer(1999, 0.95, 0.0)
-    assert net.spec.routing._candidates(node) == (4, 2, 1)
+    assert node.state.candidates() == (4, 2, 1)
 
 
 def test_the_first_forwards_at_once_and_the_others_keep_silent(network) -> None:

@@ -13,7 +13,8 @@ from toolkit.scenario import Scenario
 from toolkit.simulate import main
 
 ROOT = Path(__file__).parents[3]
-NAMES = ("dbcar_ablation", "routing_protocols")
+NAMES = {"dbcar_ablation": 18, "routing_protocols": 9, "sea_local_noise": 7, "sea_lifetime": 7}
+"""Scenarios, and how many arms each has."""
 
 
 def path(name: str) -> Path:
@@ -24,7 +25,7 @@ def path(name: str) -> Path:
 @pytest.mark.parametrize("quick", [[], ["--quick"]])
 def test_they_can_be_run(name: str, quick: list[str], capsys) -> None:
     assert main([str(path(name)), "--check", *quick]) == 0
-    assert "9 arms" in capsys.readouterr().out
+    assert f"{NAMES[name]} arms" in capsys.readouterr().out
 
 
 def test_the_comparison_has_every_protocol() -> None:
@@ -39,9 +40,13 @@ def test_each_ablation_changes_one_thing() -> None:
         name: {key for key in full if full[key] != arm.fabric.routing.dump()[key]}
         for name, arm in arms.items() if arm.fabric.routing.type_name() == "dbcar"
     }
+    old = {"rule", "sideways_p", "sideways_hops", "way_up_p", "void", "last_try", "hold_s"}
     assert changed == {
         "DBCAR-kNN": set(), "no-prediction": {"prediction"}, "no-feedback": {"feedback"}, "deferral": {"defer_s"},
-        "no-retransmission": {"tries", "offers"}, "rule-C-delay": {"rule"}, "rule-C-energy": {"rule"}, "oracle-SNR": {"prediction"},
+        "no-retransmission": {"tries", "offers"}, "wait-in-voids": {"void"}, "no-last-try": {"last_try"}, "no-sideways": {"sideways_hops"},
+        "rule-energy": {"rule"}, "rule-C-delay": {"rule"}, "rule-C-energy": {"rule"}, "oracle-SNR": {"prediction"},
+        "depth": {"rule"}, "depth-sideways-from-0.8": {"rule", "sideways_p", "sideways_hops"}, "depth-any-way-up": {"rule", "way_up_p"},
+        "depth-wait-in-voids": {"rule", "void"}, "reconstruction": old,
     }
     opportunistic = arms["DBCAR-O"].fabric.routing
     assert opportunistic.prediction == arms["DBCAR-kNN"].fabric.routing.prediction

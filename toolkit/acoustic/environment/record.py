@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from toolkit.acoustic.environment import Floats, Span
-from toolkit.core.inputs import number, read_columns
+from toolkit.core.inputs import COLUMN, number, read_columns, read_header
 from toolkit.errors import DataError
 
 
@@ -39,6 +39,41 @@ class Record:
     def at(self, span: Span, t_s: ArrayLike) -> Floats:
         """Return values at times in s from the span's origin."""
         return np.interp(np.asarray(t_s, dtype=np.float64) + span.origin.timestamp(), self.unix_s, self.values)
+
+
+TMY3 = ("date_mdy", "hour_ending_lst")
+"""Date and hour that ends, as typical meteorological years have them; such a header is recognised."""
+
+
+def read_file(
+    path: Path, value_column: str | None, time_column: str | None, *, usual: str, setting: str, hour_column: str | None = None,
+    utc_offset_hours: float, max_gap_s: float, year: int | None = None,
+) -> Record:
+    """Read a series from a CSV file whose columns need not be named where there is no doubt.
+
+    Times are in *time_column*, or else in a column `time`, in those of a typical year (`date_mdy`, `hour_ending_lst`), or in the first;
+    values in *value_column*, or else in one called *usual*, or in the only other one. *setting* is what names it in a scenario.
+
+    Raises:
+        DataError: as `read`; or there are several columns that could hold the values.
+    """
+    header = read_header(path)
+    if time_column is None:
+        if hour_column is None and set(TMY3) <= set(header):
+            time_column, hour_column = TMY3
+        else:
+            time_column = "time" if "time" in header else header[0]
+    if value_column is None:
+        others = [name for name in header if name not in {time_column, hour_column}]
+        if usual not in others and len(others) != 1:
+            names = f" ({', '.join(header)})" if all(map(COLUMN.fullmatch, header)) else ""
+            raise DataError(
+                f"{path}, line 1: has {len(header)} columns{names} and none called '{usual}'; name the one to read in {setting}"
+            )
+        value_column = usual if usual in others else others[0]
+    return read(
+        path, value_column, time_column, hour_column=hour_column, utc_offset_hours=utc_offset_hours, max_gap_s=max_gap_s, year=year
+    )
 
 
 @lru_cache(maxsize=16)

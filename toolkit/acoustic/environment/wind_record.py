@@ -17,13 +17,16 @@ from toolkit.errors import DataError
 
 @final
 class WindRecord(Wind):
-    """Wind speed from a CSV file, interpolated linearly. The defaults read a TMY3 file (date, hour ending, local standard time)."""
+    """Wind speed from a CSV file, interpolated linearly: two columns, or a TMY3 file (date, hour ending, local standard time).
+
+    See `docs/records.md` for the file. Times are UTC unless they, or `utc_offset_hours`, say otherwise.
+    """
 
     file: InputFile = Field(description="CSV with a header line")
-    speed_column: str = Field("wind_speed_m_s", description="column of wind speed in m/s")
-    time_column: str = Field("date_mdy", description="column of the date, or of ISO times when hour_column is null")
-    hour_column: str | None = Field("hour_ending_lst", description="column of the hour that ends; null when times are in one column")
-    utc_offset_hours: float = Field(-9.0, ge=-14, le=14, description="local time of the record minus UTC")
+    speed_column: str | None = Field(None, description="column of wind speed in m/s; none: wind_speed_m_s, or the only other column")
+    time_column: str | None = Field(None, description="column of the times, or of dates; none: time, date_mdy of a TMY3 file, or the first")
+    hour_column: str | None = Field(None, description="column of the hour that ends, where time_column holds dates; none: there is none")
+    utc_offset_hours: float = Field(0.0, ge=-14, le=14, description="local time minus UTC, for times that do not say it")
     max_gap_s: float = Field(7200.0, gt=0, description="longest gap that is interpolated; a longer one is an error")
     typical_year: int | None = Field(
         None, ge=1700, le=2500,
@@ -31,8 +34,8 @@ class WindRecord(Wind):
     )
 
     def init(self, span: Span, rng: np.random.Generator) -> Callable[[ArrayLike], Floats]:
-        series = record.read(
-            self.file, self.speed_column, self.time_column, hour_column=self.hour_column,
+        series = record.read_file(
+            self.file, self.speed_column, self.time_column, usual="wind_speed_m_s", setting="speed_column", hour_column=self.hour_column,
             utc_offset_hours=self.utc_offset_hours, max_gap_s=self.max_gap_s, year=self.typical_year,
         )
         if (series.values < 0).any():

@@ -24,6 +24,10 @@ class Mac(Part):
     def run(self, mac: MacInterface) -> Process:
         """Serve the queue for ever."""
 
+    def guarded_m(self) -> float | None:
+        """The distance that its timing allows for, beyond which nodes that hear each other are in the way; None where none is supposed."""
+        return None
+
 
 def next_slot(t_s: float, slot_s: float) -> int:
     """Number of the first slot that begins at *t_s* or later; a beginning missed by rounding alone is not missed."""

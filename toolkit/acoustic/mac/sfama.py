@@ -64,6 +64,9 @@ class Sfama(Mac):
     patience_slots: int = Field(400, ge=1, description="slots that a frame waits for a free floor before it is dropped (channel_busy)")
     short_nbytes: int = Field(24, ge=0, description="unicast frames no longer than this are sent without RTS")
 
+    def guarded_m(self) -> float | None:
+        return self.range_m
+
     def slot_s(self, mac: MacInterface) -> float:
         """Length of a slot."""
         return mac.airtime_s(CONTROL_BYTES) + self.range_m / self.speed_m_s + self.guard_s

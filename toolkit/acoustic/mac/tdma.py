@@ -29,6 +29,9 @@ class Tdma(Mac):
     gap_s: float = Field(0.001, gt=0, description="pause between two frames in one slot, by which a receiver can tell them apart")
     slots: int | None = Field(None, ge=1, description="slots in a round; none means one per node, sinks included")
 
+    def guarded_m(self) -> float | None:
+        return self.range_m
+
     def run(self, mac: MacInterface) -> Process:
         slots = self.slots or mac.size
         room_s = mac.airtime_s(self.slot_nbytes)

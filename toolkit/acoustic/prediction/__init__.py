@@ -32,6 +32,8 @@ class Predictor(Part):
     """
 
     family: ClassVar[str] = "predictor"
+    sees_truth: ClassVar[bool] = False
+    """Whether it looks at the channel itself, so that no forecast of it may be used again."""
 
     step_s: float = Field(1800.0, gt=0, description="grid step: samples within one step are averaged in dB")
 

@@ -1,4 +1,4 @@
-"""The channel's own mean SNR at present: an upper bound for what knowing the links can do for routing, never a contender.
+"""The channel's own mean SNR at present: what knowing the links of the moment can do for routing, never a contender.
 
 Source: ours. It looks at the truth (of the present; nobody knows the future), hence its spread is 0 and its work is nothing.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 from toolkit.acoustic.prediction import Forecast, Predictor, Truth
 from toolkit.core.work import Work
@@ -25,6 +25,8 @@ class OracleState:
 @final
 class Oracle(Predictor):
     """Answer with the truth at the time asked for."""
+
+    sees_truth: ClassVar[bool] = True
 
     def init(self, truth: Truth | None = None) -> OracleState:
         if truth is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Generic
@@ -15,6 +15,7 @@ from toolkit.acoustic.packets import Frame, Packet
 from toolkit.acoustic.prediction import Forecast
 from toolkit.core.part import Part
 from toolkit.core.program import Process
+from toolkit.errors import ScenarioError
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +31,35 @@ class LinkHistory:
     depth_m: NDArray[np.float64]
 
 
+class Router(ABC):
+    """A protocol at one node: what it knows there, and what it does."""
+
+    @abstractmethod
+    def originate(self, packet: Packet) -> None:
+        """Take a new packet of this node's own. The node holds a copy of it already, and must `node.tracker.drop` it once done."""
+
+    @abstractmethod
+    def on_receive(self, frame: Frame, snr_db: float) -> None:
+        """Act on a frame that this node decoded, whoever it was meant for, heard at *snr_db* in the modem's band."""
+
+    def processes(self) -> Iterable[Process]:
+        """Background processes of this node (beacons, queues)."""
+        return ()
+
+    def learn(self, history: LinkHistory) -> None:  # noqa: B027 - not every protocol looks back
+        """Use the history of the links before the run."""
+
+    def forecast(self, receiver: int, at_s: float) -> Forecast | None:
+        """What this node expects of its link to *receiver* at a time; None for a protocol that predicts nothing."""
+        return None
+
+
 class Routing(Part, Generic[State]):
-    """A routing protocol. Its state at one node is `node.state`, which `init` returned; sinks run the protocol too, as receivers."""
+    """A routing protocol: its settings, and `init`, which sets it up at one node; sinks run the protocol too, as receivers.
+
+    What `init` returns is `node.state`. It is a `Router`, which does the rest; or a plain state, and the protocol defines `originate`
+    and `on_receive` (and what else it needs) itself.
+    """
 
     family: ClassVar[str] = "routing protocol"
     channel_aware: ClassVar[bool] = False
@@ -39,23 +67,33 @@ class Routing(Part, Generic[State]):
 
     @abstractmethod
     def init(self, node: SeaNode[State]) -> State:
-        """Return the empty state of one node."""
+        """Return the protocol at one node, knowing nothing yet."""
 
-    @abstractmethod
     def originate(self, node: SeaNode[State], packet: Packet) -> None:
-        """Take a new packet of this node's own. The node holds a copy of it already, and must `node.tracker.drop` it once done."""
+        """Take a new packet of the node's own, see `Router`."""
+        self._at(node, "originate").originate(packet)
 
-    @abstractmethod
     def on_receive(self, node: SeaNode[State], frame: Frame, snr_db: float) -> None:
-        """Act on a frame that this node decoded, whoever it was meant for, heard at *snr_db* in the modem's band."""
+        """Act on a frame that the node decoded, see `Router`."""
+        self._at(node, "on_receive").on_receive(frame, snr_db)
 
     def processes(self, node: SeaNode[State]) -> Iterable[Process]:
         """Background processes of one node (beacons, queues)."""
-        return ()
+        return node.state.processes() if isinstance(node.state, Router) else ()
 
     def learn(self, node: SeaNode[State], history: LinkHistory) -> None:
         """Use the history of the links before the run."""
+        if isinstance(node.state, Router):
+            node.state.learn(history)
 
     def forecast(self, node: SeaNode[State], receiver: int, at_s: float) -> Forecast | None:
         """What this node expects of its link to *receiver* at a time; None for a protocol that predicts nothing."""
-        return None
+        return node.state.forecast(receiver, at_s) if isinstance(node.state, Router) else None
+
+    def _at(self, node: SeaNode[State], needed: str) -> Router:
+        if not isinstance(node.state, Router):
+            raise ScenarioError(
+                f"routing '{self.type_name()}': its state is a {type(node.state).__name__}; return a Router from 'init', "
+                f"or define '{needed}'"
+            )
+        return node.state

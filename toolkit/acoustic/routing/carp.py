@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, cast, final
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 from pydantic import Field
-from simpy.events import Event
 
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.prediction import Forecast
-from toolkit.acoustic.routing import LinkHistory, Routing
+from toolkit.acoustic.routing import LinkHistory, Router, Routing
+from toolkit.acoustic.routing.forwarding import Carried, Forwarder
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.core.program import Process
 
@@ -81,43 +80,16 @@ class TrainAck(NamedTuple):
 
 
 @dataclass(eq=False, slots=True)
-class CarpQueued:
+class CarpCarried(Carried):
     """A packet in this node's care."""
 
-    packet: Packet
-    hops: int
     hop_count: int
     """What this node told when it took the packet; `UNKNOWN` at the source, which told nobody."""
     level: bool
 
 
-@dataclass(eq=False)
-class CarpState:
-    """What one node knows and is busy with."""
-
-    hop_count: int
-    budget: LinkBudget
-    flood: int = -1
-    quality: dict[int, float] = field(default_factory=dict)
-    """Smoothed share of packets acknowledged, by neighbour."""
-    next_hops: dict[int, int] = field(default_factory=dict)
-    """Neighbours that were heard to tell their hop counts, and these."""
-    queue: deque[CarpQueued] = field(default_factory=deque)
-    accepted: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Packets taken so far, and the hop count that this node told then."""
-    idle: Event | None = None
-    busy: bool = False
-    """In an exchange of its own; such a node does not answer a ping."""
-    pongs: dict[int, Pong] | None = None
-    """Answers to the PING that is out."""
-    train: int = 0
-    awaited: tuple[int, Event] | None = None
-    arriving: dict[tuple[int, int], set[int]] = field(default_factory=dict)
-    """Places received so far of each train, by sender and train."""
-
-
 @final
-class Carp(Routing[CarpState]):
+class Carp(Routing["CarpRouter"]):
     """CARP (Basagni, Petrioli, Petroccia and Spaccini 2012/2015): relays are chosen by how well links have worked.
 
     Sinks flood hellos, from which every node has its hop count HC. A sender x with packets broadcasts a PING; idle nodes y whose HC
@@ -149,23 +121,8 @@ class Carp(Routing[CarpState]):
     guard_s: float = Field(0.2, ge=0, description="guard of the waiting times")
     queue_limit: int = Field(50, ge=1, le=255, description="packets in a node's care at most")
 
-    def init(self, node: SeaNode[CarpState]) -> CarpState:
-        return CarpState(0 if node.is_sink else UNKNOWN, LinkBudget(node.modem))
-
-    def learn(self, node: SeaNode[CarpState], history: LinkHistory) -> None:
-        """Start with the quality of links that beacons have shown: one got through if both ways worked."""
-        state = node.state
-        both = history.heard[:, node.id, :] & history.heard[:, :, node.id]
-        steps = len(both)
-        weights = self.smoothing * (1.0 - self.smoothing) ** np.arange(steps - 1, -1, -1)
-        quality = weights @ both + (1.0 - self.smoothing) ** steps * self.first_quality
-        state.quality = {other: float(quality[other]) for other in range(len(quality)) if other != node.id and both[:, other].any()}
-
-    def originate(self, node: SeaNode[CarpState], packet: Packet) -> None:
-        self._accept(node, CarpQueued(packet, 0, UNKNOWN, level=False))
-
-    def processes(self, node: SeaNode[CarpState]) -> Iterable[Process]:
-        yield self._floods(node) if node.is_sink else self._forwarding(node)
+    def init(self, node: SeaNode[CarpRouter]) -> CarpRouter:
+        return CarpRouter(self, node)
 
     def smoothed(self, quality: float, acknowledged: int, sent: int) -> float:
         """The new quality of a link on which *acknowledged* of *sent* packets got through."""
@@ -176,199 +133,214 @@ class Carp(Routing[CarpState]):
         ping, data = (budget.success(Forecast(snr_db, 0.0), 8 * length) for length in (PING_BYTES, nbytes))
         return min(1.0, data / ping) if ping > 0.0 else 1.0
 
+
+class CarpRouter(Router):
+    """What CARP knows at one node, and is busy with there."""
+
+    def __init__(self, spec: Carp, node: SeaNode) -> None:
+        self.spec = spec
+        self.node = node
+        self.hop_count = 0 if node.is_sink else UNKNOWN
+        self.flood = -1
+        self.quality: dict[int, float] = {}
+        """Smoothed share of packets acknowledged, by neighbour."""
+        self.arriving: dict[tuple[int, int], set[int]] = {}
+        """Places received so far of each train, by sender and train."""
+        self.forwarder: Forwarder[CarpCarried] = Forwarder(node, spec.queue_limit)
+        self._budget = LinkBudget(node.modem)
+        self._next_hops: dict[int, int] = {}
+        """Neighbours that were heard to tell their hop counts, and these."""
+        self._busy = False
+        """In an exchange of its own; such a node does not answer a ping."""
+        self._pongs: dict[int, Pong] | None = None
+        """Answers to the PING that is out."""
+        self._train = 0
+
+    def learn(self, history: LinkHistory) -> None:
+        """Start with the quality of links that beacons have shown: one got through if both ways worked."""
+        me, smoothing = self.node.id, self.spec.smoothing
+        both = history.heard[:, me, :] & history.heard[:, :, me]
+        steps = len(both)
+        weights = smoothing * (1.0 - smoothing) ** np.arange(steps - 1, -1, -1)
+        quality = weights @ both + (1.0 - smoothing) ** steps * self.spec.first_quality
+        self.quality = {other: float(quality[other]) for other in range(len(quality)) if other != me and both[:, other].any()}
+
+    def originate(self, packet: Packet) -> None:
+        self.forwarder.accept(CarpCarried(packet, 0, UNKNOWN, level=False), UNKNOWN)
+
+    def processes(self) -> Iterable[Process]:
+        yield self._floods() if self.node.is_sink else self._forwarding()
+
     # Receiving
 
-    def on_receive(self, node: SeaNode[CarpState], frame: Frame, snr_db: float) -> None:
-        state = node.state
-        body = frame.body
+    def on_receive(self, frame: Frame, snr_db: float) -> None:
+        node, body = self.node, frame.body
         if isinstance(body, CarpHello | Pong):
-            state.next_hops[frame.src] = body.hop_count
+            self._next_hops[frame.src] = body.hop_count
         if isinstance(body, CarpHello):
-            self._take_hello(node, body)
+            self.take_hello(body)
         elif isinstance(body, Ping):
-            if node.rng.random() < self.heeded(state.budget, snr_db, body.nbytes):
-                self._answer(node, frame.src, body)
+            if node.rng.random() < self.spec.heeded(self._budget, snr_db, body.nbytes):
+                self._answer(frame.src, body)
         elif isinstance(body, Pong):
-            if frame.dst == node.id and state.pongs is not None:
-                state.pongs[frame.src] = body
+            if frame.dst == node.id and self._pongs is not None:
+                self._pongs[frame.src] = body
         elif isinstance(body, TrainAck):
-            if frame.dst == node.id and state.awaited is not None and state.awaited[0] == body.train:
-                event = state.awaited[1]
-                if not event.triggered:
-                    event.succeed(body.received)
+            if frame.dst == node.id:
+                self.forwarder.answered(body.train, frame.src, body.received)
         elif isinstance(body, Data) and frame.packet is not None and frame.dst == node.id:
-            self._take_data(node, frame, frame.packet, body)
+            self.take_data(frame, frame.packet, body)
 
-    def _take_hello(self, node: SeaNode[CarpState], hello: CarpHello) -> None:
-        state = node.state
-        if node.is_sink or hello.flood < state.flood:
+    def take_hello(self, hello: CarpHello) -> None:
+        """Learn the hop count from a flood, and pass it on where it is news."""
+        if self.node.is_sink or hello.flood < self.flood:
             return
-        if hello.flood > state.flood or hello.hop_count + 1 < state.hop_count:
-            state.flood = hello.flood
-            state.hop_count = min(hello.hop_count + 1, UNKNOWN - 1)
-            node.ctx.process(self._pass_on(node, CarpHello(state.flood, state.hop_count)))
+        if hello.flood > self.flood or hello.hop_count + 1 < self.hop_count:
+            self.flood = hello.flood
+            self.hop_count = min(hello.hop_count + 1, UNKNOWN - 1)
+            self.node.ctx.process(self._pass_on(CarpHello(self.flood, self.hop_count)))
 
-    def _pass_on(self, node: SeaNode[CarpState], hello: CarpHello) -> Process:
-        state = node.state
-        yield node.ctx.sleep(self.hello_jitter_s * node.rng.random())
-        if (state.flood, state.hop_count) == hello:  # nothing better has come meanwhile
+    def _pass_on(self, hello: CarpHello) -> Process:
+        node = self.node
+        yield node.ctx.sleep(self.spec.hello_jitter_s * node.rng.random())
+        if (self.flood, self.hop_count) == hello:  # nothing better has come meanwhile
             yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, depth_m=node.depth_m, body=hello))
 
-    def _answer(self, node: SeaNode[CarpState], sender: int, ping: Ping) -> None:
+    def _answer(self, sender: int, ping: Ping) -> None:
         """Offer oneself as a relay."""
-        state = node.state
-        room = self.queue_limit if node.is_sink else self.queue_limit - len(state.queue)
-        nearer = state.hop_count < ping.hop_count or (ping.level and state.hop_count == ping.hop_count)
-        if state.busy or room <= 0 or state.hop_count == UNKNOWN or not nearer:
+        node = self.node
+        room = self.spec.queue_limit if node.is_sink else self.forwarder.room
+        nearer = self.hop_count < ping.hop_count or (ping.level and self.hop_count == ping.hop_count)
+        if self._busy or room <= 0 or self.hop_count == UNKNOWN or not nearer:
             return
-        onwards = 1.0 if node.is_sink else self._best_onwards(state, sender)
-        pong = Pong(state.hop_count, room, in_a_byte(node.residual_energy), in_a_byte(onwards))
-        node.ctx.process(self._pong(node, sender, pong))
+        onwards = 1.0 if node.is_sink else self._best_onwards(sender)
+        pong = Pong(self.hop_count, room, in_a_byte(node.residual_energy), in_a_byte(onwards))
+        node.ctx.process(self._pong(sender, pong))
 
-    def _best_onwards(self, state: CarpState, sender: int) -> float:
+    def _best_onwards(self, sender: int) -> float:
         """Quality of the best link to a node that is nearer to a sink; unknown ones count as such."""
+        first = self.spec.first_quality
         qualities = [
-            state.quality.get(other, self.first_quality) for other, hop_count in state.next_hops.items()
-            if hop_count < state.hop_count and other != sender
+            self.quality.get(other, first) for other, hop_count in self._next_hops.items()
+            if hop_count < self.hop_count and other != sender
         ]
-        return max(qualities, default=self.first_quality)
+        return max(qualities, default=first)
 
-    def _pong(self, node: SeaNode[CarpState], sender: int, pong: Pong) -> Process:
-        yield node.ctx.sleep(self.pong_s * node.rng.random())
+    def _pong(self, sender: int, pong: Pong) -> Process:
+        node = self.node
+        yield node.ctx.sleep(self.spec.pong_s * node.rng.random())
         yield node.send_frame(Frame("pong", node.id, sender, PONG_BYTES, depth_m=node.depth_m, body=pong))
 
-    def _take_data(self, node: SeaNode[CarpState], frame: Frame, packet: Packet, data: Data) -> None:
-        state = node.state
-        told = state.accepted.get(packet.key)
+    def take_data(self, frame: Frame, packet: Packet, data: Data) -> None:
+        """Take one packet of a train."""
+        node, forwarder = self.node, self.forwarder
+        told = forwarder.accepted.get(packet.key)
         if told is not None and data.hop_count < told and not node.is_sink:
             node.tracker.refuse(packet, "loop")  # it has come back, since this node's hop count has fallen; silence sends it elsewhere
             return
-        new = told is None
-        if new and not node.is_sink and len(state.queue) >= self.queue_limit:
-            node.tracker.refuse(packet, "queue_full")
+        if forwarder.refuses(packet):
             return
         train = (frame.src, data.train)
-        received = state.arriving.setdefault(train, set())
+        received = self.arriving.setdefault(train, set())
         if not received:
-            rest_s = (data.length - 1 - data.place) * (node.modem.frame_s(frame.nbytes) + self.guard_s)
-            node.ctx.process(self._acknowledge(node, train, rest_s))
+            rest_s = (data.length - 1 - data.place) * (node.modem.frame_s(frame.nbytes) + self.spec.guard_s)
+            node.ctx.process(self._acknowledge(train, rest_s))
         received.add(data.place)
-        if node.is_sink:
-            state.accepted[packet.key] = 0
-            node.deliver(packet, frame.hops)
-        elif new:
-            node.tracker.hold(packet)
-            self._accept(node, CarpQueued(packet, frame.hops, data.hop_count, data.level))
-        else:
-            node.tracker.duplicates += 1
+        carried = CarpCarried(packet, frame.hops, data.hop_count, data.level)
+        forwarder.take(frame, carried, 0 if node.is_sink else data.hop_count)
 
-    def _acknowledge(self, node: SeaNode[CarpState], train: tuple[int, int], wait_s: float) -> Process:
+    def _acknowledge(self, train: tuple[int, int], wait_s: float) -> Process:
         """Acknowledge a train together, once its last packet must have come."""
-        state = node.state
-        yield node.ctx.sleep(wait_s + self.guard_s / 2.0)
-        ack = TrainAck(train[1], frozenset(state.arriving.pop(train)))
+        node = self.node
+        yield node.ctx.sleep(wait_s + self.spec.guard_s / 2.0)
+        ack = TrainAck(train[1], frozenset(self.arriving.pop(train)))
         yield node.send_frame(Frame("ack", node.id, train[0], ACK_BYTES, depth_m=node.depth_m, body=ack))
-
-    def _accept(self, node: SeaNode[CarpState], queued: CarpQueued) -> None:
-        state = node.state
-        if len(state.queue) >= self.queue_limit:
-            node.tracker.drop(queued.packet, "queue_full")
-            return
-        state.accepted[queued.packet.key] = queued.hop_count
-        state.queue.append(queued)
-        if state.idle is not None:
-            state.idle.succeed()
-            state.idle = None
 
     # Sending
 
-    def _floods(self, node: SeaNode[CarpState]) -> Process:
+    def _floods(self) -> Process:
         """A sink floods hellos: three times in the beginning, since floods collide, and then now and then."""
+        node = self.node
         count = 0
         while True:
             yield node.ctx.sleep(5.0 * node.rng.random())
             hello = CarpHello(count, 0)  # sinks keep the same time, so they agree on the number of a flood
             yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, depth_m=node.depth_m, body=hello))
             count += 1
-            period_s = 20.0 if count < 3 else self.hello_s
+            period_s = 20.0 if count < 3 else self.spec.hello_s
             yield node.ctx.sleep(period_s - node.now % period_s)
 
-    def _forwarding(self, node: SeaNode[CarpState]) -> Process:
-        state = node.state
+    def _forwarding(self) -> Process:
+        node, forwarder = self.node, self.forwarder
         silence = 0
         while True:
-            while not state.queue:
-                state.idle = node.ctx.world.env.event()
-                yield state.idle
-            self._drop_old(node)
-            if not state.queue:
+            yield from forwarder.packets()
+            self._drop_old()
+            if not forwarder.queue:
                 continue
-            state.busy = True
-            limit, copies = self._next_train(state)
-            found = yield from self._find_relay(node, limit, copies)
+            self._busy = True
+            limit, copies = self._next_train()
+            found = yield from self._find_relay(limit, copies)
             if found is not None:
                 relay, pong = found
-                yield from self._send_train(node, limit, copies[: pong.room], relay, pong)
-            state.busy = False
+                yield from self._send_train(limit, copies[: pong.room], relay, pong)
+            self._busy = False
             silence = 0 if found is not None else min(silence + 1, 5)
             if found is None:
-                yield node.ctx.sleep(self.backoff_s * 2 ** (silence - 1) * (0.5 + node.rng.random()))
+                yield node.ctx.sleep(self.spec.backoff_s * 2 ** (silence - 1) * (0.5 + node.rng.random()))
 
-    def _drop_old(self, node: SeaNode[CarpState]) -> None:
-        state = node.state
-        for queued in [queued for queued in state.queue if node.now - queued.packet.created_s > self.lifetime_s]:
-            state.queue.remove(queued)
-            node.tracker.drop(queued.packet, "void" if state.hop_count == UNKNOWN else "retries")
+    def _drop_old(self) -> None:
+        now = self.node.now
+        for carried in [one for one in self.forwarder.queue if now - one.packet.created_s > self.spec.lifetime_s]:
+            self.forwarder.let_go(carried, "void" if self.hop_count == UNKNOWN else "retries")
 
-    def _next_train(self, state: CarpState) -> tuple[int, list[CarpQueued]]:
+    def _next_train(self) -> tuple[int, list[CarpCarried]]:
         """The hop count that a relay has to be below, and the first packets of the queue that may go the same ways."""
 
-        def ways(queued: CarpQueued) -> tuple[int, bool]:
-            return min(queued.hop_count, state.hop_count), queued.level
+        def ways(carried: CarpCarried) -> tuple[int, bool]:
+            return min(carried.hop_count, self.hop_count), carried.level
 
-        first = ways(state.queue[0])
-        return first[0], [queued for queued in state.queue if ways(queued) == first][: self.train]
+        queue = self.forwarder.queue
+        first = ways(queue[0])
+        return first[0], [carried for carried in queue if ways(carried) == first][: self.spec.train]
 
-    def _find_relay(self, node: SeaNode[CarpState], limit: int, copies: list[CarpQueued]) -> Process:
+    def _find_relay(self, limit: int, copies: list[CarpCarried]) -> Process:
         """PING, and choose among the PONGs; return (relay, its pong), or None if there is none."""
-        state = node.state
+        node, spec = self.node, self.spec
         pongs: dict[int, Pong] = {}
-        nbytes = DATA_BYTES + max(queued.packet.nbytes for queued in copies)
+        nbytes = DATA_BYTES + max(carried.packet.nbytes for carried in copies)
         ping = Ping(limit, not copies[0].level, len(copies), nbytes)
-        state.pongs = pongs
+        self._pongs = pongs
         sent = yield node.send_frame(Frame("ping", node.id, BROADCAST, PING_BYTES, depth_m=node.depth_m, body=ping))
         if sent:
-            yield node.ctx.sleep(2.0 * self.range_m / 1500.0 + self.pong_s + node.modem.frame_s(PONG_BYTES) + self.guard_s)
-        state.pongs = None
-        return max(pongs.items(), key=lambda answer: self.goodness(state, *answer), default=None)
+            yield node.ctx.sleep(2.0 * spec.range_m / 1500.0 + spec.pong_s + node.modem.frame_s(PONG_BYTES) + spec.guard_s)
+        self._pongs = None
+        return max(pongs.items(), key=lambda answer: self.goodness(*answer), default=None)
 
-    def goodness(self, state: CarpState, relay: int, pong: Pong) -> tuple[float, int, float, int]:
+    def goodness(self, relay: int, pong: Pong) -> tuple[float, int, float, int]:
         """By what the best relay is chosen: lq_xy max_z lq_yz first, then hop count, energy and room."""
-        quality = in_a_byte(state.quality.get(relay, self.first_quality)) * pong.quality
+        quality = in_a_byte(self.quality.get(relay, self.spec.first_quality)) * pong.quality
         return quality, -pong.hop_count, pong.energy, pong.room
 
-    def _send_train(self, node: SeaNode[CarpState], limit: int, copies: list[CarpQueued], relay: int, pong: Pong) -> Process:
+    def _send_train(self, limit: int, copies: list[CarpCarried], relay: int, pong: Pong) -> Process:
         """Send packets back to back, wait for the acknowledgement, and keep what is missing."""
-        state = node.state
-        state.train += 1
-        acknowledged = node.ctx.world.env.event()
-        state.awaited = (state.train, acknowledged)
-        for place, queued in enumerate(copies):
-            data = Data(state.train, place, len(copies), pong.hop_count, queued.level or pong.hop_count == limit)
-            nbytes = DATA_BYTES + queued.packet.nbytes
+        node, spec = self.node, self.spec
+        self._train += 1
+        answer = self.forwarder.await_answer(self._train, relay)
+        for place, carried in enumerate(copies):
+            data = Data(self._train, place, len(copies), pong.hop_count, carried.level or pong.hop_count == limit)
+            nbytes = DATA_BYTES + carried.packet.nbytes
             yield node.send_frame(
-                Frame("data", node.id, relay, nbytes, packet=queued.packet, hops=queued.hops + 1, depth_m=node.depth_m, body=data)
+                Frame("data", node.id, relay, nbytes, packet=carried.packet, hops=carried.hops + 1, depth_m=node.depth_m, body=data)
             )
-        timeout_s = 2.0 * self.range_m / 1500.0 + node.modem.frame_s(ACK_BYTES) + (len(copies) + 1) * self.guard_s
-        yield acknowledged | node.ctx.sleep(timeout_s)
-        state.awaited = None
-        received = cast(frozenset[int], acknowledged.value) if acknowledged.triggered else frozenset[int]()
-        before = state.quality.get(relay, self.first_quality)
-        state.quality[relay] = self.smoothed(before, len(received), len(copies))
-        for place, queued in enumerate(copies):
+        timeout_s = 2.0 * spec.range_m / 1500.0 + node.modem.frame_s(ACK_BYTES) + (len(copies) + 1) * spec.guard_s
+        came = yield from self.forwarder.wait(self._train, answer, timeout_s)
+        received: frozenset[int] = frozenset(answer.value or ()) if came else frozenset()
+        before = self.quality.get(relay, spec.first_quality)
+        self.quality[relay] = spec.smoothed(before, len(received), len(copies))
+        for place, carried in enumerate(copies):
             if place in received:
-                state.queue.remove(queued)
-                node.tracker.drop(queued.packet, "")
+                self.forwarder.let_go(carried)
 
 
 def in_a_byte(share: float) -> float:

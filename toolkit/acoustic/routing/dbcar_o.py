@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, final
 
 from pydantic import Field
@@ -11,9 +10,10 @@ from pydantic import Field
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.prediction import Forecast, Predictor
-from toolkit.acoustic.routing import LinkHistory, Routing
+from toolkit.acoustic.routing import LinkHistory, Router, Routing
 from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
 from toolkit.acoustic.routing.link_monitor import LinkMonitor
+from toolkit.acoustic.routing.neighbours import Neighbour
 from toolkit.core.program import Process
 from toolkit.core.work import Work
 
@@ -28,16 +28,8 @@ class DbcarOHeader(NamedTuple):
     energy: float
 
 
-@dataclass(eq=False)
-class DbcarOState:
-    """The watch over the links, and the packets held and done with."""
-
-    monitor: LinkMonitor
-    queue: HoldingQueue
-
-
 @final
-class DbcarO(Routing[DbcarOState]):
+class DbcarO(Routing["DbcarORouter"]):
     """Opportunistic DBCAR: packets are broadcast as in DBR, and a receiver waits the less the surer it can pass the packet on.
 
     A receiver that gained dp of depth holds the packet for T_max (1 - score), score = (dp / R) p, with T_max = 2 R^2 / (v0 delta) as
@@ -73,29 +65,39 @@ class DbcarO(Routing[DbcarOState]):
         """The holding time for a depth gain and a success probability; never negative."""
         return max(0.0, self.longest_s * (1.0 - gain_m / self.range_m * success))
 
-    def init(self, node: SeaNode[DbcarOState]) -> DbcarOState:
-        return DbcarOState(LinkMonitor(self, node), HoldingQueue(node, self.history))
+    def init(self, node: SeaNode[DbcarORouter]) -> DbcarORouter:
+        return DbcarORouter(self, node)
 
-    def processes(self, node: SeaNode[DbcarOState]) -> Iterable[Process]:
-        state = node.state
-        yield state.monitor.beacons()
 
-    def learn(self, node: SeaNode[DbcarOState], history: LinkHistory) -> None:
-        state = node.state
-        state.monitor.learn(history)
+class DbcarORouter(Router):
+    """The watch over the links of one node, and the packets held and done with."""
 
-    def forecast(self, node: SeaNode[DbcarOState], receiver: int, at_s: float) -> Forecast | None:
-        state = node.state
-        return state.monitor.forecast(receiver, at_s)
+    def __init__(self, spec: DbcarO, node: SeaNode) -> None:
+        self.spec = spec
+        self.node = node
+        self.monitor = LinkMonitor(spec, node)
+        self.queue = HoldingQueue(node, spec.history)
 
-    def originate(self, node: SeaNode[DbcarOState], packet: Packet) -> None:
-        state = node.state
-        state.queue.finish(packet.key)
-        self._send(node, packet, 1)
+    @property
+    def neighbours(self) -> dict[int, Neighbour]:
+        return self.monitor.neighbours
 
-    def on_receive(self, node: SeaNode[DbcarOState], frame: Frame, snr_db: float) -> None:
-        state = node.state
-        neighbour = state.monitor.heard(frame, snr_db)
+    def processes(self) -> Iterable[Process]:
+        yield self.monitor.beacons()
+
+    def learn(self, history: LinkHistory) -> None:
+        self.monitor.learn(history)
+
+    def forecast(self, receiver: int, at_s: float) -> Forecast | None:
+        return self.monitor.forecast(receiver, at_s)
+
+    def originate(self, packet: Packet) -> None:
+        self.queue.finish(packet.key)
+        self._send(packet, 1)
+
+    def on_receive(self, frame: Frame, snr_db: float) -> None:
+        node, spec = self.node, self.spec
+        neighbour = self.monitor.heard(frame, snr_db)
         packet = frame.packet
         if packet is None or not isinstance(frame.body, DbcarOHeader):
             return
@@ -104,44 +106,42 @@ class DbcarO(Routing[DbcarOState]):
             node.deliver(packet, frame.hops)
             return
         gain_m = frame.depth_m - node.depth_m
-        held = state.queue.get(packet.key)
+        held = self.queue.get(packet.key)
         if held is not None:
-            if gain_m < self.threshold_m:  # somebody shallower, or hardly deeper, has sent it
-                state.queue.silence(packet.key)
-            else:
-                due_s = node.now + self.hold_s(gain_m, held.note)  # with the success predicted when the packet was taken
-                state.queue.hasten(held, due_s, lambda held: self._due(node, held))
+            if gain_m < spec.threshold_m:  # somebody shallower, or hardly deeper, has sent it
+                self.queue.silence(packet.key)
+            else:  # with the success predicted when the packet was taken
+                self.queue.hasten(held, node.now + spec.hold_s(gain_m, held.note), self._due)
             return
-        if state.queue.is_done(packet.key):
+        if self.queue.is_done(packet.key):
             return
-        if gain_m < self.threshold_m:
+        if gain_m < spec.threshold_m:
             pass_over(packet)
             return
-        if frame.hops >= self.ttl:
+        if frame.hops >= spec.ttl:
             node.tracker.refuse(packet, "ttl")
             return
-        success, work = self._way_up(node, HEADER_BYTES + packet.nbytes)
+        success, work = self._best_upwards(HEADER_BYTES + packet.nbytes)
         if work.flops > 0.0:
             node.ctx.compute(work, "prediction")  # charged; the holding time does not wait for it
-        state.queue.hold(packet, frame.hops, self.hold_s(gain_m, success), success, lambda held: self._due(node, held))
+        self.queue.hold(packet, frame.hops, spec.hold_s(gain_m, success), success, self._due)
 
-    def _way_up(self, node: SeaNode[DbcarOState], nbytes: int) -> tuple[float, Work]:
+    def _best_upwards(self, nbytes: int) -> tuple[float, Work]:
         """Success on the best link upwards as predicted for now, and the work of predicting all of them."""
-        state = node.state
+        node, monitor = self.node, self.monitor
         best, work = 0.0, Work()
-        for neighbour in state.monitor.upward():
-            arrival_s = node.now + node.modem.frame_s(nbytes) + neighbour.delay_s
-            forecast, cost = state.monitor.forward(neighbour, arrival_s)
+        for neighbour in monitor.upward():
+            forecast, cost = monitor.forward(neighbour, node.now + node.modem.frame_s(nbytes) + neighbour.delay_s)
             work += cost
-            best = max(best, state.monitor.budget.success(forecast, 8 * nbytes))
+            best = max(best, monitor.budget.success(forecast, 8 * nbytes))
         return best, work
 
-    def _due(self, node: SeaNode[DbcarOState], held: Held) -> None:
-        self._send(node, held.packet, held.hops + 1)
+    def _due(self, held: Held) -> None:
+        self._send(held.packet, held.hops + 1)
 
-    def _send(self, node: SeaNode[DbcarOState], packet: Packet, hops: int) -> None:
-        state = node.state
-        state.monitor.last_sent_s = node.now
-        header = DbcarOHeader(node.is_sink or state.monitor.has_way_up(), node.residual_energy)
+    def _send(self, packet: Packet, hops: int) -> None:
+        node, monitor = self.node, self.monitor
+        monitor.last_sent_s = node.now
+        header = DbcarOHeader(node.is_sink or monitor.has_way_up(), node.residual_energy)
         frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops, depth_m=node.depth_m, body=header)
         node.ctx.process(send_copy(node, frame))

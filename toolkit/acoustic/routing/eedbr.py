@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, final
 
 from pydantic import Field
 
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
-from toolkit.acoustic.routing import LinkHistory, Routing
+from toolkit.acoustic.routing import LinkHistory, Router, Routing
 from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
 from toolkit.core.program import Process
 
@@ -48,18 +48,8 @@ class Peer:
     heard_s: float
 
 
-@dataclass(eq=False)
-class EedbrState:
-    """Neighbours, the packets held, and the delivery ratio as it was told last."""
-
-    queue: HoldingQueue
-    peers: dict[int, Peer] = field(default_factory=dict)
-    ratio: float = 1.0
-    told_s: float = float("-inf")
-
-
 @final
-class Eedbr(Routing[EedbrState]):
+class Eedbr(Routing["EedbrRouter"]):
     """EEDBR (Wahid, Lee and Kim 2011): of the shallower neighbours, those with most energy forward, one after the other.
 
     Nodes say hello every `hello_s` with depth and residual energy. A sender lists up to `listed` of its shallower neighbours by
@@ -84,33 +74,43 @@ class Eedbr(Routing[EedbrState]):
         """Holding time of the listed node of *rank* (from 1) whose battery is at *energy* = E / E0."""
         return 0.0 if rank == 1 else (1.0 - energy) * self.longest_s + 2.0 ** (rank - 2) * self.priority_s
 
-    def init(self, node: SeaNode[EedbrState]) -> EedbrState:
-        return EedbrState(HoldingQueue(node, self.history))
+    def init(self, node: SeaNode[EedbrRouter]) -> EedbrRouter:
+        return EedbrRouter(self, node)
 
-    def learn(self, node: SeaNode[EedbrState], history: LinkHistory) -> None:
+
+class EedbrRouter(Router):
+    """Neighbours, the packets held, and the delivery ratio as it was told last, at one node."""
+
+    def __init__(self, spec: Eedbr, node: SeaNode) -> None:
+        self.spec = spec
+        self.node = node
+        self.queue = HoldingQueue(node, spec.history)
+        self.peers: dict[int, Peer] = {}
+        self.ratio = 1.0
+        self.told_s = float("-inf")
+
+    def learn(self, history: LinkHistory) -> None:
         """Know whoever was heard in the last beacons of the history, which stand for hellos, one by one; batteries count as full."""
-        state = node.state
-        me, steps = node.id, len(history.t_s)
+        me, steps = self.node.id, len(history.t_s)
         for other in range(history.heard.shape[1]):
             heard = history.heard[:, other, me].nonzero()[0]
             if other != me and len(heard):
                 last = int(heard[-1])
-                state.peers[other] = Peer(float(history.depth_m[last, other]), 1.0, (last - steps) * self.hello_s)
+                self.peers[other] = Peer(float(history.depth_m[last, other]), 1.0, (last - steps) * self.spec.hello_s)
 
-    def processes(self, node: SeaNode[EedbrState]) -> Iterable[Process]:
-        yield self._hellos(node)
+    def processes(self) -> Iterable[Process]:
+        yield self._hellos()
 
-    def originate(self, node: SeaNode[EedbrState], packet: Packet) -> None:
-        state = node.state
-        state.queue.finish(packet.key)
-        self._send(node, packet, 1)
+    def originate(self, packet: Packet) -> None:
+        self.queue.finish(packet.key)
+        self._send(packet, 1)
 
-    def on_receive(self, node: SeaNode[EedbrState], frame: Frame, snr_db: float) -> None:
-        state = node.state
-        if isinstance(frame.body, EedbrHello):
-            state.peers[frame.src] = Peer(frame.depth_m, frame.body.energy, node.now)
-            if frame.body.told_s > state.told_s and not node.is_sink:
-                state.ratio, state.told_s = frame.body.ratio, frame.body.told_s
+    def on_receive(self, frame: Frame, snr_db: float) -> None:
+        node, spec, body = self.node, self.spec, frame.body
+        if isinstance(body, EedbrHello):
+            self.peers[frame.src] = Peer(frame.depth_m, body.energy, node.now)
+            if body.told_s > self.told_s and not node.is_sink:
+                self.ratio, self.told_s = body.ratio, body.told_s
             return
         packet = frame.packet
         if packet is None:
@@ -119,49 +119,48 @@ class Eedbr(Routing[EedbrState]):
             node.deliver(packet, frame.hops)
             return
         key = packet.key
-        if state.queue.get(key) is not None:
-            if self.target_ratio == 0.0 or node.rng.random() < state.ratio / self.target_ratio:
-                state.queue.silence(key)
+        if self.queue.get(key) is not None:
+            if spec.target_ratio == 0.0 or node.rng.random() < self.ratio / spec.target_ratio:
+                self.queue.silence(key)
             return
-        listed: Listed = frame.body
-        if state.queue.is_done(key):
+        listed: Listed = body
+        if self.queue.is_done(key):
             return
         if node.id not in listed.nodes:
             pass_over(packet)
             return
-        if frame.hops >= self.ttl:
+        if frame.hops >= spec.ttl:
             node.tracker.refuse(packet, "ttl")
             return
-        wait_s = self.hold_s(listed.nodes.index(node.id) + 1, node.residual_energy)
-        state.queue.hold(packet, frame.hops, wait_s, None, lambda held: self._due(node, held))
+        wait_s = spec.hold_s(listed.nodes.index(node.id) + 1, node.residual_energy)
+        self.queue.hold(packet, frame.hops, wait_s, None, self._due)
 
-    def _due(self, node: SeaNode[EedbrState], held: Held) -> None:
-        self._send(node, held.packet, held.hops + 1)
+    def _due(self, held: Held) -> None:
+        self._send(held.packet, held.hops + 1)
 
-    def _send(self, node: SeaNode[EedbrState], packet: Packet, hops: int) -> None:
-        listed = self._candidates(node)
+    def _send(self, packet: Packet, hops: int) -> None:
+        node, listed = self.node, self.candidates()
         nbytes = HEADER_BYTES + 2 * len(listed) + packet.nbytes
         frame = Frame("data", node.id, BROADCAST, nbytes, packet=packet, hops=hops, depth_m=node.depth_m, body=Listed(listed))
         node.ctx.process(send_copy(node, frame))
 
-    def _candidates(self, node: SeaNode[EedbrState]) -> tuple[int, ...]:
+    def candidates(self) -> tuple[int, ...]:
         """The shallower neighbours heard lately, most energy first, the shallower first among equals."""
-        state = node.state
-        since_s = node.now - EXPIRES * self.hello_s
+        since_s = self.node.now - EXPIRES * self.spec.hello_s
         peers = [
-            (-peer.energy, peer.depth_m, other) for other, peer in state.peers.items()
-            if 0.0 < peer.depth_m < node.depth_m and peer.heard_s >= since_s
+            (-peer.energy, peer.depth_m, other) for other, peer in self.peers.items()
+            if 0.0 < peer.depth_m < self.node.depth_m and peer.heard_s >= since_s
         ]
-        return tuple(other for _, _, other in sorted(peers)[: self.listed])
+        return tuple(other for _, _, other in sorted(peers)[: self.spec.listed])
 
-    def _hellos(self, node: SeaNode[EedbrState]) -> Process:
-        state = node.state
-        first_s = self.hello_s if state.peers else min(NEW_S, self.hello_s)
+    def _hellos(self) -> Process:
+        node, hello_s = self.node, self.spec.hello_s
+        first_s = hello_s if self.peers else min(NEW_S, hello_s)
         yield node.ctx.sleep(first_s * node.rng.random())
         while True:
             if node.is_sink:
-                state.ratio, state.told_s = round(255 * node.tracker.ratio_ashore()) / 255, node.now
+                self.ratio, self.told_s = round(255 * node.tracker.ratio_ashore()) / 255, node.now
             energy = round(255 * node.residual_energy) / 255
-            hello = EedbrHello(energy, state.ratio, state.told_s)
+            hello = EedbrHello(energy, self.ratio, self.told_s)
             yield node.send_frame(Frame("hello", node.id, BROADCAST, HELLO_BYTES, depth_m=node.depth_m, body=hello))
-            yield node.ctx.sleep(self.hello_s * (0.5 + node.rng.random()))
+            yield node.ctx.sleep(hello_s * (0.5 + node.rng.random()))

@@ -5,19 +5,20 @@ DBCAR's rules differ in what they do with these forecasts; how a node comes by t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame
 from toolkit.acoustic.prediction import Forecast, Predictor
 from toolkit.acoustic.routing import LinkHistory
-from toolkit.acoustic.routing.neighbours import LinkBudget, Neighbour, PredictedLink, decode_snr
+from toolkit.acoustic.routing.neighbours import LinkBudget, Neighbour, PredictedLink, decode_cost, decode_snr, encode_cost
 from toolkit.core.program import Process
 from toolkit.core.work import Work
 
 BEACON_BYTES = 10
-"""Type 1, id 2, depth 2, sequence 1, energy 1, count 1, CRC 2; and 3 per neighbour listed."""
+"""Type 1, id 2, depth 2, sequence 1, energy 1, count 1, CRC 2; 3 per neighbour listed; and 1 for the cost of the way, if it is told."""
 BEACON_LIST = 16
 """Neighbours listed in one beacon at most; more take turns."""
 START_S, START_PERIOD_S = 60.0, 10.0
@@ -30,6 +31,8 @@ class BeaconHeader(NamedTuple):
     energy: float
     has_way_up: bool
     heard: dict[int, int]
+    cost: float
+    """What the sender's way to a sink costs, see `encode_cost`; infinite where it tells none."""
 
 
 class MonitorSettings(Protocol):
@@ -56,10 +59,15 @@ class MonitorSettings(Protocol):
 class LinkMonitor:
     """What one node knows of its neighbours."""
 
-    def __init__(self, spec: MonitorSettings, node: SeaNode) -> None:
+    def __init__(
+        self, spec: MonitorSettings, node: SeaNode, way_up: Callable[[], bool] | None = None, own_cost: Callable[[], float] | None = None
+    ) -> None:
+        """*way_up* says whether this node has one (by default: any fresh shallower neighbour), *own_cost*, if given, what its way costs."""
         self._spec = spec
         self._node = node
-        self.budget = LinkBudget(node.modem)
+        self._way_up = way_up or self.has_way_up
+        self._own_cost = own_cost
+        self.budget = LinkBudget(node.modem, node.fading)
         self.neighbours: dict[int, Neighbour] = {}
         self.last_sent_s = float("-inf")
         """When this node last sent a frame that others could measure."""
@@ -84,6 +92,7 @@ class LinkMonitor:
         neighbour.has_way_up = header.has_way_up
         if isinstance(header, BeaconHeader):
             neighbour.energy = header.energy
+            neighbour.cost = header.cost
             if node.id in header.heard:
                 self.take_feedback(neighbour, header.heard[node.id])
         return neighbour
@@ -141,8 +150,9 @@ class LinkMonitor:
             self._mark_silent()
             if not (self._spec.suppress_beacons and node.now - self.last_sent_s < beacon_s / 2.0):
                 heard = self._beacon_list()
-                beacon = BeaconHeader(node.residual_energy, node.is_sink or self.has_way_up(), heard)
-                nbytes = BEACON_BYTES + 3 * len(heard)
+                cost = math.inf if self._own_cost is None else decode_cost(encode_cost(self._own_cost()))
+                beacon = BeaconHeader(node.residual_energy, node.is_sink or self._way_up(), heard, cost)
+                nbytes = BEACON_BYTES + 3 * len(heard) + (self._own_cost is not None)
                 yield node.send_frame(Frame("beacon", node.id, BROADCAST, nbytes, depth_m=node.depth_m, body=beacon))
             period_s = hurry_s if node.now < hurry_until_s else beacon_s
             yield node.ctx.sleep(period_s * (0.5 + node.rng.random()))

@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.acoustic.faded_success import faded
+from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.prediction import Forecast, Predictor
 from toolkit.core.work import Work
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
 _QUADRATURE = list(zip(_NODES.tolist(), (_WEIGHTS / _WEIGHTS.sum()).tolist(), strict=True))
+_POINT = [(0.0, 1.0)]
 
 SILENT = 0
 """Feedback code of a neighbour that should have been heard and was not."""
@@ -30,12 +33,28 @@ def decode_snr(code: int) -> float | None:
     return None if code == SILENT else (code - 1) / 2.0 - 20.0
 
 
-class LinkBudget:
-    """From a forecast of SNR to the chance of a frame."""
+NO_WAY = 255
+"""Cost byte of a node that knows no way to a sink."""
+COST_STEPS = 24.0
 
-    def __init__(self, modem: Modem) -> None:
+
+def encode_cost(cost: float) -> int:
+    """Cost of a way as one byte: 24 steps per doubling of 1 + cost, so within 1.5 % of it, up to 1500; `NO_WAY` beyond."""
+    return NO_WAY if cost > 1500.0 else round(COST_STEPS * math.log2(1.0 + cost))
+
+
+def decode_cost(code: int) -> float:
+    """The cost that a byte stands for; infinite for `NO_WAY`."""
+    return math.inf if code == NO_WAY else 2.0 ** (code / COST_STEPS) - 1.0
+
+
+class LinkBudget:
+    """From a forecast of the mean SNR to the chance of a frame, on a channel with *fading*; without it, from an SNR to that chance."""
+
+    def __init__(self, modem: Modem, fading: FastFading | None = None) -> None:
         self._table = modem.success_table()
-        self._log_rate = self._table.log_rate.tolist()
+        self._fading = fading or FastFading()
+        self._log_rates: dict[int, list[float]] = {}
         self._gain_db = modem.ebn0_db(0.0)
         grid_db = np.arange(-20.0, 40.0, 0.25)
         per = np.asarray(self._table.per(grid_db + self._gain_db, 512))
@@ -45,19 +64,29 @@ class LinkBudget:
         """What a predictor takes a missing frame for: it was below the decode level, and nobody knows by how much."""
 
     def success(self, forecast: Forecast | None, bits: int) -> float:
-        """Probability that a frame of *bits* is decoded: 1 - E[PER] over the forecast; 0 for a link nobody knows."""
+        """Probability that a frame of *bits* is decoded: 1 - E[PER] over fading and forecast; 0 for a link nobody knows."""
         if forecast is None:
             return 0.0
-        table, log_rate = self._table, self._log_rate
+        table = self._table
+        log_rate = self._log_rates.get(bits)
+        if log_rate is None:
+            log_rate = self._log_rates[bits] = faded(table, self._fading, bits).log_rate.tolist()
         last = len(log_rate) - 1
         mean_db = forecast.mean_db + self._gain_db
         success = 0.0
-        for node, weight in _QUADRATURE:  # the same sum as `modulation.expected_per`, without arrays for seven numbers
+        for node, weight in _QUADRATURE if forecast.std_db > 0.0 else _POINT:  # the sum of `modulation.expected_per`, without arrays
             place = min(max((mean_db + forecast.std_db * node - table.low_db) / table.step_db, 0.0), last)
             low = min(int(place), last - 1)
             log_loss = log_rate[low] + (place - low) * (log_rate[low + 1] - log_rate[low])
             success += weight * math.exp(-bits * math.exp(log_loss))
         return success
+
+    def snr_db_for(self, success: float, bits: int) -> float:
+        """The least mean SNR in dB at which a frame of *bits* succeeds with probability *success*."""
+        table = faded(self._table, self._fading, bits)
+        snr_db = table.low_db + table.step_db * np.arange(len(table.log_rate)) - self._gain_db
+        good = np.exp(-bits * np.exp(table.log_rate)) >= success
+        return float(snr_db[int(np.argmax(good))]) if good.any() else math.inf
 
 
 class PredictedLink:
@@ -95,9 +124,12 @@ class PredictedLink:
         self._pending.clear()
 
     def forecast(self, predictor: Predictor, at_s: float, now: float, reuse_s: float) -> tuple[Forecast | None, Work]:
-        """Return the forecast for *at_s* and the work of making it; a young forecast of the same grid cell costs nothing."""
+        """Return the forecast for *at_s* and the work of making it; a young forecast of the same grid cell costs nothing.
+
+        One that looks at the truth is asked anew each time, since the truth does not wait for a cell to end.
+        """
         cell = int(at_s // predictor.step_s)
-        if cell == self._cell and (not self._stale or now - self._made_s <= reuse_s):
+        if cell == self._cell and not predictor.sees_truth and (not self._stale or now - self._made_s <= reuse_s):
             return self._forecast, Work()
         self.update(predictor)
         self._forecast = predictor.predict(self.state, at_s)
@@ -125,6 +157,8 @@ class Neighbour:
     marked_s: float = -np.inf
     energy: float = 1.0
     has_way_up: bool = False
+    cost: float = math.inf
+    """What its way to a sink costs, as it told."""
     blacklist_until_s: float = -np.inf
     last_snr_db: float | None = None
     rtt_s: float | None = None
@@ -137,6 +171,11 @@ class Neighbour:
     def is_surface(self) -> bool:
         """Sinks float at the surface; everybody else is deeper."""
         return self.depth_m <= 0.0
+
+    @property
+    def way_cost(self) -> float:
+        """What its way to a sink costs; nothing for a sink."""
+        return 0.0 if self.is_surface else self.cost
 
     def heard(self, t_s: float, depth_m: float, snr_db: float | None) -> None:
         """A frame of this neighbour was decoded."""

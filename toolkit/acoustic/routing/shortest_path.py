@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple, final
 from weakref import WeakKeyDictionary
 
@@ -12,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse.csgraph import dijkstra
-from simpy.events import Event
 
+from toolkit.acoustic.faded_success import faded
+from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import Frame, Packet
-from toolkit.acoustic.routing import LinkHistory, Routing
+from toolkit.acoustic.routing import LinkHistory, Router, Routing
+from toolkit.acoustic.routing.forwarding import Carried, Forwarder
 from toolkit.core.program import Process
 
 DATA_BYTES = 12
@@ -34,28 +34,6 @@ class PathAck(NamedTuple):
     """Which packet an acknowledgement is for."""
 
     key: tuple[int, int]
-
-
-@dataclass(eq=False, slots=True)
-class PathQueued:
-    """A packet in this node's care."""
-
-    packet: Packet
-    hops: int
-
-
-@dataclass(eq=False)
-class PathState:
-    """The way out of one node, and what waits for it."""
-
-    next_hop: int = -1
-    """The neighbour that all packets go to; -1 for a node without a way to any sink."""
-    etx: float = float("inf")
-    """Expected transmissions from here to a sink."""
-    queue: deque[PathQueued] = field(default_factory=deque)
-    accepted: set[tuple[int, int]] = field(default_factory=set)
-    idle: Event | None = None
-    awaited: tuple[tuple[int, int], Event] | None = None
 
 
 def etx_matrix(data: NDArray[np.float64], ack: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -81,7 +59,7 @@ def paths(etx: NDArray[np.float64], sinks: Iterable[int]) -> tuple[NDArray[np.in
 
 
 @final
-class ShortestPath(Routing[PathState]):
+class ShortestPath(Routing["PathRouter"]):
     """Every node sends all its packets to one next hop, on the way to a sink with the least expected transmissions (ETX).
 
     An oracle knows the success of every link, averaged over the history or at the time the run begins, and Dijkstra's algorithm
@@ -101,100 +79,71 @@ class ShortestPath(Routing[PathState]):
     guard_s: float = Field(0.1, ge=0, description="guard of the acknowledgement timeout")
     queue_limit: int = Field(50, ge=1, description="packets in a node's care at most")
 
-    def init(self, node: SeaNode[PathState]) -> PathState:
-        return PathState()
+    def init(self, node: SeaNode[PathRouter]) -> PathRouter:
+        return PathRouter(self, node)
 
-    def learn(self, node: SeaNode[PathState], history: LinkHistory) -> None:
+
+class PathRouter(Router):
+    """The way out of one node, and what waits for it."""
+
+    def __init__(self, spec: ShortestPath, node: SeaNode) -> None:
+        self.spec = spec
+        self.node = node
+        self.forwarder: Forwarder = Forwarder(node, spec.queue_limit)
+        self.next_hop = -1
+        """The neighbour that all packets go to; -1 for a node without a way to any sink."""
+        self.etx = float("inf")
+        """Expected transmissions from here to a sink."""
+
+    def learn(self, history: LinkHistory) -> None:
         """Ask the oracle; what it says is worked out once per run."""
+        node = self.node
         known = _PATHS.setdefault(history, {})
-        what = (self.knows, node.modem)
+        what = (self.spec.knows, node.modem)
         if what not in known:
-            snr_db = node.channel.snr_db[None] if self.knows == "start" or not len(history.t_s) else history.snr_db
-            data, ack = (_success(node.modem, snr_db, nbytes) for nbytes in (DATA_BYTES + DESIGN_NBYTES, ACK_BYTES))
+            now = self.spec.knows == "start" or not len(history.t_s)
+            snr_db = node.channel.snr_db[None] if now else history.snr_db
+            fading = node.fading if now else FastFading()  # what was heard in the history has faded already
+            data, ack = (_success(node.modem, fading, snr_db, nbytes) for nbytes in (DATA_BYTES + DESIGN_NBYTES, ACK_BYTES))
             known[what] = paths(etx_matrix(data, ack), node.sinks)
         next_hop, cost = known[what]
-        state = node.state
-        state.next_hop, state.etx = int(next_hop[node.id]), float(cost[node.id])
+        self.next_hop, self.etx = int(next_hop[node.id]), float(cost[node.id])
 
-    def originate(self, node: SeaNode[PathState], packet: Packet) -> None:
-        self._accept(node, PathQueued(packet, 0))
+    def originate(self, packet: Packet) -> None:
+        self.forwarder.accept(Carried(packet, 0), None)
 
-    def processes(self, node: SeaNode[PathState]) -> Iterable[Process]:
-        if not node.is_sink:
-            yield self._forwarding(node)
+    def processes(self) -> Iterable[Process]:
+        if not self.node.is_sink:
+            yield self.forwarder.one_by_one(self._carry)
 
-    def on_receive(self, node: SeaNode[PathState], frame: Frame, snr_db: float) -> None:
-        state = node.state
+    def on_receive(self, frame: Frame, snr_db: float) -> None:
+        node, packet = self.node, frame.packet
         if frame.dst != node.id:
             return
         if isinstance(frame.body, PathAck):
-            if state.awaited is not None and state.awaited[0] == frame.body.key and not state.awaited[1].triggered:
-                state.awaited[1].succeed()
-            return
-        packet = frame.packet
-        if packet is None:
-            return
-        new = packet.key not in state.accepted
-        if new and not node.is_sink and len(state.queue) >= self.queue_limit:
-            node.tracker.refuse(packet, "queue_full")
-            return
-        node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, depth_m=node.depth_m, body=PathAck(packet.key)))
-        if node.is_sink:
-            node.deliver(packet, frame.hops)
-        elif new:
-            node.tracker.hold(packet)
-            self._accept(node, PathQueued(packet, frame.hops))
-        else:
-            node.tracker.duplicates += 1
+            self.forwarder.answered(frame.body.key, frame.src)
+        elif packet is not None and not self.forwarder.refuses(packet):
+            node.send_frame(Frame("ack", node.id, frame.src, ACK_BYTES, depth_m=node.depth_m, body=PathAck(packet.key)))
+            self.forwarder.take(frame, Carried(packet, frame.hops), None)
 
-    def _accept(self, node: SeaNode[PathState], queued: PathQueued) -> None:
-        state = node.state
-        if len(state.queue) >= self.queue_limit:
-            node.tracker.drop(queued.packet, "queue_full")
-            return
-        state.accepted.add(queued.packet.key)
-        state.queue.append(queued)
-        if state.idle is not None:
-            state.idle.succeed()
-            state.idle = None
+    def _carry(self, carried: Carried) -> Process:
+        """Send to the next hop until it acknowledges; return why the packet was given up, if it was."""
+        node, spec = self.node, self.spec
+        if self.next_hop < 0:
+            return "void"
+        answer = yield from self.forwarder.offer(
+            carried.packet, lambda: self._frame(carried), tries=spec.tries, backoff_s=spec.backoff_s,
+            timeout_s=2.0 * spec.range_m / 1500.0 + node.modem.frame_s(ACK_BYTES) + spec.guard_s,
+        )
+        return "retries" if answer is None else ""
 
-    def _forwarding(self, node: SeaNode[PathState]) -> Process:
-        state = node.state
-        while True:
-            while not state.queue:
-                state.idle = node.ctx.world.env.event()
-                yield state.idle
-            queued = state.queue[0]
-            if state.next_hop < 0:
-                reason = "void"
-            else:
-                taken = yield from self._offer(node, queued)
-                reason = "" if taken else "retries"
-            state.queue.popleft()
-            node.tracker.drop(queued.packet, reason)
-
-    def _offer(self, node: SeaNode[PathState], queued: PathQueued) -> Process:
-        """Send to the next hop until it acknowledges; return whether it did."""
-        state = node.state
-        timeout_s = 2.0 * self.range_m / 1500.0 + node.modem.frame_s(ACK_BYTES) + self.guard_s
-        nbytes = DATA_BYTES + queued.packet.nbytes
-        for attempt in range(self.tries):
-            acknowledged = node.ctx.world.env.event()
-            state.awaited = (queued.packet.key, acknowledged)
-            sent = yield node.send_frame(
-                Frame("data", node.id, state.next_hop, nbytes, packet=queued.packet, hops=queued.hops + 1, depth_m=node.depth_m)
-            )
-            if sent:
-                yield acknowledged | node.ctx.sleep(timeout_s)
-            state.awaited = None
-            if acknowledged.triggered:
-                return True
-            yield node.ctx.sleep(2**attempt * self.backoff_s * node.rng.random())
-        return False
+    def _frame(self, carried: Carried) -> Frame:
+        node, packet = self.node, carried.packet
+        return Frame("data", node.id, self.next_hop, DATA_BYTES + packet.nbytes, packet=packet, hops=carried.hops + 1, depth_m=node.depth_m)
 
 
-def _success(modem: Modem, snr_db: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:
-    """Mean success probability (n, n) of a frame over times (m, n, n)."""
-    per = modem.success_table().per(np.maximum(snr_db, -100.0) + modem.ebn0_db(0.0), 8 * nbytes)
+def _success(modem: Modem, fading: FastFading, snr_db: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:
+    """Mean success probability (n, n) of a frame over times (m, n, n) of a channel with *fading*."""
+    per = faded(modem.success_table(), fading, 8 * nbytes).per(np.maximum(snr_db, -100.0) + modem.ebn0_db(0.0), 8 * nbytes)
     success: NDArray[np.float64] = 1.0 - np.asarray(per).mean(axis=0)
     return success
