@@ -18,7 +18,8 @@ from toolkit.errors import DataError
 
 @pytest.fixture(autouse=True)
 def _nowhere(monkeypatch, tmp_path, request) -> None:
-    """Tests find no data by chance, unless they ask for the real ones."""
+    """Tests find no data by chance, unless they ask for the real ones, and none that was decoded before."""
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path / "cache"))
     if "real" not in request.node.name:
         monkeypatch.delenv("TOOLKIT_DATA", raising=False)
         monkeypatch.chdir(tmp_path)

@@ -1,7 +1,8 @@
 """Labelled image sets, one reader per module, and how their samples are dealt to workers.
 
-A reader is a module with `load(path=None) -> Dataset`. Without a path it looks in the folder that the environment variable TOOLKIT_DATA
-names, and without that in `data`. What was read once is kept, so a process that runs many seeds reads a set once.
+A reader is a module with `load(...) -> Dataset`. That of a named set takes `path=None`; without one it looks in the folder that the
+environment variable TOOLKIT_DATA names, and without that in `data`. What was read once is kept, so a process that runs many seeds reads a
+set once.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Dataset:
     """Mean of each channel over all training pixels, as a fraction of 255."""
     std: tuple[float, ...]
     """Standard deviation of each channel over all training pixels, as a fraction of 255."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of their numbers; none where they are the numbers."""
 
     def batch(self, split: Split, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return images (len(index), channels, height, width) as normalised float32 and their labels (len(index),)."""
@@ -62,7 +65,9 @@ class Dataset:
         return (1 / (255 * std)).float(), (-mean / std).float()
 
 
-def assemble(name: str, train: tuple[Pixels, Indices], test: tuple[Pixels, Indices], num_classes: int) -> Dataset:
+def assemble(
+    name: str, train: tuple[Pixels, Indices], test: tuple[Pixels, Indices], num_classes: int, classes: tuple[str, ...] = ()
+) -> Dataset:
     """Return the data set of *train* and *test*, each images (n, channels, height, width) and labels (n,).
 
     Raises:
@@ -74,7 +79,7 @@ def assemble(name: str, train: tuple[Pixels, Indices], test: tuple[Pixels, Indic
         if labels.min() < 0 or labels.max() >= num_classes:
             raise DataError(f"{name}: the {split} labels run from {labels.min()} to {labels.max()}; they must be 0 to {num_classes - 1}")
     mean, std = _moments(train[0])
-    return Dataset(name, *_tensors(*train), *_tensors(*test), num_classes, mean, std)
+    return Dataset(name, *_tensors(*train), *_tensors(*test), num_classes, mean, std, classes)
 
 
 def _tensors(images: Pixels, labels: Indices) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.datasets import Indices, Pixels
+from toolkit.datasets.cache import decoded_once
 from toolkit.errors import DataError
 
 SHAPE = (3, 32, 32)
@@ -74,9 +75,16 @@ def read_binary(name: str, file: Path, label_bytes: int = 1) -> tuple[Pixels, In
 def read_jpeg_npz(name: str, file: Path, side: int = 32) -> tuple[Pixels, Indices]:
     """Return images (n, 3, side, side) and labels (n,) of JPEG files end to end (`jpeg`, `offsets`, `labels`); grey ones become colour.
 
+    They are decoded once (`toolkit.datasets.cache`).
+
     Raises:
         DataError: an array is missing, an image is broken or of another size, or Pillow is not installed.
     """
+    kept = decoded_once([file], {"side": side}, lambda: dict(zip(("pixels", "labels"), _decoded_npz(name, file, side), strict=True)))
+    return kept["pixels"].astype(np.uint8, copy=False), kept["labels"].astype(np.int64, copy=False)
+
+
+def _decoded_npz(name: str, file: Path, side: int) -> tuple[Pixels, Indices]:
     try:
         with np.load(file) as content:
             raw, offsets, labels = content["jpeg"].tobytes(), content["offsets"], content["labels"].astype(np.int64)

@@ -1,47 +1,56 @@
-"""Networks by name: every function of `toolkit.models` that builds one from a generator."""
+"""Networks by name: every function of `toolkit.models` that builds one from a generator, and classes or functions of one's own."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import pkgutil
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Self, final, get_type_hints
+from pathlib import Path
+from typing import Any, Self, final
 
 import torch
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 from torch import nn
 
 from toolkit import models
 from toolkit.core.part import Spec, nearest
 from toolkit.errors import ScenarioError, listed, shortened
+from toolkit.methods.builders import checked_options, own_module
+
+GIVEN = ("generator",)
+"""What a builder is always given, and no option of the user's."""
 
 
 @final
 class ModelSpec(Spec):
-    """A network of `toolkit.models` by the name of its function."""
+    """A network of `toolkit.models` by the name of its function, or one of one's own: ``nets:Net`` from `nets.py` beside the scenario.
 
-    name: str = Field("small_cnn", description="function in a module of toolkit/models, e.g. small_cnn, lenet5, resnet20, vgg16")
+    What is named after the colon is called with the options; what of `num_classes`, `in_channels`, `image_size` and `generator` its
+    signature has, is given to it. Without `generator` its weights are drawn from torch's own state, which is seeded for the call.
+    """
+
+    name: str = Field("small_cnn", description="function in toolkit/models, e.g. small_cnn, lenet5, resnet20, or module:Class of your own")
     options: dict[str, Any] = Field(default_factory=dict, description="its arguments, e.g. {width: 32}")
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
-        known = builders()
-        if self.name not in known:
-            raise ValueError(f"'{shortened(self.name)}' is not a model{nearest(self.name, list(known))} (known: {listed(known)})")
-        accepted = inspect.signature(known[self.name]).parameters
-        kinds = get_type_hints(known[self.name])
-        for option, value in self.options.items():
-            if option not in accepted or option == "generator":
-                raise ValueError(f"model {self.name} has no option '{option}'{nearest(option, list(accepted))}")
-            wanted = kinds[option]
-            try:
-                TypeAdapter(wanted, config=ConfigDict(strict=True, arbitrary_types_allowed=True)).validate_json(json.dumps(value))
-            except ValidationError as error:
-                why = error.errors()[0]["msg"]
-                raise ValueError(f"model {self.name}, option '{option}': {why[:1].lower()}{why[1:]}") from error
+    def _known(self, info: ValidationInfo) -> Self:
+        checked_options(f"model {self.name}", self._builder((info.context or {}).get("home")), self.options, GIVEN)
         return self
+
+    def _builder(self, home: Path | None = None) -> Callable[..., Any]:
+        module_name, colon, item = self.name.partition(":")
+        if not colon:
+            known = builders()
+            if self.name not in known:
+                own = "; one of your own is named module:Class"
+                raise ValueError(f"'{shortened(self.name)}' is not a model{nearest(self.name, list(known))} (known: {listed(known)}){own}")
+            return known[self.name]
+        found: Callable[..., Any] | None = getattr(own_module(module_name, home), item, None)
+        if found is None or not callable(found):
+            raise ValueError(f"model '{shortened(self.name)}': '{module_name}' has no class or function '{shortened(item)}'")
+        return found
 
     def build(self, generator: torch.Generator, **defaults: Any) -> nn.Module:
         """Return a new network whose first weights are drawn from *generator*; *defaults* are what the data set asks for.
@@ -49,25 +58,36 @@ class ModelSpec(Spec):
         Raises:
             ScenarioError: an option fights with the data set, or no network can be built with it.
         """
-        builder = builders()[self.name]
+        builder = self._builder()
         accepted = inspect.signature(builder).parameters
         known = {key: value for key, value in defaults.items() if key in accepted}
         for key, value in known.items():
             if self.options.get(key, value) != value:
                 given = shortened(str(self.options[key]))
                 raise ScenarioError(f"model {self.name}, option '{key}': is {given}, and the data set has {value}; leave it out")
+        settings = {**known, **self.options}
         try:
-            model: nn.Module = builder(**{**known, **self.options, "generator": generator})
-        except (ValueError, TypeError, ArithmeticError, IndexError, RuntimeError, MemoryError) as error:
+            model = builder(**settings, generator=generator) if "generator" in accepted else _seeded(builder, settings, generator)
+        except (ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, MemoryError, AttributeError) as error:
             why = shortened(str(error).partition("\n")[0])
-            raise ScenarioError(f"model {self.name} cannot be built with {shortened(str({**known, **self.options}))}: {why}") from error
+            raise ScenarioError(f"model {self.name} cannot be built with {shortened(str(settings))}: {why}") from error
+        if not isinstance(model, nn.Module):
+            raise ScenarioError(f"model {self.name}: gives {type(model).__name__}, and must give a torch.nn.Module")
         return model
 
 
+def _seeded(builder: Callable[..., Any], settings: dict[str, Any], generator: torch.Generator) -> Any:
+    """Build a network that draws its weights from torch's own state, which is left as it was."""
+    seed = int(torch.randint(1 << 62, (), generator=generator))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return builder(**settings)
+
+
 @lru_cache(maxsize=1)
-def builders() -> dict[str, Any]:
+def builders() -> dict[str, Callable[..., Any]]:
     """Every function of `toolkit.models` that builds a network from a generator, by name."""
-    found = {}
+    found: dict[str, Callable[..., Any]] = {}
     for module in pkgutil.iter_modules(models.__path__):
         loaded = importlib.import_module(f"{models.__name__}.{module.name}")
         for name, item in vars(loaded).items():

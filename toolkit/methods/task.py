@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import lru_cache
-from typing import Self, final
+from typing import final
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from toolkit import datasets
-from toolkit.core.part import Spec, nearest
-from toolkit.datasets import Dataset
-from toolkit.errors import listed, shortened
+from toolkit.core.part import Spec
+from toolkit.datasets import Dataset, MissingDataError
 from toolkit.methods.classification import Classification
+from toolkit.methods.dataset_spec import DatasetSpec
 from toolkit.methods.model_spec import ModelSpec
 
 
@@ -39,19 +36,13 @@ class Blank(Spec):
 class TaskSpec(Spec):
     """What is learnt, by which network, and how its samples are dealt to the workers."""
 
-    dataset: str = Field("digits", description="data set of toolkit/datasets: digits, mnist, cifar10, cifar100, tiny_imagenet")
+    dataset: DatasetSpec = Field(
+        DatasetSpec(name="digits"), description="digits, mnist, cifar10 …, or a mapping with a type: images, arrays, a module of your own"
+    )
     path: str | None = Field(None, description="where it is; without it TOOLKIT_DATA or the folder data")
     blank: Blank | None = Field(None, description="images without content instead of a data set, where nothing is learnt")
     model: ModelSpec = ModelSpec()
     skew: float | None = Field(None, gt=0, description="Dirichlet concentration of label skew between workers; without it none")
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        modules = [module.name for module in pkgutil.iter_modules(datasets.__path__)]
-        known = [name for name in modules if hasattr(importlib.import_module(f"{datasets.__name__}.{name}"), "load")]
-        if self.dataset not in known:
-            raise ValueError(f"dataset '{shortened(self.dataset)}' is unknown{nearest(self.dataset, known)} (known: {listed(known)})")
-        return self
 
     def load(self) -> Classification:
         """Return the task, read and counted once per process.
@@ -66,6 +57,8 @@ class TaskSpec(Spec):
 def _load(spec: TaskSpec) -> Classification:
     if spec.blank is not None:
         return Classification(spec.blank.load(), spec.model, spec.skew)
-    reader = importlib.import_module(f"{datasets.__name__}.{spec.dataset}")
-    data: Dataset = reader.load(spec.path) if spec.path is not None else reader.load()
+    try:
+        data = spec.dataset.load(spec.path)
+    except MissingDataError as error:
+        raise MissingDataError(f"{error} (program.task.path)") from error
     return Classification(data, spec.model, spec.skew)
