@@ -29,6 +29,13 @@ def test_the_two_forms_of_forgetting_differ_where_a_task_ends_at_its_best() -> N
     assert measure.forgetting(gained, "mammoth") == 0.0
 
 
+def test_what_was_not_examined_is_not_forgotten() -> None:
+    """A matrix with nothing above its diagonal, as most write it."""
+    ragged = np.where(np.triu(np.ones_like(R), 1) > 0, np.nan, R)
+    for form in ("paper", "mammoth"):
+        assert measure.forgetting(ragged, form) == measure.forgetting(R, form)
+
+
 def test_they_are_pure() -> None:
     """Asking in any order, any number of times, changes neither matrix nor answer."""
     matrix = R.copy()

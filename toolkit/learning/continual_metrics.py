@@ -30,7 +30,7 @@ def forgetting(accuracy: ArrayLike, form: Literal["paper", "mammoth"] = "paper")
     if len(matrix) < 2:
         return float("nan")
     rows = matrix if form == "mammoth" else matrix[:-1]
-    return float((rows[:, :-1].max(axis=0) - matrix[-1, :-1]).mean())
+    return float((np.fmax.reduce(rows[:, :-1], axis=0) - matrix[-1, :-1]).mean())  # what was not examined is no maximum
 
 
 def backward_transfer(accuracy: ArrayLike) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, softmax
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax, one_hot, softmax
 
 from tests.methods.continual.by_hand import SIZE, Twin, batch_of, begun, check_step, to_the_second_task
 from tests.methods.continual.driver import make, run_plan, train
@@ -139,6 +139,17 @@ def test_icarl_by_hand() -> None:
     with torch.no_grad():
         targets[:, :5] = state.old.scores(images).sigmoid()[:, :5]
     loss = binary_cross_entropy_with_logits(twin.net.scores(images), targets)
+    torch.testing.assert_close(twin.stepped(loss), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("heads", "counted"), [("seen", 5), ("all", 10)])
+def test_icarls_loss_is_a_mean_over_the_heads_that_it_says(heads: str, counted: int) -> None:
+    method, found, state = begun("icarl", 2, heads=heads)
+    batch, twin = batch_of(found), Twin(found)
+    method.step(found, state, batch)
+    expected = weights(found.parameters)
+    targets = one_hot(batch.labels, 10).float()[:, :counted]
+    loss = binary_cross_entropy_with_logits(twin.net.scores(twin.images(batch))[:, :counted], targets)
     torch.testing.assert_close(twin.stepped(loss), expected, atol=1e-6, rtol=1e-5)
 
 

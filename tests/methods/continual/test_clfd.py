@@ -236,10 +236,10 @@ def test_probabilities_of_three_classes_with_four_features_by_hand() -> None:
     away, towards = 0.9 / 0.2, 1.6 / 0.9
     nearest, farthest = [1.0, 0.5, 0.0, 0.25], [0.1, 0.0, 0.5, 1.0]
     expected = [0.5 * math.exp(-away * m) + 0.5 * (1 - math.exp(-towards * p)) for m, p in zip(farthest, nearest, strict=True)]
-    found = frequency_keep(select.relative_counts()[:2], cosines, 0.5, "shifted")
+    found = frequency_keep(select.relative_counts()[:2], cosines, 0.5, form="shifted")
     assert found.flatten().tolist() == pytest.approx(expected, abs=1e-6)
     assert expected[2] == pytest.approx(0.5 * math.exp(-2.25))
-    bare = frequency_keep(select.relative_counts()[:2], cosines, 0.5, "paper")  # a- = -.1/-.8, a+ = .6/-.1: some leave [0, 1]
+    bare = frequency_keep(select.relative_counts()[:2], cosines, 0.5, form="paper")  # a- = -.1/-.8, a+ = .6/-.1: some leave [0, 1]
     raw = [0.5 * math.exp(-0.125 * m) + 0.5 * (1 - math.exp(6 * p)) for m, p in zip(farthest, nearest, strict=True)]
     assert bare.flatten().tolist() == pytest.approx([min(max(value, 0.0), 1.0) for value in raw], abs=1e-6)
 
@@ -252,10 +252,30 @@ def test_probabilities_of_three_classes_with_four_features_by_hand() -> None:
     assert float(select.keep[0, 2]) == 0
 
 
+def test_the_most_similar_of_all_may_be_a_class_that_was_never_seen() -> None:
+    """Two old classes of four, both less than not similar at all: of the old ones class 0 is the nearest; of all one of cosine 0 is."""
+    select = selection(4, 4, 0.5)
+    select.counts.copy_(torch.tensor([[8, 4, 0, 2], [1, 0, 5, 10], [0, 0, 0, 0], [0, 0, 0, 0]]))
+    relative, cosines = select.relative_counts(), torch.tensor([[-0.2, -0.6]], dtype=torch.float64)
+    farthest, nearest = [0.1, 0.0, 0.5, 1.0], [1.0, 0.5, 0.0, 0.25]
+    away = 0.6 / 0.4  # the mean of the old ones, with 1 added, to the least
+
+    def by_hand(most: float, kept: list[float]) -> list[float]:
+        return [0.5 * math.exp(-away * m) + 0.5 * (1 - math.exp(-most / 0.6 * p)) for m, p in zip(farthest, kept, strict=True)]
+
+    old = frequency_keep(relative, cosines, 0.5, form="shifted", most_similar="old")
+    assert old.flatten().tolist() == pytest.approx(by_hand(0.8, nearest))
+    every = frequency_keep(relative, cosines, 0.5, form="shifted", most_similar="all")
+    assert every.flatten().tolist() == pytest.approx(by_hand(1.0, [0.0] * 4))
+    similar = torch.tensor([[0.5, -0.6]], dtype=torch.float64)
+    both = [frequency_keep(relative, similar, 0.5, form="shifted", most_similar=way) for way in ("old", "all")]
+    assert torch.equal(*both)  # where an old class is similar at all, both are the same
+
+
 def test_edge_cases_of_the_tables() -> None:
     select = selection(4, 4, 0.5)
     select.counts[0] = torch.tensor([3, 1, 0, 0])
-    one_old = frequency_keep(select.relative_counts()[:1], torch.tensor([[0.4], [-1.0]]), 0.5, "shifted")
+    one_old = frequency_keep(select.relative_counts()[:1], torch.tensor([[0.4], [-1.0]]), 0.5, form="shifted")
     assert one_old.shape == (2, 4)  # nearest and farthest are the same class
     assert torch.isfinite(one_old).all()
     assert ((one_old > 0) & (one_old <= 1)).all()
@@ -325,7 +345,7 @@ def test_the_schedule_of_tables_encoder_and_memory() -> None:
     later = slice(2, 4)
     assert second[0]["keep"][later].flatten().tolist() == pytest.approx([0.6] * 2 * size)
     relative = second[0]["counts"].double()[:2] / second[0]["counts"][:2].amax(1, keepdim=True)
-    expected = frequency_keep(relative, similarities(state.low, range(2, 4), range(2)), 0.5, "shifted").float()
+    expected = frequency_keep(relative, similarities(state.low, range(2, 4), range(2)), 0.5, form="shifted").float()
     torch.testing.assert_close(second[0]["after"][later], expected)
     assert torch.equal(second[1]["keep"][later], expected)
     assert torch.equal(second[0]["after"][new], first[4]["after"][new])  # old classes keep theirs until the switch
@@ -348,8 +368,11 @@ def same(left: list[Tensor], right: list[Tensor]) -> bool:
 def test_a_single_epoch_is_first_and_last() -> None:
     method = clfd()
     course, state = opening(method, stream={"tasks": 5}, batch=32, replay=8)
+    before = weights(course)
     (epoch,) = steps(method, course, state, 0, 1)
-    assert not epoch["trains"]
+    assert epoch["trains"]  # or it never would be
+    assert not same(before, weights(course))
+    assert not any(weight.requires_grad for weight in course.net.front.parameters())
     assert course.memory().seen == 64
     assert state.low[:2].any()
     (epoch,) = steps(method, course, state, 1, 1)

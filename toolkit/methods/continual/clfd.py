@@ -17,8 +17,10 @@ What happens when (epochs counted from 1, n per task):
 | later tasks, end of epoch 1 | new classes get probabilities from the most and the least similar old class |
 | every task, end of an epoch e > 0.4 n | all classes get probabilities from what they use |
 
-Where paper and published code differ the code is the default and the paper an option, named in the fields. Departures from both: no second
-classifier without use; padding by a mask instead of by the value 0; samples are encoded once they are taken by the memory.
+Where paper and published code differ the code is the default and the paper an option, named in the fields; the most similar class alone is
+by default one of the old ones, as the paper says, since the code's may be one that was never seen (`most_similar`). Departures from both:
+no second classifier without use; padding by a mask instead of by the value 0; samples are encoded once they are taken by the memory; with
+one epoch per task the encoder is frozen when that ends, whatever `freeze` says, as it would never be trained otherwise.
 """
 
 from __future__ import annotations
@@ -68,6 +70,9 @@ class Clfd(ContinualMethod[Frequencies]):
     mixing: float = Field(0.5, ge=0, le=1, description="weight lambda of what keeps a new class away from the least similar old one")
     similarity: Literal["shifted", "paper"] = Field(
         "shifted", description="ratios of cosines + 1 (official code), or of bare cosines, which may be negative (paper)"
+    )
+    most_similar: Literal["old", "all"] = Field(
+        "old", description="y+ is one of the old classes (paper), or of all, cosines with those not seen yet being 0 (official code)"
     )
     beta: float = Field(2.0, gt=0, description="how surely a class keeps the features that it uses")
     switch: float = Field(0.4, ge=0, le=1, description="share of a task's epochs after which classes are held to what they use")
@@ -136,7 +141,7 @@ class Clfd(ContinualMethod[Frequencies]):
         if self.selects and learner.epoch == 0:
             self._admit(learner)
         if self.encodes and learner.task == 0 and learner.epoch == learner.last_epoch:
-            if self.freeze == "last_epoch":
+            if self.freeze == "last_epoch" and learner.epochs > 1:
                 encoder_of(learner).requires_grad_(False)
             state.offered = learner.memory().seen
             learner.memory().clear()
@@ -174,8 +179,11 @@ class Clfd(ContinualMethod[Frequencies]):
             if learner.epoch == 0 and new and old:
                 cosines = similarities(state.low, new, old)
                 state.similarity[new.start : new.stop, : old.stop] = cosines
-                relative = select.relative_counts()[: old.stop]
-                select.set_keep(new, frequency_keep(relative, cosines.to(relative.device), self.mixing, self.similarity))
+                relative = select.relative_counts()
+                found = frequency_keep(
+                    relative, cosines.to(relative.device), self.mixing, form=self.similarity, most_similar=self.most_similar
+                )
+                select.set_keep(new, found)
             if learner.epoch + 1 > self.switch * learner.epochs:
                 hold_to_use(learner, select, self.beta)
         self.host.end_epoch(learner, state.host)

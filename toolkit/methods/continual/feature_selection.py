@@ -101,20 +101,24 @@ def similarities(sums: Tensor, new: range, old: range) -> Tensor:
     return unit[new.start : new.stop] @ unit[old.start : old.stop].T
 
 
-def frequency_keep(relative: Tensor, cosines: Tensor, weight: float, form: Literal["shifted", "paper"]) -> Tensor:
+def frequency_keep(
+    relative: Tensor, cosines: Tensor, weight: float, *, form: Literal["shifted", "paper"], most_similar: Literal["old", "all"] = "old"
+) -> Tensor:
     """Return the probabilities of new classes (new, d), eqs. (2) to (4) of the paper.
 
     lambda exp(-a- F[y-] / max F[y-]) + (1 - lambda) (1 - exp(-a+ F[y+] / max F[y+])), where y+ and y- are the most and the least similar
     old class, a- = mean / least and a+ = most / mean of the cosines; ``shifted`` adds 1 to each of them first, so that none is negative.
 
     Args:
-        relative: F / max F of the old classes (old, d).
+        relative: F / max F of the old classes, the first rows of (K, d).
         cosines: (new, old).
         weight: lambda.
         form: see above.
+        most_similar: whether y+ is one of the old classes or of all K, whose cosine is 0 where they are not old.
     """
+    candidates = torch.nn.functional.pad(cosines, (0, len(relative) - cosines.shape[1])) if most_similar == "all" else cosines
     shift = 1.0 if form == "shifted" else 0.0
-    most, nearest = cosines.max(dim=1)
+    most, nearest = candidates.max(dim=1)
     least, farthest = cosines.min(dim=1)
     mean = cosines.mean(dim=1)
     away = _ratio(mean + shift, least + shift)[:, None]

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from pydantic import Field
@@ -53,6 +53,9 @@ class Icarl(ContinualMethod[Exemplars]):
     """
 
     mirrored: bool = Field(True, description="let the mean of a class count every exemplar and its mirror image")
+    heads: Literal["seen", "all"] = Field(
+        "seen", description="heads that the loss is a mean over: of the classes seen (Alg. 3), or all, those not seen against 0 (mammoth)"
+    )
 
     def check(self, stream: Stream, capacity: int) -> None:
         last, seen = stream.tasks - 1, stream.seen(stream.tasks - 1)
@@ -94,12 +97,13 @@ class Icarl(ContinualMethod[Exemplars]):
             groups.append(maps)
         else:
             (scores,) = learner.passes(images, labels)
-        targets = one_hot(labels, learner.num_classes).float()[:, : learner.seen]
+        heads = learner.seen if self.heads == "seen" else learner.num_classes
+        targets = one_hot(labels, learner.num_classes).float()[:, :heads]
         if state.old is not None:
             past = learner.stream.seen(learner.task - 1)
             with torch.no_grad():
                 targets[:, :past] = state.old.scores(torch.cat(groups)).sigmoid()[:, :past]
-        loss = binary_cross_entropy_with_logits(scores[:, : learner.seen], targets)
+        loss = binary_cross_entropy_with_logits(scores[:, :heads], targets)
         learner.descend(loss)
         return loss.detach()
 
