@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,15 @@ def test_what_cannot_be_cut_is_refused(digits: Dataset) -> None:
     for task in (-1, 2):
         with pytest.raises(DataError, match=f"task {task} is not one of 0 to 1"):
             stream.train(task)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_class_without_images_is_told_before_a_task_is_empty(digits: Dataset, part: str) -> None:
+    images, labels = getattr(digits, f"{part}_images"), getattr(digits, f"{part}_labels")
+    some = ~torch.isin(labels, torch.tensor([2, 3]))
+    lacking = replace(digits, **{f"{part}_images": images[some], f"{part}_labels": labels[some]})
+    with pytest.raises(DataError, match=f"class 2, 3 of digits has no {'training' if part == 'train' else part} image"):
+        split_classes(lacking, 5)
 
 
 def test_permuted_tasks_shuffle_pixels_by_one_permutation_each(digits: Dataset) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from toolkit.datasets import Dataset
-from toolkit.errors import DataError
+from toolkit.errors import DataError, listed
 
 Transform = Callable[[Tensor], Tensor]
 """Turns uint8 images (n, channels, height, width) into such images; the same for every call."""
@@ -104,13 +104,17 @@ def split_classes(dataset: Dataset, tasks: int, order: Sequence[int] | None = No
     """Return the class-incremental stream of *tasks* tasks with equally many classes, in *order* (or that of the labels).
 
     Raises:
-        DataError: the classes cannot be dealt evenly, or *order* is not a permutation of them.
+        DataError: the classes cannot be dealt evenly, *order* is not a permutation of them, or one has no image to train or to test on.
     """
     labels = list(range(dataset.num_classes)) if order is None else [int(label) for label in order]
     if sorted(labels) != list(range(dataset.num_classes)):
         raise DataError(f"stream: the order of classes must name each of 0 to {dataset.num_classes - 1} once")
     if tasks < 1 or len(labels) % tasks:
         raise DataError(f"stream: {len(labels)} classes of {dataset.name} cannot be dealt evenly to {tasks} tasks")
+    for part, held in (("training", dataset.train_labels), ("test", dataset.test_labels)):
+        empty = [str(label) for label in labels if not (held == label).any()]
+        if empty:
+            raise DataError(f"stream: class {listed(empty)} of {dataset.name} has no {part} image; every class of a stream needs some")
     each = len(labels) // tasks
     return Stream(dataset, tuple(tuple(labels[task * each : (task + 1) * each]) for task in range(tasks)), (None,) * tasks)
 
