@@ -6,7 +6,6 @@ import pytest
 
 from tests.acoustic.routing.conftest import finish
 from toolkit.acoustic.packets import Frame, Packet, ProtocolWarning
-from toolkit.acoustic.routing import Routing
 from toolkit.acoustic.routing.flooding import Flooding
 from toolkit.errors import ScenarioError
 
@@ -49,8 +48,18 @@ def test_what_is_never_dropped_is_told_at_the_end(network, monkeypatch) -> None:
 
 
 def test_a_state_that_does_nothing_is_told(network, monkeypatch) -> None:
-    monkeypatch.setattr(Flooding, "originate", Routing.originate)
+    monkeypatch.setattr(Flooding, "init", lambda self, node: {})
     net = network(PLACES, [(0, 60_000, 0)], {"type": "flooding"})
-    says = "routing 'flooding': its state is a FloodingState; return a Router from 'init', or define 'originate'"
+    says = "routing 'flooding': its state is a dict; return a Router from 'init', or define 'originate'"
     with pytest.raises(ScenarioError, match=says):
         net.send(0, -1, 64, "data")
+
+
+def test_a_protocol_may_keep_plain_state_and_do_all_itself(network, monkeypatch) -> None:
+    """What protocols of one's own were written like before there were routers."""
+    monkeypatch.setattr(Flooding, "init", lambda self, node: [])
+    monkeypatch.setattr(Flooding, "originate", lambda self, node, packet: (node.state.append(packet), node.tracker.drop(packet, "void")))
+    net = network(PLACES, [(0, 60_000, 0)], {"type": "flooding"})
+    net.send(0, -1, 64, "data")
+    assert len(net.nodes[0].state) == 1
+    assert net.tracker.packets[0].reason == "void"

@@ -13,7 +13,7 @@ from toolkit.scenario import Scenario
 from toolkit.simulate import main
 
 ROOT = Path(__file__).parents[3]
-NAMES = {"dbcar_ablation": 18, "routing_protocols": 9, "sea_local_noise": 7, "sea_lifetime": 7}
+NAMES = {"dbcar_ablation": 18, "routing_protocols": 9, "sea_local_noise": 6, "sea_lifetime": 7}
 """Scenarios, and how many arms each has."""
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
-from toolkit.acoustic.routing import Routing
+from toolkit.acoustic.routing import Router, Routing
 from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
 
 HEADER_BYTES = 12
@@ -16,7 +16,7 @@ HEADER_BYTES = 12
 
 
 @final
-class Dbr(Routing[HoldingQueue]):
+class Dbr(Routing["DbrRouter"]):
     """Depth-based routing (Yan, Shi and Cui 2008): whoever is shallower forwards, the shallowest first.
 
     A receiver that is at least `threshold_m` above the previous hop holds the packet for f(dp) = (2 tau / delta)(R - dp), with
@@ -38,43 +38,50 @@ class Dbr(Routing[HoldingQueue]):
         delta_m = self.delta_share * self.range_m
         return max(0.0, 2.0 * tau_s / delta_m * (self.range_m - gain_m))
 
-    def init(self, node: SeaNode[HoldingQueue]) -> HoldingQueue:
-        return HoldingQueue(node, self.history)
+    def init(self, node: SeaNode[DbrRouter]) -> DbrRouter:
+        return DbrRouter(self, node)
 
-    def originate(self, node: SeaNode[HoldingQueue], packet: Packet) -> None:
-        queue = node.state
-        queue.finish(packet.key)
-        self._send(node, packet, 1)
 
-    def on_receive(self, node: SeaNode[HoldingQueue], frame: Frame, snr_db: float) -> None:
-        packet = frame.packet
+class DbrRouter(Router):
+    """DBR at one node: the packets held and done with."""
+
+    def __init__(self, spec: Dbr, node: SeaNode) -> None:
+        self.spec = spec
+        self.node = node
+        self.queue = HoldingQueue(node, spec.history)
+
+    def originate(self, packet: Packet) -> None:
+        self.queue.finish(packet.key)
+        self._send(packet, 1)
+
+    def on_receive(self, frame: Frame, snr_db: float) -> None:
+        node, spec, queue, packet = self.node, self.spec, self.queue, frame.packet
         if packet is None:
             return
         if node.is_sink:
             node.deliver(packet, frame.hops)
             return
-        queue = node.state
         gain_m = frame.depth_m - node.depth_m
         held = queue.get(packet.key)
         if held is not None:
-            if gain_m < self.threshold_m:  # somebody shallower, or hardly deeper, has sent it
+            if gain_m < spec.threshold_m:  # somebody shallower, or hardly deeper, has sent it
                 queue.silence(packet.key)
             else:
-                queue.hasten(held, node.now + self.hold_s(gain_m), lambda held: self._due(node, held))
+                queue.hasten(held, node.now + spec.hold_s(gain_m), self._due)
             return
         if queue.is_done(packet.key):
             return
-        if gain_m < self.threshold_m:
+        if gain_m < spec.threshold_m:
             pass_over(packet)
-            return
-        if frame.hops >= self.ttl:
+        elif frame.hops >= spec.ttl:
             node.tracker.refuse(packet, "ttl")
-            return
-        queue.hold(packet, frame.hops, self.hold_s(gain_m), None, lambda held: self._due(node, held))
+        else:
+            queue.hold(packet, frame.hops, spec.hold_s(gain_m), None, self._due)
 
-    def _due(self, node: SeaNode[HoldingQueue], held: Held) -> None:
-        self._send(node, held.packet, held.hops + 1)
+    def _due(self, held: Held) -> None:
+        self._send(held.packet, held.hops + 1)
 
-    def _send(self, node: SeaNode[HoldingQueue], packet: Packet, hops: int) -> None:
+    def _send(self, packet: Packet, hops: int) -> None:
+        node = self.node
         frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops, depth_m=node.depth_m)
         node.ctx.process(send_copy(node, frame))

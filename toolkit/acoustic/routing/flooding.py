@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from typing import final
 
 from pydantic import Field
 
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
-from toolkit.acoustic.routing import Routing
+from toolkit.acoustic.routing import Router, Routing
 from toolkit.core.alarm import Alarm
 
 HEADER_BYTES = 10
 """Type 1, source 2, sequence 2, previous hop 2, ttl 1, CRC 2."""
 
 
-@dataclass
-class FloodingState:
-    """Packets heard lately, by (source, sequence), with the time they were first heard."""
-
-    heard_s: OrderedDict[tuple[int, int], float] = field(default_factory=OrderedDict)
-
-
 @final
-class Flooding(Routing[FloodingState]):
+class Flooding(Routing["FloodingRouter"]):
     """Every node rebroadcasts the first copy of a packet that it hears, after a random delay.
 
     The delay U(0, `jitter_s`) keeps neighbours from answering in chorus; `ttl` bounds the hops and a cache of `cache_s`
@@ -36,27 +28,38 @@ class Flooding(Routing[FloodingState]):
     ttl: int = Field(10, ge=1, le=255, description="transmissions of a copy at most")
     cache_s: float = Field(60.0, gt=0, description="how long a packet is remembered")
 
-    def init(self, node: SeaNode[FloodingState]) -> FloodingState:
-        return FloodingState()
+    def init(self, node: SeaNode[FloodingRouter]) -> FloodingRouter:
+        return FloodingRouter(self, node)
 
-    def originate(self, node: SeaNode[FloodingState], packet: Packet) -> None:
-        self._first_copy(node, packet)
-        self._broadcast(node, packet, 1, 0.0)
 
-    def on_receive(self, node: SeaNode[FloodingState], frame: Frame, snr_db: float) -> None:
-        packet = frame.packet
-        if packet is None or not self._first_copy(node, packet):
+class FloodingRouter(Router):
+    """Flooding at one node: the packets heard lately."""
+
+    def __init__(self, spec: Flooding, node: SeaNode) -> None:
+        self.spec = spec
+        self.node = node
+        self.heard_s: OrderedDict[tuple[int, int], float] = OrderedDict()
+        """By (source, sequence), when a packet was heard for the first time."""
+
+    def originate(self, packet: Packet) -> None:
+        self._first_copy(packet)
+        self._broadcast(packet, 1, 0.0)
+
+    def on_receive(self, frame: Frame, snr_db: float) -> None:
+        node, packet = self.node, frame.packet
+        if packet is None or not self._first_copy(packet):
             return
         if node.is_sink:
             node.deliver(packet, frame.hops)
-        elif frame.hops < self.ttl:
+        elif frame.hops < self.spec.ttl:
             node.tracker.hold(packet)
-            self._broadcast(node, packet, frame.hops + 1, self.jitter_s * node.rng.random())
+            self._broadcast(packet, frame.hops + 1, self.spec.jitter_s * node.rng.random())
         else:
             node.tracker.refuse(packet, "ttl")
 
-    def _broadcast(self, node: SeaNode[FloodingState], packet: Packet, hops: int, delay_s: float) -> None:
+    def _broadcast(self, packet: Packet, hops: int, delay_s: float) -> None:
         """Send a copy after *delay_s*, and let go of it once it has left."""
+        node = self.node
 
         def let_go(_: object) -> None:
             node.tracker.drop(packet, "")
@@ -69,14 +72,14 @@ class Flooding(Routing[FloodingState]):
 
         Alarm(node.ctx.world.env, send).ring_in(delay_s)
 
-    def _first_copy(self, node: SeaNode[FloodingState], packet: Packet) -> bool:
+    def _first_copy(self, packet: Packet) -> bool:
         """Whether the packet was not heard within `cache_s`; remember it then, and forget what is older."""
-        heard_s = node.state.heard_s
-        now = node.now
+        heard_s, now = self.heard_s, self.node.now
+        since_s = now - self.spec.cache_s
         before_s = heard_s.get(packet.key)
-        if before_s is not None and before_s >= now - self.cache_s:
+        if before_s is not None and before_s >= since_s:
             return False
-        while heard_s and next(iter(heard_s.values())) < now - self.cache_s:
+        while heard_s and next(iter(heard_s.values())) < since_s:
             heard_s.popitem(last=False)
         heard_s[packet.key] = now
         return True

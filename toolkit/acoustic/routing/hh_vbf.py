@@ -10,7 +10,7 @@ from pydantic import Field
 
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
-from toolkit.acoustic.routing import Routing
+from toolkit.acoustic.routing import Router, Routing
 from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
 from toolkit.acoustic.routing.vectors import VectorHeader, advance_m, distance_to_line_m
 
@@ -19,7 +19,7 @@ HEADER_BYTES = 22
 
 
 @final
-class HhVbf(Routing[HoldingQueue]):
+class HhVbf(Routing["HhVbfRouter"]):
     """Hop-by-hop VBF (Nicolaou et al. 2007): the pipe leads from each forwarder to the sink, so that it bends where nodes are.
 
     A node within `pipe_m` of the line from the forwarder to the sink holds the packet as in VBF, with
@@ -46,19 +46,26 @@ class HhVbf(Routing[HoldingQueue]):
         """How long a node *distance_m* from the forwarder holds a packet."""
         return math.sqrt(alpha) * self.delay_s + max(0.0, self.range_m - distance_m) / self.speed_m_s
 
-    def init(self, node: SeaNode[HoldingQueue]) -> HoldingQueue:
-        return HoldingQueue(node, self.history)
+    def init(self, node: SeaNode[HhVbfRouter]) -> HhVbfRouter:
+        return HhVbfRouter(self, node)
 
-    def originate(self, node: SeaNode[HoldingQueue], packet: Packet) -> None:
-        queue = node.state
-        queue.finish(packet.key)
-        self._send(node, packet, 1)
 
-    def on_receive(self, node: SeaNode[HoldingQueue], frame: Frame, snr_db: float) -> None:
-        packet = frame.packet
+class HhVbfRouter(Router):
+    """HH-VBF at one node: the packets held and done with."""
+
+    def __init__(self, spec: HhVbf, node: SeaNode) -> None:
+        self.spec = spec
+        self.node = node
+        self.queue = HoldingQueue(node, spec.history)
+
+    def originate(self, packet: Packet) -> None:
+        self.queue.finish(packet.key)
+        self._send(packet, 1)
+
+    def on_receive(self, frame: Frame, snr_db: float) -> None:
+        node, spec, queue, packet = self.node, self.spec, self.queue, frame.packet
         if packet is None:
             return
-        queue = node.state
         if node.is_sink:
             node.deliver(packet, frame.hops)
             return
@@ -71,23 +78,23 @@ class HhVbf(Routing[HoldingQueue]):
         held = queue.get(packet.key)
         if held is not None:
             held.note.append(offset_m)
-        elif offset_m <= self.pipe_m:
-            if frame.hops >= self.ttl:
-                node.tracker.refuse(packet, "ttl")
-                return
-            alpha = self.alpha(advance_m(here, header.forwarder_m, header.target_m))
-            wait_s = self.wait_s(alpha, float(np.linalg.norm(here - header.forwarder_m)))
-            queue.hold(packet, frame.hops, wait_s, [], lambda held: self._due(node, held))
-        else:
+        elif offset_m > spec.pipe_m:
             pass_over(packet)
-
-    def _due(self, node: SeaNode[HoldingQueue], held: Held) -> None:
-        if held.note and min(held.note) <= self.beta_m:
-            node.tracker.drop(held.packet, "suppressed")
+        elif frame.hops >= spec.ttl:
+            node.tracker.refuse(packet, "ttl")
         else:
-            self._send(node, held.packet, held.hops + 1)
+            alpha = spec.alpha(advance_m(here, header.forwarder_m, header.target_m))
+            wait_s = spec.wait_s(alpha, float(np.linalg.norm(here - header.forwarder_m)))
+            queue.hold(packet, frame.hops, wait_s, [], self._due)
 
-    def _send(self, node: SeaNode[HoldingQueue], packet: Packet, hops: int) -> None:
+    def _due(self, held: Held) -> None:
+        if held.note and min(held.note) <= self.spec.beta_m:
+            self.node.tracker.drop(held.packet, "suppressed")
+        else:
+            self._send(held.packet, held.hops + 1)
+
+    def _send(self, packet: Packet, hops: int) -> None:
+        node = self.node
         here = node.position_m
         header = VectorHeader(here, node.nearest_sink_m(here), here)  # the vector changes with every hop
         frame = Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops, depth_m=node.depth_m, body=header)

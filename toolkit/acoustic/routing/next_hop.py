@@ -222,10 +222,11 @@ class NextHop:
         for neighbour in sorted((n for n in fresh if n.way_cost < math.inf), key=lambda n: n.way_cost):
             if neighbour.way_cost + price >= cheapest:
                 continue
-            success, cost = self.success(neighbour, DESIGN_NBYTES, self._node.now)
+            enough = price / (cheapest - neighbour.way_cost)  # below this it cannot become the cheapest
+            success, cost = self.success(neighbour, DESIGN_NBYTES, self._node.now, enough)
             work += cost
-            if success > 0.0:
-                cheapest = min(cheapest, neighbour.way_cost + price / success)
+            if success > enough:
+                cheapest = neighbour.way_cost + price / success
         return cheapest, work
 
     def _knows_costs(self) -> bool:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
-from toolkit.acoustic.routing import Routing
+from toolkit.acoustic.routing import Router, Routing
 from toolkit.acoustic.routing.holding import Held, HoldingQueue, pass_over, send_copy
 from toolkit.acoustic.routing.vectors import VectorHeader, advance_m, distance_to_line_m
 
@@ -18,7 +18,7 @@ HEADER_BYTES = 28
 
 
 @final
-class Vbf(Routing[HoldingQueue]):
+class Vbf(Routing["VbfRouter"]):
     """Vector-based forwarding (Xie, Cui and Lao 2006): only nodes near the line from source to sink forward, the best placed first.
 
     A node at distance p from the line forwards if p <= `pipe_m`. Its desirableness factor is
@@ -50,21 +50,29 @@ class Vbf(Routing[HoldingQueue]):
         """How long a node *distance_m* from the forwarder holds a packet."""
         return math.sqrt(alpha) * self.delay_s + max(0.0, self.range_m - distance_m) / self.speed_m_s
 
-    def init(self, node: SeaNode[HoldingQueue]) -> HoldingQueue:
-        return HoldingQueue(node, self.history)
+    def init(self, node: SeaNode[VbfRouter]) -> VbfRouter:
+        return VbfRouter(self, node)
 
-    def originate(self, node: SeaNode[HoldingQueue], packet: Packet) -> None:
-        queue = node.state
-        queue.finish(packet.key)
+
+class VbfRouter(Router):
+    """VBF at one node: the packets held and done with."""
+
+    def __init__(self, spec: Vbf, node: SeaNode) -> None:
+        self.spec = spec
+        self.node = node
+        self.queue = HoldingQueue(node, spec.history)
+
+    def originate(self, packet: Packet) -> None:
+        node = self.node
+        self.queue.finish(packet.key)
         here = node.position_m
         header = VectorHeader(here, node.nearest_sink_m(here), here)
-        node.ctx.process(send_copy(node, self._frame(node, packet, 1, header)))
+        node.ctx.process(send_copy(node, self._frame(packet, 1, header)))
 
-    def on_receive(self, node: SeaNode[HoldingQueue], frame: Frame, snr_db: float) -> None:
-        packet = frame.packet
+    def on_receive(self, frame: Frame, snr_db: float) -> None:
+        node, spec, queue, packet = self.node, self.spec, self.queue, frame.packet
         if packet is None:
             return
-        queue = node.state
         if node.is_sink:
             node.deliver(packet, frame.hops)
             return
@@ -74,28 +82,28 @@ class Vbf(Routing[HoldingQueue]):
         header: VectorHeader = frame.body
         here = node.position_m
         offset_m = distance_to_line_m(here, header.origin_m, header.target_m)
-        alpha = self.alpha(offset_m, advance_m(here, header.forwarder_m, header.target_m))
+        alpha = spec.alpha(offset_m, advance_m(here, header.forwarder_m, header.target_m))
         held = queue.get(packet.key)
         if held is not None:
             held.note[1].append(alpha)
-        elif offset_m > self.pipe_m:
+        elif offset_m > spec.pipe_m:
             queue.finish(packet.key)
             pass_over(packet)
-        elif frame.hops >= self.ttl:
+        elif frame.hops >= spec.ttl:
             node.tracker.refuse(packet, "ttl")
         else:
             distance_m = float(((here - header.forwarder_m) ** 2).sum() ** 0.5)
-            note = (header, [alpha])
-            queue.hold(packet, frame.hops, self.wait_s(alpha, distance_m), note, lambda held: self._due(node, held))
+            queue.hold(packet, frame.hops, spec.wait_s(alpha, distance_m), (header, [alpha]), self._due)
 
-    def _due(self, node: SeaNode[HoldingQueue], held: Held) -> None:
-        header, alphas = held.note
+    def _due(self, held: Held) -> None:
+        node, (header, alphas) = self.node, held.note
         copies = len(alphas) - 1
-        if copies and min(alphas) >= self.alpha_c / 2**copies:
+        if copies and min(alphas) >= self.spec.alpha_c / 2**copies:
             node.tracker.drop(held.packet, "suppressed")
             return
         header = header._replace(forwarder_m=node.position_m)
-        node.ctx.process(send_copy(node, self._frame(node, held.packet, held.hops + 1, header)))
+        node.ctx.process(send_copy(node, self._frame(held.packet, held.hops + 1, header)))
 
-    def _frame(self, node: SeaNode[HoldingQueue], packet: Packet, hops: int, header: VectorHeader) -> Frame:
+    def _frame(self, packet: Packet, hops: int, header: VectorHeader) -> Frame:
+        node = self.node
         return Frame("data", node.id, BROADCAST, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops, depth_m=node.depth_m, body=header)
