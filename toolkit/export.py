@@ -1,6 +1,11 @@
 """A network as a file that runs without this toolkit: `torch.export` programs and ONNX, each checked to give the same outputs.
 
-    from toolkit.export import to_onnx, to_torch_export
+    python -m toolkit.export runs/gs_sgd-… --arm dense --format onnx
+
+takes the network that a run has trained, as it stands in `models` of the run directory. From Python:
+
+    from toolkit.export import to_onnx, to_torch_export, trained
+    model, facts = trained("runs/gs_sgd-…", "dense", 1)        # the network in eval mode, and what is known of it
     to_torch_export(small, (1, 28, 28), "small.pt2")          # torch.export.load("small.pt2").module()(images)
     to_onnx(small, (1, 28, 28), "small.onnx")                  # needs the packages onnx and onnxscript; checked where onnxruntime is there
 
@@ -9,18 +14,25 @@ The number of images in a batch stays free.
 
 from __future__ import annotations
 
+import argparse
 import io
+import shutil
+import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from toolkit.errors import RunDirectoryError, ToolkitError, UserError, listed
 
-from toolkit.errors import ToolkitError, UserError
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMATS = {"onnx": ".onnx", "pt2": ".pt2", "safetensors": ".safetensors"}
+"""Names of formats, and how their files end."""
 
 TOLERANCE = 1e-5
 """Largest difference of a score, as a share of the largest score."""
@@ -36,12 +48,50 @@ class OutputsDiffer(ToolkitError):  # noqa: N818 - what happened
     """The written file gives other outputs than the network."""
 
 
+def trained(run: str | Path, arm: str | None = None, seed: int | None = None) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the network that *run* has trained, in eval mode, and what is known of it; the first arm and seed where none is named.
+
+    Raises:
+        RunDirectoryError: the directory holds no such network.
+    """
+    from toolkit.methods.trained import trained_network
+
+    return trained_network(find(Path(run), arm, seed))
+
+
+def find(run: Path, arm: str | None, seed: int | None) -> Path:
+    """Return the stem of the network of *arm* and *seed* in a run directory.
+
+    Raises:
+        RunDirectoryError: there is none.
+    """
+    from toolkit.core.network_file import network_paths
+
+    stems = sorted(path.with_suffix("") for path in (run / "models").glob("*.safetensors"))
+    if not stems:
+        raise RunDirectoryError(f"{run / 'models'}: holds no trained network; runs that learn nothing or are not finished leave none")
+    if arm is None:
+        arm = stems[0].name.rpartition("-s")[0]
+    seeds = [stem.name.rpartition("-s")[2] for stem in stems if stem.name.rpartition("-s")[0] == arm]
+    if not seeds:
+        arms = listed(dict.fromkeys(stem.name.rpartition("-s")[0] for stem in stems))
+        raise RunDirectoryError(f"--arm {arm}: is not among the arms with a network in {run / 'models'} ({arms})")
+    number = seeds[0] if seed is None else str(seed)
+    if number not in seeds:
+        raise RunDirectoryError(f"--seed {number}: arm {arm} has networks of the seeds {listed(seeds)}")
+    stem = run / "models" / f"{arm}-s{number}"
+    assert network_paths(stem)[0].is_file()
+    return stem
+
+
 def to_torch_export(model: nn.Module, shape: Sequence[int], path: str | Path) -> Path:
     """Write *model* for images of *shape* (channels, height, width) as a `torch.export` program, read it back and compare; return *path*.
 
     Raises:
         OutputsDiffer: the file's outputs are not the model's.
     """
+    import torch
+
     path = Path(path)
     example = _images(shape, 2)
     batch = torch.export.Dim("batch")
@@ -68,6 +118,8 @@ def to_onnx(model: nn.Module, shape: Sequence[int], path: str | Path) -> Path:
     for package in ("onnx", "onnxscript"):
         if find_spec(package) is None:
             raise ExportError(f"export to ONNX needs the package {package}, which is not installed: pip install onnx onnxscript")
+    import torch
+
     path = Path(path)
     batch = torch.export.Dim("batch")
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -87,6 +139,8 @@ def to_onnx(model: nn.Module, shape: Sequence[int], path: str | Path) -> Path:
 
 
 def _images(shape: Sequence[int], count: int) -> Tensor:
+    import torch
+
     return torch.randn((count, *shape), generator=torch.Generator().manual_seed(count))
 
 
@@ -94,3 +148,62 @@ def _compare(expected: Tensor, found: Tensor, path: Path) -> None:
     gap = float((expected - found).abs().max())
     if not gap <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise OutputsDiffer(f"{path}: its outputs differ from the network's by up to {gap:.3g}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    cli = argparse.ArgumentParser(
+        prog="python -m toolkit.export",
+        description="Write the network that a run has trained to a file that runs without this toolkit, and check its outputs.",
+        epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence). Networks of your own are built by your own "
+        "code: name its package with --trust.",
+    )
+    cli.add_argument("run", metavar="RUN", help="run directory of toolkit.simulate")
+    cli.add_argument("--arm", metavar="NAME", help="arm (default: the first)")
+    cli.add_argument("--seed", type=int, metavar="N", help="seed (default: the first)")
+    cli.add_argument("--format", choices=tuple(FORMATS), default="onnx", help="format of the file (default: onnx)")
+    cli.add_argument("--out", metavar="FILE", help="file to write (default: ARM-sSEED with the format's ending, in the working directory)")
+    cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the network be built by code of this package")
+    return cli
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    args = parser().parse_args(argv)
+    try:
+        path, facts = _export(args)
+    except (UserError, OutputsDiffer) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    shape = "x".join(map(str, facts["shape"]))
+    sys.stdout.write(
+        f"{path}\n{facts['model']['name']} on {facts['dataset']}: test accuracy {facts['test_accuracy']:.4f}; takes images (n, {shape}) as "
+        f"(pixel / 255 - mean) / std, mean {_told(facts['mean'])}, std {_told(facts['std'])}; gives {facts['num_classes']} scores\n"
+    )
+    return 0
+
+
+def _export(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
+    from toolkit.core import trust
+    from toolkit.methods.trained import trained_network
+
+    trust.trust(args.trust)
+    stem = find(Path(args.run), args.arm, args.seed)
+    path = Path(args.out) if args.out is not None else Path(stem.name + FORMATS[args.format])
+    model, facts = trained_network(stem)
+    try:
+        if args.format == "safetensors":
+            shutil.copyfile(stem.with_name(f"{stem.name}.safetensors"), path)
+        else:
+            (to_onnx if args.format == "onnx" else to_torch_export)(model, facts["shape"], path)
+    except OSError as error:
+        raise RunDirectoryError(f"--out {path}: cannot be written ({error.strerror or error})") from error
+    return path, facts
+
+
+def _told(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4f}" for value in values)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -186,6 +186,7 @@ def _run(job: Job) -> None:
     ledger = Ledger(directory.ledger_stem(job.name))
     checkpoint = Checkpoint.open(directory.checkpoint(job.name)) if job.call_trace is None else None
     world = World(job.seed, scenario.limit_s, ledger, checkpoint=checkpoint, trace=directory.trace_stem(job.name))
+    world.networks = directory.network_stem(job.name) if job.call_trace is None else None
     network = scenario.fabric.build(world)
     program = scenario.program
     if job.call_trace is not None:

@@ -8,14 +8,16 @@ of the simulator, costs charged), `toolkit.core.local.LocalContext` (no clock, n
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from simpy.events import Event, Timeout
 
 from toolkit.core.checkpoint import Snapshot
 from toolkit.core.device import Device
+from toolkit.core.network_file import write_network
 from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError
@@ -90,12 +92,18 @@ class Context(ABC):
     collectives: Schedules | None = None
     accelerator: str = "cpu"
     """Where torch computes; real processes may have a GPU."""
+    handed_out: tuple[Mapping[str, NDArray[np.generic]], Mapping[str, Any]] | None = None
+    """The network that the program has left here, if any."""
     may_lose_peers: bool = False
     """Whether `PeerLost` can come, so that a program has to keep what it would go back to."""
 
     @property
     def is_server(self) -> bool:
         return self.rank >= self.size
+
+    def hand_out(self, weights: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any]) -> None:
+        """Leave a trained network to whoever runs this: weights by name, and what they belong to; costs nothing."""
+        self.handed_out = weights, facts
 
     @property
     @abstractmethod
@@ -308,6 +316,10 @@ class SimulatedContext(Context):
     def machine_state(self) -> dict[str, Any]:
         """Return what this node has done so far, by the names of its attributes."""
         return {name: getattr(self, name) for name in ("busy_s", "_busy_until_s", "_stored_until_s")}
+
+    def hand_out(self, weights: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any]) -> None:
+        if self.world.networks is not None:
+            write_network(self.world.networks, weights, facts)
 
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
         self.world.ledger.metric(self.world.now, name, value, who, step)

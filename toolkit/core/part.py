@@ -220,7 +220,7 @@ def default_part(name: str, description: str | None = None) -> Any:
     return Field(default=name, description=description)
 
 
-EXTRAS = {"torch": "learn", "pywt": "learn", "sklearn": "learn", "gsw": "sea"}
+EXTRAS = {"torch": "learn", "safetensors": "learn", "pywt": "learn", "sklearn": "learn", "gsw": "sea"}
 """Which optional group of dependencies brings a package."""
 
 

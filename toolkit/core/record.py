@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from toolkit.core.network_file import network_paths
 from toolkit.core.rundir import RunDirectory
 from toolkit.core.wholefile import Fingerprint, fingerprint, is_whole, write_whole
 from toolkit.errors import RunDirectoryError
 
-FOLDERS = ("ledger", "metrics", "requests", "trace")
+FOLDERS = ("ledger", "metrics", "models", "requests", "trace")
 """Where the files of a run lie."""
 
 
@@ -75,7 +76,8 @@ def files_of(directory: RunDirectory, run: str) -> list[Path]:
     """Return the files of *run* that there are, its record apart."""
     ledger, trace = directory.ledger_stem(run), directory.trace_stem(run)
     shards = [path for path in ledger.parent.glob("*.parquet") if _is_shard(path.stem, run)]
-    single = (directory.metrics(run), directory.requests(run), trace.with_name(f"{run}.parquet"), trace.with_name(f"{run}-nodes.parquet"))
+    traced = (trace.with_name(f"{run}.parquet"), trace.with_name(f"{run}-nodes.parquet"))
+    single = (*network_paths(directory.network_stem(run)), directory.metrics(run), directory.requests(run), *traced)
     return sorted(shards) + [path for path in single if path.is_file()]
 
 

@@ -29,6 +29,9 @@ class World:
     trace: Path | None = None
     """Where a fabric that traces writes its trace; a stem, to which the fabric adds what it wants to."""
 
+    networks: Path | None = None
+    """Where a program leaves the network that it has trained; a stem."""
+
     def __post_init__(self) -> None:
         self.streams = Streams(self.seed)
         snapshot = self.checkpoint.resumed if self.checkpoint is not None else None

@@ -26,6 +26,7 @@ from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.estimate import estimate
 from toolkit.methods.loop import training_loop
 from toolkit.methods.task import TaskSpec
+from toolkit.methods.trained import hand_out
 
 HUGE = 1e9
 """A weight beyond this belongs to a training that has diverged."""
@@ -98,6 +99,8 @@ class DistributedSgd(Program):
         )
         if self.learn:
             worker.evaluate()
+            if ctx.rank == 0:
+                hand_out(ctx, state.model, self.task.model, task.data, accuracy=worker.accuracy)
 
     def _serve(self, ctx: Context, layout: FlatLayout) -> Asking:
         state = self.method.init(ctx, layout)
@@ -140,6 +143,8 @@ class WorkerTrainer:
         self.snapshots: list[tuple[int, Tensor, Any]] = []
         """The beginnings of the last two steps (step, weights, optimiser), kept only where a peer may be lost."""
         self._loss = torch.zeros(())
+        self.accuracy = float("nan")
+        """On the test set, when it was last used."""
         size = 0 if program.learn else state.gradient.numel()
         self._stand_in = torch.randn(size, generator=torch_generator(ctx.shared_rng("stand-in", ctx.rank))).to(ctx.accelerator)
         """What stands for every gradient where nothing is learnt."""
@@ -176,7 +181,9 @@ class WorkerTrainer:
     def evaluate(self) -> None:
         """Record test loss and accuracy of the first worker's model, which is that of all."""
         if self.ctx.rank == 0:
-            for name, value in self.task.evaluate(self.state.model).items():
+            found = self.task.evaluate(self.state.model)
+            self.accuracy = found["test_accuracy"]
+            for name, value in found.items():
                 self.ctx.metric(name, value, step=self.state.step)
 
     def peer_lost(self, lost: PeerLost) -> Asking:

@@ -31,6 +31,7 @@ from toolkit.methods.pruning.islands import archipelago
 from toolkit.methods.pruning.problem import Counts, Problem, SampleSets, Whole, trained
 from toolkit.methods.pruning.records import Outcome, record
 from toolkit.methods.task import TaskSpec
+from toolkit.methods.trained import hand_out
 from toolkit.models import initialise
 
 
@@ -257,6 +258,8 @@ class Pruning(Program):
         )
         dense = wrong(whole.model, *samples.test) / tests
         record(ctx, result, outcome, dense=dense, scratch=scratch, shape=samples.shape, measure=self.measure)
+        data = self.task.load().data
+        hand_out(ctx, outcome.model, self.task.model, data, accuracy=1.0 - result.err_after, mask=outcome.mask)
 
     def _from_scratch(self, ctx: Context, samples: SampleSets, outcome: Outcome) -> float:
         """Return the test error of the same structure, trained from new weights as long as all training of the pruned one."""

@@ -19,6 +19,7 @@ from toolkit.learning.train_state import TrainState
 from toolkit.methods.classification import Classification
 from toolkit.methods.loop import training_loop
 from toolkit.methods.task import TaskSpec
+from toolkit.methods.trained import hand_out
 from toolkit.methods.training.costs import estimate, finished, inferences, sizes_in_use, updated, work_in_use, work_of_step
 from toolkit.methods.training.recipe import Recipe
 from toolkit.models.evolving import Evolving
@@ -72,6 +73,7 @@ class Training(Program):
         )
         finished(state.model)
         trainer.evaluate()
+        hand_out(ctx, state.model, self.task.model, task.data, accuracy=trainer.accuracy, finished=True)
         yield from self._use(ctx, task)
 
     def _begin(self, ctx: Context, task: Classification) -> TrainState[Tensor]:
@@ -106,6 +108,8 @@ class RecipeTrainer:
         self._black = black.to(ctx.accelerator)
         self._losses: list[float] = []
         """Of this epoch's steps."""
+        self.accuracy = float("nan")
+        """On the test set, when it was last used."""
 
     def take_step(self) -> Asking:
         recipe, ctx, state, step = self.program.recipe, self.ctx, self.state, self.state.step
@@ -132,7 +136,9 @@ class RecipeTrainer:
             self.ctx.progress(state.step / steps)
 
     def evaluate(self) -> None:
-        for name, value in self.task.evaluate(self.state.model).items():
+        found = self.task.evaluate(self.state.model)
+        self.accuracy = found["test_accuracy"]
+        for name, value in found.items():
             self.ctx.metric(name, value, step=self.state.step)
 
     def peer_lost(self, lost: PeerLost) -> Asking:
