@@ -55,22 +55,27 @@ def bounds_of(name: str, *, whole: bool) -> tuple[float, float]:
     return OTHER_COUNTS if whole else OTHER_FLOATS
 
 
+def _within(annotation: object) -> list[object]:
+    """The types that a type is made of; not the parameters of functions."""
+    return [inner for inner in get_args(annotation) if not isinstance(inner, list)]
+
+
 @cache
 def holds_numbers(annotation: object) -> bool:
     """Whether a field of this type is a number, or a list or mapping of numbers."""
-    return annotation in (int, float) or any(map(holds_numbers, get_args(annotation)))
+    return annotation in (int, float) or any(map(holds_numbers, _within(annotation)))
 
 
 @cache
 def holds_floats(annotation: object) -> bool:
     """Whether a number in a field of this type may be a fraction."""
-    return annotation is float or any(map(holds_floats, get_args(annotation)))
+    return annotation is float or any(map(holds_floats, _within(annotation)))
 
 
 @cache
 def holds_truths(annotation: object) -> bool:
     """Whether ``true`` is a value of a field of this type."""
-    return annotation is bool or annotation is object or any(map(holds_truths, get_args(annotation)))
+    return annotation is bool or annotation is object or any(map(holds_truths, _within(annotation)))
 
 
 def numbers_in(value: object) -> Iterator[int | float]:
