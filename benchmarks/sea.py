@@ -70,7 +70,7 @@ def run(kind: str, nodes: int, duration_s: float, compiled: bool) -> dict[str, f
         kernel.compiled()
         run_world(World(1, 200.0), spec)  # whatever is compiled is compiled now
     else:
-        medium.COMPILE_AFTER = sys.maxsize
+        medium.COMPILE_AFTER = medium.LOAD_AFTER = sys.maxsize
     imports_mb = peak_mb()
     gc.set_threshold(200_000, 50, 1000)  # as a run of `toolkit.simulate` has it
     setup_s = time.process_time()

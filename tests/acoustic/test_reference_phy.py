@@ -155,23 +155,20 @@ def simulate(spec: Scenario, seed: int, *, compiled: bool):
     world = World(seed, DURATION_S)
     network = spec.fabric.build(world)
     medium, sent = network.medium, []
-    medium._kernel = kernel.compiled() if compiled else kernel.PLAIN
-    transmit, next_fades, fades = medium.transmit, medium._next_fades, []
-
-    def watch_fades():
-        fades.append(next_fades())
-        return fades[-1]
+    medium.use(kernel.compiled() if compiled else kernel.PLAIN)
+    transmit = medium.transmit
 
     def monitor(node: int, frame: Frame):
         done = transmit(node, frame)
-        channel = network.channel
+        channel, room = network.channel, medium._room
+        fades = room.fades[(room.state["next"][0] - 1) % len(room.fades)]
         sent.append(Sent(
             world.now, spec.fabric.modem.frame_s(frame.nbytes), node, frame.nbytes,
-            channel.delay_s[node].tolist(), (channel.power[node] * fades[-1]).tolist(),
+            channel.delay_s[node].tolist(), (channel.power[node] * fades).tolist(),
         ))
         return done
 
-    medium.transmit, medium._next_fades = monitor, watch_fades
+    medium.transmit = monitor
     network.launch(spec.program)
     world.env.run(until=DURATION_S)
     network.finish()

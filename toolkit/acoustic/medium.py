@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,22 @@ from toolkit.errors import CausalityError
 
 Listener = Callable[[Frame, float], None]
 Interference = Literal["piecewise", "mean"]
+T = TypeVar("T")
 
 COMPILE_AFTER = 4000
 """Receptions after which compiling the kernel pays; up to then the plain functions run, with the same results."""
 
-DRAWS = 1024
-"""Uniform numbers drawn at a time."""
+LOAD_AFTER = 100
+"""The same where it was compiled before and only has to be loaded."""
+
+ROWS, PLACES = 32, 8
+"""Frames that there is room for at first, and arrivals at one node."""
+
+DRAWS, FADES = 1024, 64
+"""Uniform numbers drawn at a time, and frames whose fades are."""
+
+MUTED_PACKETS = 64
+"""Packets at least that nodes can have muted at the same time; what does not fit is told to the protocol, which knows it too."""
 
 _CUT_OFF = {phy.LOCKED: "in_flight", phy.CAPTURED: "collision", phy.ABORTED: "half_duplex"}
 
@@ -50,43 +60,66 @@ class Medium:
         self._trace: Trace | None = None
         self._channel = channel
         self._modem = modem
-        self._fading = fading
         self._tracker = tracker
         self._drop_reasons = tracker.drop_reasons
         self._count = count
-        self._kernel = phy.PLAIN
         self._listeners: list[Listener] = [_deaf] * count
+        self._intercepted: set[int] = set()
         self._uniform = world.streams.rng("decode")
+        self._fading = fading
         self._fades = world.streams.rng("fading")
-        self._fade_rows = np.ones((0, count))
-        self._fade_next = 0
-        self._block = world.ledger.open_row_buffer("rx", tracker.drop_reasons.strings)
-        success = modem.success_table()
-        self._settings = np.concatenate([
-            [10.0 ** (modem.detection_snr_db / 10.0), 10.0 ** (modem.capture_db / 10.0), 10.0 ** (modem.cca_snr_db / 10.0),
-             modem.ebn0_db(0.0), success.low_db, success.step_db, 1.0 if interference == "piecewise" else 0.0, modem.rx_w, 0.0],
-            success.log_rate,
-        ])
-        self._ring = np.zeros(8, dtype=np.int64)
-        self._nodes = np.zeros((2, count))
-        self._nodes[phy.LOCK] = -1.0
-        self._draws = np.zeros(DRAWS)
-        self._frames = np.zeros((phy.FIELDS, 0))
-        self._water = np.zeros((3, count, 0))
-        self._order = np.zeros((0, count), dtype=np.int32)
-        self._status = np.zeros((count, 0), dtype=np.int8)
-        self._carried: list[Frame] = []
-        self._numbers: list[int] = []
-        self._resize(32)
+        self._block = world.ledger.open_row_buffer(tracker.drop_reasons.strings)
+        self._code = self._block.strings.code
+        self._airtime_s: dict[int, float] = {}
         self._sending_until_s = [0.0] * count
         self._alarm = Alarm(world.env, self._wake)
         self._wake_s = math.inf
-        self.tx_s = [0.0] * count
+        self._carried: list[Frame] = [_NOTHING] * ROWS
+        self._numbers: list[int] = [-1] * ROWS
+        self._room = self._open_room(interference)
+        self._kernel = phy.PLAIN
+        self._may_compile = True
+        self._slots = 0
+        self._noise: Floats | None = None
+        self._replace()
+
+    def _open_room(self, interference: Interference) -> phy.Room:
+        """The kernel's records, empty."""
+        modem, success, count = self._modem, self._modem.success_table(), self._count
+        code = self._block.strings.code
+        settings = np.zeros(1, dtype=phy.SETTINGS)
+        for name, value in {
+            "detect": 10.0 ** (modem.detection_snr_db / 10.0), "capture": 10.0 ** (modem.capture_db / 10.0),
+            "carrier": 10.0 ** (modem.cca_snr_db / 10.0), "ebn0_gain_db": modem.ebn0_db(0.0), "table_low_db": success.low_db,
+            "table_step_db": success.step_db, "tx_w": modem.tx_w, "rx_w": modem.rx_w, "end_s": self._world.duration_s,
+            "speed_m_s": self._channel.sound_speed_m_s,
+            "piecewise": interference == "piecewise", "tx": code("tx"), "rx": code("rx"), "sent": code("sent"),
+        }.items():
+            settings[name] = value
+        floats = np.zeros((0, count))
+        width = count if self._fading.kind != "none" else 0
+        nodes = np.zeros(count, dtype=phy.NODE)
+        nodes["locked"] = -1
+        return phy.Room(
+            state=np.zeros(1, dtype=phy.STATE), settings=settings, table=np.ascontiguousarray(success.log_rate),
+            flights=np.zeros(ROWS, dtype=phy.FLIGHT), frames=np.zeros(ROWS, dtype=phy.FRAME),
+            hearers=np.zeros((ROWS, count), dtype=phy.HEARER), fades=np.zeros((ROWS, width)), supply=np.zeros(0),
+            queue=np.zeros(ROWS, dtype=phy.DUE), nodes=nodes, arrivals=np.zeros((count, PLACES), dtype=phy.ARRIVAL),
+            near=np.zeros(ROWS, dtype=phy.NEAR), delay_s=floats, drift=floats, gain=floats, draws=np.zeros(DRAWS),
+            reasons=self._drop_reasons.codes, afloat=np.zeros(256, dtype=np.int32), muted=np.zeros((0, count), dtype=phy.MUTED),
+            rows=self._block.rows, tally=self._block.tally,
+        )
 
     @property
     def rx_s(self) -> Floats:
         """Seconds that each node has spent receiving."""
-        seconds: Floats = self._nodes[phy.RX_S]
+        seconds: Floats = self._room.nodes["rx_s"]
+        return seconds
+
+    @property
+    def tx_s(self) -> Floats:
+        """Seconds that each node has spent sending."""
+        seconds: Floats = self._room.nodes["tx_s"]
         return seconds
 
     @property
@@ -97,7 +130,7 @@ class Medium:
     @trace.setter
     def trace(self, trace: Trace | None) -> None:
         self._trace = trace
-        self._ring[phy.TELL] = trace is not None
+        self._room.settings["observed"] = trace is not None
 
     @property
     def modem(self) -> Modem:
@@ -117,11 +150,27 @@ class Medium:
                 listener(frame, snr_db)
 
         self._listeners[node] = first_look
+        self._intercepted.add(node)
+
+    def ignore(self, node: int, packet: int, until_s: float) -> None:
+        """Call *node*'s listener with no frame of *packet* that it decodes up to *until_s*: its protocol would not act on it.
+
+        The reception costs what it costs, and is in the ledger. A node whose MAC looks at every frame goes on hearing all of them, and one
+        that ignores many packets at a time may still be told of some.
+        """
+        if node in self._intercepted:
+            return
+        if not len(self._room.muted):
+            slots = max(MUTED_PACKETS, 65_536 // self._count)
+            self._replace(muted=np.full((slots, self._count), -1, dtype=phy.MUTED))
+        place = packet % len(self._muted_packet), node
+        self._muted_packet[place] = packet
+        self._muted_until_s[place] = until_s
 
     def busy(self, node: int) -> bool:
         """Whether *node* senses a busy channel: it sends, it receives, or what has arrived here exceeds the carrier threshold."""
         now = self._env.now
-        return self._sending_until_s[node] > now or bool(self._kernel.busy(node, now, *self._arrays()))
+        return self._sending_until_s[node] > now or bool(self._kernel.busy(node, now, self._where()))
 
     def transmit(self, node: int, frame: Frame) -> Timeout:
         """Send *frame* from *node*; the event fires when the last bit has left.
@@ -132,164 +181,207 @@ class Medium:
         now = self._env.now
         if self._sending_until_s[node] > now:
             raise CausalityError(f"node {node} starts a frame at {now} s while another leaves until {self._sending_until_s[node]} s")
-        dur_s = self._modem.frame_s(frame.nbytes)
+        nbytes, packet = frame.nbytes, frame.packet
+        dur_s = self._airtime_s.get(nbytes)
+        if dur_s is None:
+            dur_s = self._airtime_s[nbytes] = self._modem.frame_s(nbytes)
         self._sending_until_s[node] = now + dur_s
-        sent_s = min(dur_s, self._world.duration_s - now)
-        self.tx_s[node] += sent_s
-        packet = frame.packet
-        number = -1 if packet is None else packet.id
-        self._world.ledger.charge(
-            now, sent_s, node, frame.dst, "tx", phase=frame.kind, nbytes=frame.nbytes, energy_j=sent_s * self._modem.tx_w,
-            outcome="sent", packet=number,
-        )
-        channel, fades = self._channel, self._next_fades()
-        kind = self._block.strings.code(frame.kind)
+        number = -1
+        if packet is not None:
+            number = packet.id
+            if number >= len(self._room.afloat):
+                self._replace(afloat=np.concatenate([self._room.afloat, np.zeros(number + 256, dtype=np.int32)]))
+        kind = self._code(frame.kind)
         while True:
-            row, receivers, due_s = self._kernel.send(
-                now, dur_s, node, frame.dst, frame.nbytes, kind, number, channel.delay_s[node], channel.power[node], fades, *self._arrays()
-            )
+            row, hearers, first, due_s = self._kernel.send(now, dur_s, node, frame.dst, nbytes, kind, number, self._where())
             if row >= 0:
                 break
-            self._resize(2 * len(self._carried))
-        self._carried[row] = frame
+            self._provide(row)
+        self._carried[row % len(self._carried)] = frame
         if packet is not None:
-            self._tracker.hold(packet)
-            if not receivers:
+            if first:  # the water holds one copy, however many frames carry it
+                self._tracker.hold(packet)
+            if not hearers:
                 packet.reason = "unheard"
         if self._trace is not None:
-            self._numbers[row] = self._trace.sent(sent_s, node, frame, heard=receivers > 0)
-        self._wake_by(due_s)
+            sent_s = min(dur_s, self._world.duration_s - now)
+            self._numbers[row % len(self._numbers)] = self._trace.sent(sent_s, node, frame, heard=hearers > 0)
+        if due_s < self._wake_s:
+            self._wake_s = due_s
+            self._env.ring_at(due_s, self._alarm)
         return self._env.timeout(dur_s)
 
     def finish(self) -> None:
         """Charge receptions that the end of the run cuts off, and idle time, so that the states of each node fill the run."""
         end_s = self._world.duration_s
-        rows = len(self._carried)
-        arriving = self._frames[phy.DUE_ROW, : self._ring[phy.CALENDAR]].astype(int).tolist()
-        for row in sorted(arriving, key=lambda row: (row - int(self._ring[phy.HEAD])) % rows):
-            first, last = (int(self._frames[field, row]) for field in (phy.NEXT, phy.RECEIVERS))
-            for node in self._order[row, first:last].tolist():
-                self._kernel.settle(node, end_s, *self._arrays())
-                outcome = _CUT_OFF.get(int(self._status[node, row]))
+        room = self._room
+        for number in sorted(room.queue["frame"][: room.state["due"][0]].tolist()):
+            row = number % len(self._carried)
+            heard, hearers = int(room.frames["heard"][row]), int(room.frames["hearers"][row])
+            for node in room.hearers["node"][row, heard:hearers].tolist():
+                self._kernel.settle(node, end_s, self._where())
+                arrival = self._arrival(node, number)
+                outcome = _CUT_OFF.get(int(arrival["state"]))
                 if outcome is not None:
-                    until_s = min(end_s, float(self._water[phy.HEARD_TO, node, row]))
-                    self._charge_cut_off(node, row, until_s, outcome)
-        for node, rx_s in enumerate(self.rx_s.tolist()):
-            idle_s = end_s - self.tx_s[node] - rx_s
+                    until_s = min(end_s, float(arrival["until_s"]))
+                    self._charge_cut_off(node, number, float(arrival["start_s"]), until_s, outcome)
+        for node, (tx_s, rx_s) in enumerate(zip(self.tx_s.tolist(), self.rx_s.tolist(), strict=True)):
+            idle_s = end_s - tx_s - rx_s
             self._world.ledger.charge(0.0, idle_s, node, node, "idle", energy_j=idle_s * self._modem.idle_w)
 
-    def _charge_cut_off(self, node: int, row: int, until_s: float, outcome: str) -> None:
-        frame = self._carried[row]
-        begin_s = float(self._water[phy.START, node, row])
+    def _arrival(self, node: int, number: int) -> Any:
+        """What arrives at *node* of frame *number*."""
+        arrivals = self._room.arrivals[node, : self._room.nodes["arrivals"][node]]
+        return arrivals[(arrivals["frame"] == number).argmax()]
+
+    def _power(self, node: int, row: int) -> float:
+        """How strongly the frame in *row* arrives at *node*."""
+        room = self._room
+        power = room.gain[room.flights["slot"][row] * self._count + room.flights["src"][row], node]
+        return float(power * room.fades[row, node] if room.fades.shape[1] else power)
+
+    def _charge_cut_off(self, node: int, number: int, begin_s: float, until_s: float, outcome: str) -> None:
+        frame = self._carried[number % len(self._carried)]
         dur_s = max(0.0, until_s - begin_s)
-        self._nodes[phy.RX_S, node] += dur_s
+        self._room.nodes["rx_s"][node] += dur_s
         self._world.ledger.charge(
             begin_s, dur_s, node, frame.src, "rx", phase=frame.kind, nbytes=frame.nbytes, energy_j=dur_s * self._modem.rx_w,
             outcome=outcome, packet=-1 if frame.packet is None else frame.packet.id,
         )
         if self._trace is not None:
-            self._tell(self._trace, node, row, begin_s, dur_s, outcome=outcome, sinr_db=math.nan)
+            self._tell(self._trace, node, number, begin_s, dur_s, outcome=outcome, sinr_db=math.nan)
 
-    def _tell(self, trace: Trace, node: int, row: int, begin_s: float, dur_s: float, *, outcome: str, sinr_db: float) -> None:
-        snr = float(self._water[phy.POWER, node, row] / self._channel.noise[node])
+    def _tell(self, trace: Trace, node: int, number: int, begin_s: float, dur_s: float, *, outcome: str, sinr_db: float) -> None:
+        row = number % len(self._carried)
+        snr = self._power(node, row) / float(self._channel.noise[node])
         trace.received(
             begin_s, dur_s, node, self._numbers[row], self._carried[row], snr_db=10.0 * math.log10(snr), sinr_db=sinr_db, outcome=outcome,
         )
 
     def _wake(self, _: object) -> None:
         """Let the arrivals that are due end, one after the other, and those after them until something else is due."""
-        env, drop_reasons, block = self._env, self._drop_reasons, self._block
+        env, tracker, ahead = self._env, self._tracker, self._env.ahead
         self._alarm.rearm()
         now = env.now
         if now >= self._wake_s:
             self._wake_s = math.inf
+        if self._may_compile:
+            self._compile()
         while True:
-            told, row, node, at_s, outcome, sinr_db, next_s = self._kernel.advance(
-                now, env.peek(), *self._arrays(), self._draws, drop_reasons.codes, block.rows, block.tally
-            )
-            if told & (phy.TOLD | phy.OVER):
-                now = float(at_s)
+            told, number, node, over, at_s, sinr_db, next_s = self._kernel.advance(now, ahead[0][0] if ahead else math.inf, self._where())
+            if told >= phy.OVER:
+                now = at_s
                 env.move_to(now)
-                frame = self._carried[row]
-                if told & phy.TOLD:
+                frame = self._carried[number % len(self._carried)]
+                if told != phy.OVER:
                     if self._trace is not None:
                         line = self._block.rows[self._block.tally[0] - 1]
                         self._tell(
-                            self._trace, node, row, float(line["t0_s"]), float(line["dur_s"]), outcome=phy.OUTCOMES[outcome],
-                            sinr_db=float(sinr_db),
+                            self._trace, node, number, float(line["t0_s"]), float(line["dur_s"]),
+                            outcome=phy.OUTCOMES[line["outcome"]], sinr_db=sinr_db,
                         )
-                    if outcome == phy.DELIVERED:
+                    if told == phy.DECODED:
                         self._listeners[node](frame, sinr_db)
-                if told & phy.OVER and frame.packet is not None:
-                    self._tracker.drop(frame.packet, "")
-                if next_s >= env.peek():
+                if over and frame.packet is not None:
+                    tracker.drop(frame.packet, "")
+                if ahead and next_s >= ahead[0][0]:
                     break
-            elif not told:
+            elif told == phy.IDLE:
                 break
-            elif told == phy.NO_ROOM:
+            elif told == phy.NO_ROWS:
                 self._world.ledger.make_room()
-            elif told == phy.NO_DRAWS:
-                self._draws[:] = self._uniform.random(DRAWS)
-                self._ring[phy.DRAWS] = DRAWS
-            if self._kernel is phy.PLAIN and self._ring[phy.DECODED] >= COMPILE_AFTER:
-                self._kernel = phy.compiled()
-        if self._ring[phy.CALENDAR]:
-            self._wake_by(float(self._frames[phy.DUE, 0]))
+            else:
+                self._room.draws[:] = self._uniform.random(DRAWS)
+                self._room.state["draws"] = DRAWS
+        if next_s < self._wake_s:
+            self._wake_s = next_s
+            env.ring_at(next_s, self._alarm)
 
-    def _wake_by(self, t_s: float) -> None:
-        if t_s < self._wake_s:
-            self._wake_s = t_s
-            self._env.ring_at(t_s, self._alarm)
+    def use(self, kernel: phy.Kernel) -> None:
+        """Decide with one form of the kernel from now on."""
+        self._kernel = kernel
+        self._may_compile = False
+        self._given = kernel.where(self._room)
 
-    def _arrays(self) -> tuple[Any, ...]:
-        """What all functions of the kernel work on."""
-        if self._packed[6] is not self._channel.noise:  # a new epoch
-            self._pack()
-        return self._packed
+    def _compile(self) -> None:
+        """Go over to the compiled functions as soon as that pays."""
+        decoded = self._room.state["decoded"][0]
+        if decoded >= COMPILE_AFTER or (decoded >= LOAD_AFTER and phy.is_at_hand()):
+            self.use(phy.compiled())
 
-    def _pack(self) -> None:
-        self._packed = (
-            self._ring, self._frames, self._water, self._order, self._status, self._nodes, self._channel.noise, self._settings
-        )
+    def _where(self) -> Any:
+        """What all functions of the kernel are given."""
+        if self._noise is not self._channel.noise:
+            self._enter_epoch()
+        if self._room.reasons is not self._drop_reasons.codes:
+            self._replace(reasons=self._drop_reasons.codes)
+        return self._given
 
-    def _next_fades(self) -> Floats:
-        """Power gains of one frame at all receivers, drawn in batches."""
-        if self._fade_next >= len(self._fade_rows):
-            self._fade_rows = self._fading.power_gains(self._fades, (64, self._count))
-            self._fade_next = 0
-        self._fade_next += 1
-        fades: Floats = self._fade_rows[self._fade_next - 1]
-        return fades
+    def _enter_epoch(self) -> None:
+        """Take over levels, delays and noise of the present epoch."""
+        channel, room, count = self._channel, self._room, self._count
+        self._noise = channel.noise
+        room.nodes["noise"] = channel.noise
+        room.nodes["least"] = room.settings["detect"] * channel.noise
+        room.nodes["farthest_s"] = channel.delay_s.max(axis=1, initial=0.0)
+        for axis, name in enumerate(("x_m", "y_m", "z_m")):
+            room.nodes[name] = channel.position_m[:, axis]
+        live = np.arange(room.state["oldest"][0], room.state["next"][0]) % len(room.flights)
+        slot = self._free_slot(set(room.flights["slot"][live].tolist()))
+        room = self._room
+        for table, matrix in ((room.delay_s, channel.delay_s), (room.gain, channel.power)):
+            table[slot * count : (slot + 1) * count] = matrix
+        room.state["slot"], room.state["epoch_s"] = slot, channel.t_s
+        room.state["slack_m"] = 1e6 if self._slots > 1 else 1.0
 
-    def _resize(self, rows: int) -> None:
-        """Move the frames that are still needed to a ring of *rows* rows."""
-        old = len(self._carried)
-        head, tail, arriving = (int(self._ring[entry]) for entry in (phy.HEAD, phy.TAIL, phy.CALENDAR))
-        live = [count % old for count in range(head, tail)]
-        place = {float(row): float(new) for new, row in enumerate(live)}
-        frames = np.zeros((phy.FIELDS, rows))
-        frames[:, : len(live)] = self._frames[:, live]
-        calendar = [phy.DUE, phy.DUE_TICKET, phy.DUE_ROW]
-        frames[calendar, :arriving] = self._frames[calendar, :arriving]
-        frames[phy.DUE_ROW, :arriving] = [place[row] for row in self._frames[phy.DUE_ROW, :arriving].tolist()]
-        self._nodes[phy.LOCK] = [place.get(row, -1.0) for row in self._nodes[phy.LOCK].tolist()]
-        self._frames = frames
-        self._water = _moved(self._water, live, rows)
-        self._status = _moved(self._status, live, rows)
-        self._order = np.ascontiguousarray(_moved(self._order.T, live, rows).T)
-        self._carried = [self._carried[row] for row in live] + [_NOTHING] * (rows - len(live))
-        self._numbers = [self._numbers[row] for row in live] + [-1] * (rows - len(live))
-        self._ring[[phy.HEAD, phy.TAIL]] = (0, len(live))
-        self._pack()
+    def _free_slot(self, used: set[int]) -> int:
+        """A place for the channel of one more epoch, which no frame in the water needs."""
+        free = sorted(set(range(self._slots)) - used)
+        if free:
+            return free[0]
+        room, more = self._room, np.zeros((self._count, self._count))
+        self._slots += 1
+        self._replace(delay_s=np.concatenate([room.delay_s, more]), gain=np.concatenate([room.gain, more]))
+        return self._slots - 1
+
+    def _replace(self, **arrays: NDArray[Any]) -> None:
+        """Let the room have other arrays."""
+        self._room = self._room._replace(**arrays)
+        self._muted_packet, self._muted_until_s = self._room.muted["packet"], self._room.muted["until_s"]
+        self._given = self._kernel.where(self._room)
+
+    def _provide(self, wanted: int) -> None:
+        """Let there be room for one more frame, for more arrivals at a node, for more rows; or fades for more frames."""
+        room = self._room
+        if wanted == phy.NO_ROW:
+            self._world.ledger.make_room()
+        elif wanted == phy.NO_FADES:
+            room.state["fades"] = 0
+            self._replace(supply=self._fading.power_gains(self._fades, FADES * self._count))
+        elif wanted == phy.NO_ARRIVAL:
+            self._replace(arrivals=np.concatenate([room.arrivals, np.zeros_like(room.arrivals)], axis=1))
+        else:
+            rows = len(room.frames)
+            live = np.arange(room.state["oldest"][0], room.state["next"][0])
+            wider = {}
+            for name in ("flights", "frames", "hearers", "fades", "queue", "near"):
+                narrow = getattr(room, name)
+                wider[name] = np.concatenate([narrow, np.zeros_like(narrow)])
+                if name not in ("queue", "near"):
+                    wider[name][live % (2 * rows)] = narrow[live % rows]
+            self._carried = _moved(self._carried, live.tolist(), _NOTHING)
+            self._numbers = _moved(self._numbers, live.tolist(), -1)
+            self._replace(**wider)
 
 
 _NOTHING = Frame("", -1, -1, 0)
 
 
-def _moved(array: NDArray[Any], live: list[int], rows: int) -> NDArray[Any]:
-    """The columns *live* of an array, followed by zeros up to *rows* columns."""
-    moved = np.zeros((*array.shape[:-1], rows), dtype=array.dtype)
-    moved[..., : len(live)] = array[..., live]
+def _moved(kept: list[T], live: list[int], empty: T) -> list[T]:
+    """A ring twice as long that has the entries of the frames *live*."""
+    moved = [empty] * (2 * len(kept))
+    for number in live:
+        moved[number % len(moved)] = kept[number % len(kept)]
     return moved
 
 

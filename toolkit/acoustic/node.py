@@ -104,6 +104,10 @@ class MacInterface:
         """Show every frame that this modem decodes to the MAC first; routing gets those for which *look* returns False."""
         self._medium.intercept(self.node, look)
 
+    def ignore(self, packet: Packet, until_s: float) -> None:
+        """Tell routing of no frame with *packet* that is decoded up to *until_s*; it is received and charged all the same."""
+        self._medium.ignore(self.node, packet.id, until_s)
+
     def start(self, process: Process) -> None:
         """Run another process of the MAC beside the one that serves the queue."""
         self._ctx.process(process)

@@ -79,4 +79,5 @@ class Flooding(Routing[FloodingState]):
         while heard_s and next(iter(heard_s.values())) < now - self.cache_s:
             heard_s.popitem(last=False)
         heard_s[packet.key] = now
+        node.mac.ignore(packet, now + self.cache_s - 1e-6)  # the medium need not ask again
         return True
