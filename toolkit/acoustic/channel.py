@@ -45,6 +45,7 @@ class Channel:
 
     Attributes:
         position_m: (n, 3) x, y, depth.
+        depth_m: the depths once more, as Python's own numbers.
         delay_s: (n, n) propagation delay.
         power: (n, n) received intensity in uPa^2 in the modem's band, without fast fading; 0 on the diagonal.
         noise: (n,) noise intensity in uPa^2 in the modem's band at each receiver.
@@ -72,6 +73,7 @@ class Channel:
         dt_s = t_s - self.t_s if np.isfinite(self.t_s) else 0.0
         self.t_s = t_s
         self.position_m = self._move(t_s)
+        self.depth_m: list[float] = self.position_m[:, 2].tolist()
         gap_m = self.position_m[:, None, :] - self.position_m[None, :, :]
         distance_m = np.sqrt(np.einsum("ijk,ijk->ij", gap_m, gap_m))
         self.delay_s = distance_m / self._water.sound_speed_m_s

@@ -250,9 +250,10 @@ def _around(node, low_s, high_s, where):
     x_m, y_m, z_m = nodes["x_m"][node], nodes["y_m"][node], nodes["z_m"][node]
     speed_m_s, slack_m = settings_in(where)["speed_m_s"][0], state["slack_m"][0]
     rows = len(flights)
-    row = state["oldest"][0] % rows
+    oldest = _not_before(low_s - nodes["farthest_s"][node] - state["longest_s"][0] - slack_m / speed_m_s, where)
+    row = oldest % rows
     found = 0
-    for frame in range(state["oldest"][0], state["next"][0]):
+    for frame in range(oldest, state["next"][0]):
         dx_m, dy_m, dz_m = xs_m[row] - x_m, ys_m[row] - y_m, zs_m[row] - z_m
         square_m2 = dx_m * dx_m + dy_m * dy_m + dz_m * dz_m
         far_m = (high_s - t0_s[row]) * speed_m_s + slack_m
@@ -263,6 +264,21 @@ def _around(node, low_s, high_s, where):
         if row == rows:
             row = 0
     return found
+
+
+@jit
+def _not_before(t0_s, where):
+    """Number of the first frame in the water that was sent at *t0_s* or later."""
+    state, flights = state_in(where), flights_in(where)
+    sent_s, rows = flights["t0_s"], len(flights)
+    low, high = state["oldest"][0], state["next"][0]
+    while low < high:
+        middle = (low + high) // 2
+        if sent_s[middle % rows] < t0_s:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @jit
@@ -365,10 +381,10 @@ def _settle(node, until_s, where):
 
 
 @jit
-def _bit_loss(snr, where):
+def _bit_loss(snr_db, where):
     """The rate per bit at which success decays, from the table."""
     settings, table = settings_in(where), table_in(where)
-    place = (10.0 * math.log10(snr) + settings["ebn0_gain_db"][0] - settings["table_low_db"][0]) / settings["table_step_db"][0]
+    place = (snr_db + settings["ebn0_gain_db"][0] - settings["table_low_db"][0]) / settings["table_step_db"][0]
     place = min(max(place, 0.0), len(table) - 1.0)
     low = min(int(place), len(table) - 2)
     return math.exp(table[low] + (place - low) * (table[low + 1] - table[low]))
@@ -390,6 +406,7 @@ def _decode(node, place, draw, found, where):
     noise = nodes_in(where)["noise"][node]
     piecewise = settings_in(where)["piecewise"][0] != 0
     loss = 0.0
+    snr_db = 0.0
     mean_interference = 0.0
     t_s = here["start_s"][place]
     while t_s < end_s:
@@ -409,14 +426,17 @@ def _decode(node, place, draw, found, where):
         share = (next_s - t_s) / dur_s
         mean_interference += share * interference
         if piecewise:
-            loss += share * bits * _bit_loss(signal / (noise + interference), where)
+            snr_db = 10.0 * math.log10(signal / (noise + interference))
+            loss += share * bits * _bit_loss(snr_db, where)
         t_s = next_s
+    sinr_db = snr_db
+    if mean_interference > 0.0 or not piecewise:
+        sinr_db = 10.0 * math.log10(signal / (noise + mean_interference))
     if not piecewise:
-        loss = bits * _bit_loss(signal / (noise + mean_interference), where)
-    sinr_db = 10.0 * math.log10(signal / (noise + mean_interference))
+        loss = bits * _bit_loss(sinr_db, where)
     if draw < math.exp(-loss):
         return DELIVERED, sinr_db
-    if mean_interference > 0.0 and draw < math.exp(-bits * _bit_loss(signal / noise, where)):
+    if mean_interference > 0.0 and draw < math.exp(-bits * _bit_loss(10.0 * math.log10(signal / noise), where)):
         return COLLISION, sinr_db
     return NOISE, sinr_db
 

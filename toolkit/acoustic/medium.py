@@ -57,6 +57,7 @@ class Medium:
     ) -> None:
         self._world = world
         self._env = world.env
+        self._ahead = world.env.ahead
         self._trace: Trace | None = None
         self._channel = channel
         self._modem = modem
@@ -69,7 +70,7 @@ class Medium:
         self._fading = fading
         self._fades = world.streams.rng("fading")
         self._block = world.ledger.open_row_buffer(tracker.drop_reasons.strings)
-        self._code = self._block.strings.code
+        self._kinds: dict[str, int] = {}
         self._airtime_s: dict[int, float] = {}
         self._sending_until_s = [0.0] * count
         self._alarm = Alarm(world.env, self._wake)
@@ -79,7 +80,7 @@ class Medium:
         self._room = self._open_room(interference)
         self._kernel = phy.PLAIN
         self._may_compile = True
-        self._slots = 0
+        self._slots = self._mute_slots = 0
         self._noise: Floats | None = None
         self._replace()
 
@@ -160,12 +161,12 @@ class Medium:
         """
         if node in self._intercepted:
             return
-        if not len(self._room.muted):
-            slots = max(MUTED_PACKETS, 65_536 // self._count)
-            self._replace(muted=np.full((slots, self._count), -1, dtype=phy.MUTED))
-        place = packet % len(self._muted_packet), node
-        self._muted_packet[place] = packet
-        self._muted_until_s[place] = until_s
+        if not self._mute_slots:
+            self._mute_slots = max(MUTED_PACKETS, 65_536 // self._count)
+            self._replace(muted=np.full((self._mute_slots, self._count), -1, dtype=phy.MUTED))
+        slot = packet % self._mute_slots
+        self._muted_packets[slot, node] = packet
+        self._muted_until_s[slot, node] = until_s
 
     def busy(self, node: int) -> bool:
         """Whether *node* senses a busy channel: it sends, it receives, or what has arrived here exceeds the carrier threshold."""
@@ -191,7 +192,9 @@ class Medium:
             number = packet.id
             if number >= len(self._room.afloat):
                 self._replace(afloat=np.concatenate([self._room.afloat, np.zeros(number + 256, dtype=np.int32)]))
-        kind = self._code(frame.kind)
+        kind = self._kinds.get(frame.kind)
+        if kind is None:
+            kind = self._kinds[frame.kind] = self._block.strings.code(frame.kind)
         while True:
             row, hearers, first, due_s = self._kernel.send(now, dur_s, node, frame.dst, nbytes, kind, number, self._where())
             if row >= 0:
@@ -260,15 +263,17 @@ class Medium:
 
     def _wake(self, _: object) -> None:
         """Let the arrivals that are due end, one after the other, and those after them until something else is due."""
-        env, tracker, ahead = self._env, self._tracker, self._env.ahead
-        self._alarm.rearm()
+        env, ahead, alarm = self._env, self._ahead, self._alarm
+        alarm.callbacks = alarm.actions
         now = env.now
         if now >= self._wake_s:
             self._wake_s = math.inf
         if self._may_compile:
             self._compile()
+        advance = self._kernel.advance
+        self._where()  # neither epoch nor packets change while this goes on
         while True:
-            told, number, node, over, at_s, sinr_db, next_s = self._kernel.advance(now, ahead[0][0] if ahead else math.inf, self._where())
+            told, number, node, over, at_s, sinr_db, next_s = advance(now, ahead[0][0] if ahead else math.inf, self._given)
             if told >= phy.OVER:
                 now = at_s
                 env.move_to(now)
@@ -283,7 +288,7 @@ class Medium:
                     if told == phy.DECODED:
                         self._listeners[node](frame, sinr_db)
                 if over and frame.packet is not None:
-                    tracker.drop(frame.packet, "")
+                    self._tracker.drop(frame.packet, "")
                 if ahead and next_s >= ahead[0][0]:
                     break
             elif told == phy.IDLE:
@@ -295,7 +300,7 @@ class Medium:
                 self._room.state["draws"] = DRAWS
         if next_s < self._wake_s:
             self._wake_s = next_s
-            env.ring_at(next_s, self._alarm)
+            env.ring_at(next_s, alarm)
 
     def use(self, kernel: phy.Kernel) -> None:
         """Decide with one form of the kernel from now on."""
@@ -347,7 +352,7 @@ class Medium:
     def _replace(self, **arrays: NDArray[Any]) -> None:
         """Let the room have other arrays."""
         self._room = self._room._replace(**arrays)
-        self._muted_packet, self._muted_until_s = self._room.muted["packet"], self._room.muted["until_s"]
+        self._muted_packets, self._muted_until_s = self._room.muted["packet"], self._room.muted["until_s"]
         self._given = self._kernel.where(self._room)
 
     def _provide(self, wanted: int) -> None:

@@ -180,7 +180,7 @@ class SeaNode(Generic[State]):
     @property
     def depth_m(self) -> float:
         """Own depth, as the node's pressure gauge reads it; a sink counts as the surface."""
-        return 0.0 if self.is_sink else float(self.channel.position_m[self.id, 2])
+        return 0.0 if self.is_sink else self.channel.depth_m[self.id]
 
     @property
     def position_m(self) -> NDArray[np.float64]:

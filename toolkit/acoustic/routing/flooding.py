@@ -22,6 +22,8 @@ class FloodingState:
     """Packets heard lately, by (source, sequence), with the time they were first heard."""
 
     heard_s: OrderedDict[tuple[int, int], float] = field(default_factory=OrderedDict)
+    dice: list[float] = field(default_factory=list)
+    """Numbers of U(0, 1) not used yet, the next one last."""
 
 
 @final
@@ -51,7 +53,7 @@ class Flooding(Routing[FloodingState]):
             node.deliver(packet, frame.hops)
         elif frame.hops < self.ttl:
             node.tracker.hold(packet)
-            self._broadcast(node, packet, frame.hops + 1, self.jitter_s * node.rng.random())
+            self._broadcast(node, packet, frame.hops + 1, self.jitter_s * self._throw(node))
         else:
             node.tracker.refuse(packet, "ttl")
 
@@ -68,6 +70,13 @@ class Flooding(Routing[FloodingState]):
                 sent.callbacks.append(let_go)
 
         Alarm(node.ctx.world.env, send).ring_in(delay_s)
+
+    @staticmethod
+    def _throw(node: SeaNode[FloodingState]) -> float:
+        dice = node.state.dice
+        if not dice:
+            dice.extend(node.rng.random(32)[::-1].tolist())
+        return dice.pop()
 
     def _first_copy(self, node: SeaNode[FloodingState], packet: Packet) -> bool:
         """Whether the packet was not heard within `cache_s`; remember it then, and forget what is older."""
