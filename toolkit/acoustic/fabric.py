@@ -53,7 +53,7 @@ class Acoustic(Fabric):
     routing: Routing
     device: Device = Device()
     battery_j: float = Field(50_000.0, gt=0, description="battery that residual energy is reckoned from")
-    epoch_s: float = Field(60.0, gt=0, description="positions, weather and shadowing stand still this long")
+    epoch_s: float = Field(60.0, gt=0, description="levels and noise stand still this long; nodes move on evenly")
     history_s: float = Field(3 * 86_400.0, ge=0, description="link history before the measured part")
     history_step_s: float = Field(1800.0, gt=0, description="beacon period of the history")
     drain_s: float = Field(1800.0, ge=0, description="packets created later than this before the end do not count")
@@ -107,7 +107,7 @@ class SeaNetwork:
             self.channel, spec.fading, self.table, spec.modem.ebn0_db(0.0), history_s=spec.history_s, step_s=spec.history_step_s,
             rng=streams.rng("history"),
         )
-        self.channel.advance(0.0)
+        self._advance()
         self.tracker = PacketTracker(world)
         self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.tracker, count=self.count, interference=spec.interference)
         self.trace = self._open_trace() if spec.trace else None
@@ -178,9 +178,14 @@ class SeaNetwork:
         """Let positions, weather and shadowing move on, whatever the protocols do."""
         while True:
             yield self.world.env.timeout(self.spec.epoch_s)
-            self.channel.advance(self.world.now)
+            self._advance()
             if self.trace is not None:
                 self.trace.places(self.channel.position_m)
+
+    def _advance(self) -> None:
+        """Let the channel's next epoch begin."""
+        now = self.world.now
+        self.channel.advance(now, min(now + self.spec.epoch_s, self.world.duration_s))
 
     def _truth(self, sender: int, receiver: int) -> Truth:
         """The channel's mean SNR of a link at present; NaN for times beyond the present epoch, which nobody knows."""

@@ -121,7 +121,7 @@ class Room(NamedTuple):
     delay_s: Any
     """(slots n, n) from each node to each; the same both ways."""
     drift: Any
-    """(slots n, n) growth of the delay per second of the epoch; (0, 0) where nobody moves."""
+    """(slots n, n) growth of the delay per second of the epoch; (0, n) where nobody moves."""
     gain: Any
     """(slots n, n) mean power at each receiver, from each sender."""
     draws: Any

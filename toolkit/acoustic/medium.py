@@ -39,6 +39,7 @@ DRAWS, FADES = 1024, 64
 MUTED_PACKETS = 64
 """Packets at least that nodes can have muted at the same time; what does not fit is told to the protocol, which knows it too."""
 
+PLACE = ("x_m", "y_m", "z_m")
 _CUT_OFF = {phy.LOCKED: "in_flight", phy.CAPTURED: "collision", phy.ABORTED: "half_duplex"}
 
 
@@ -82,6 +83,9 @@ class Medium:
         self._may_compile = True
         self._slots = self._mute_slots = 0
         self._noise: Floats | None = None
+        self._step_m = 0.0
+        self._epochs = 0
+        self._begun: dict[int, int] = {}
         self._replace()
 
     def _open_room(self, interference: Interference) -> phy.Room:
@@ -325,19 +329,33 @@ class Medium:
     def _enter_epoch(self) -> None:
         """Take over levels, delays and noise of the present epoch."""
         channel, room, count = self._channel, self._room, self._count
+        moved_m = channel.step_m
+        if self._noise is not None:
+            old_m = np.stack([room.nodes[name] for name in PLACE], axis=1)
+            moved_m = max(moved_m, float(np.sqrt(((channel.position_m - old_m) ** 2).sum(axis=1)).max()))
+        self._step_m = max(self._step_m, moved_m)
         self._noise = channel.noise
         room.nodes["noise"] = channel.noise
         room.nodes["least"] = room.settings["detect"] * channel.noise
-        room.nodes["farthest_s"] = channel.delay_s.max(axis=1, initial=0.0)
-        for axis, name in enumerate(("x_m", "y_m", "z_m")):
+        room.nodes["farthest_s"] = channel.delay_s.max(axis=1, initial=0.0) + 2.0 * self._step_m / channel.sound_speed_m_s
+        for axis, name in enumerate(PLACE):
             room.nodes[name] = channel.position_m[:, axis]
         live = np.arange(room.state["oldest"][0], room.state["next"][0]) % len(room.flights)
-        slot = self._free_slot(set(room.flights["slot"][live].tolist()))
+        used = set(room.flights["slot"][live].tolist())
+        slot = self._free_slot(used)
+        if channel.drift is not None and not len(self._room.drift):
+            self._replace(drift=np.zeros_like(self._room.delay_s))
         room = self._room
-        for table, matrix in ((room.delay_s, channel.delay_s), (room.gain, channel.power)):
-            table[slot * count : (slot + 1) * count] = matrix
+        here = slice(slot * count, (slot + 1) * count)
+        room.delay_s[here] = channel.delay_s
+        room.gain[here] = channel.power
+        if len(room.drift):
+            room.drift[here] = 0.0 if channel.drift is None else channel.drift
+        self._epochs += 1
+        self._begun[slot] = self._epochs
+        passed = self._epochs - min((self._begun[old] for old in used), default=self._epochs)
         room.state["slot"], room.state["epoch_s"] = slot, channel.t_s
-        room.state["slack_m"] = 1e6 if self._slots > 1 else 1.0
+        room.state["slack_m"] = 1.0 + (2 + passed) * self._step_m
 
     def _free_slot(self, used: set[int]) -> int:
         """A place for the channel of one more epoch, which no frame in the water needs."""
@@ -346,7 +364,10 @@ class Medium:
             return free[0]
         room, more = self._room, np.zeros((self._count, self._count))
         self._slots += 1
-        self._replace(delay_s=np.concatenate([room.delay_s, more]), gain=np.concatenate([room.gain, more]))
+        wider = {name: np.concatenate([getattr(room, name), more]) for name in ("delay_s", "gain")}
+        if len(room.drift):
+            wider["drift"] = np.concatenate([room.drift, more])
+        self._replace(**wider)
         return self._slots - 1
 
     def _replace(self, **arrays: NDArray[Any]) -> None:
