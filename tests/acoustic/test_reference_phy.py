@@ -172,7 +172,7 @@ def simulate(spec: Scenario, seed: int, *, compiled: bool):
 
     def monitor(node: int, frame: Frame):
         done = transmit(node, frame)
-        channel, room = network.channel, medium._room
+        channel, room = network.channel, medium._keeper.room
         fades = room.fades[(room.state["next"][0] - 1) % len(room.fades)]
         sent.append(Sent(
             world.now, spec.fabric.modem.frame_s(frame.nbytes), node, frame.nbytes,

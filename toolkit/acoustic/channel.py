@@ -48,11 +48,14 @@ class Channel:
         depth_m: the depths once more, as Python's own numbers.
         delay_s: (n, n) propagation delay at `t_s`.
         drift: (n, n) its growth per second until the next epoch, so that no frame overtakes another; None where nobody moves.
+        later_m: (n, 3) where everybody is then.
         step_m: how far anybody moves until then.
         power: (n, n) received intensity in uPa^2 in the modem's band, without fast fading; 0 on the diagonal.
         noise: (n,) noise intensity in uPa^2 in the modem's band at each receiver.
         snr_db: (n, n) mean SNR in the modem's band (-inf on the diagonal).
     """
+
+    _region: tuple[Floats, Floats, Floats] | None = None
 
     def __init__(
         self, water: Water, modem: Modem, move: Callable[[float], Floats], shadowing: ShadowingState, measured: MeasuredLinks | None = None
@@ -71,6 +74,17 @@ class Channel:
         """The speed that `delay_s` follows from."""
         return self._water.sound_speed_m_s
 
+    @property
+    def region_m(self) -> tuple[Floats, Floats]:
+        """Lowest and highest x, y and depth of all nodes and sinks."""
+        if self._region is None or self._region[0] is not self.position_m:
+            self._region = (self.position_m, self.position_m.min(axis=0), self.position_m.max(axis=0))
+        return self._region[1:]
+
+    def mean_snr_db(self, sender: int, receiver: int) -> float:
+        """The mean SNR of one link in the modem's band; minus infinity where nothing arrives."""
+        return float(self.snr_db[sender, receiver])
+
     def advance(self, t_s: float, until_s: float | None = None) -> None:
         """Move nodes, weather and shadowing to time *t_s*; up to *until_s* delays change evenly, without it they stand still."""
         dt_s = t_s - self.t_s if np.isfinite(self.t_s) else 0.0
@@ -81,12 +95,13 @@ class Channel:
         self.delay_s = distance_m / speed_m_s
         self.drift: Floats | None = None
         self.step_m = 0.0
+        self.later_m = self.position_m
         if until_s is not None and until_s > t_s:
-            later_m, later_distance_m = self._places(until_s)
-            self.step_m = float(np.sqrt(((later_m - self.position_m) ** 2).sum(axis=1)).max())
+            self.later_m, later_distance_m = self._places(until_s)
+            self.step_m = float(np.sqrt(((self.later_m - self.position_m) ** 2).sum(axis=1)).max())
             if self.step_m > 0.0:
                 self.drift = (later_distance_m - distance_m) / (speed_m_s * (until_s - t_s))
-            self._ahead = (until_s, later_m, later_distance_m)
+            self._ahead = (until_s, self.later_m, later_distance_m)
         level_db = self._modem.source_level_db - self._water.loss_db(distance_m, t_s) - self._shadowing.step(dt_s)
         np.fill_diagonal(level_db, -np.inf)
         noise_db = self._modem.noise_level_db(self._water.noise_psd_db(t_s, self.position_m))

@@ -16,13 +16,15 @@ from toolkit.acoustic.environment import Span
 from toolkit.acoustic.fading import FastFading, Shadowing
 from toolkit.acoustic.layout import Layout
 from toolkit.acoustic.mac import Mac
-from toolkit.acoustic.medium import Interference, Medium
+from toolkit.acoustic.medium import Medium
 from toolkit.acoustic.mobility import Mobility
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.node import MacInterface, SeaContext, SeaNode
 from toolkit.acoustic.packets import Frame, PacketTracker
 from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
+from toolkit.acoustic.reach import WIDE_NODES, WideChannel
+from toolkit.acoustic.room import Interference
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.sea import Sea, SeaState
@@ -34,7 +36,7 @@ from toolkit.core.part import default_part
 from toolkit.core.program import Process
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
-from toolkit.errors import ToolkitError
+from toolkit.errors import ScenarioError, ToolkitError
 
 
 @final
@@ -60,6 +62,11 @@ class Acoustic(Fabric):
     probe: Probe = Probe()
     trace: bool = Field(False, description="write every transmission, reception and drop to the run directory, for toolkit.replay")
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether the network is so large that only the links in reach are kept."""
+        return self.layout.node_count + self.layout.sink_count > WIDE_NODES
+
     def build(self, world: World) -> SeaNetwork:
         return SeaNetwork(self, world)
 
@@ -74,11 +81,19 @@ class Acoustic(Fabric):
         def move(t_s: float) -> Floats:
             return np.concatenate([drift(t_s), sinks_m])
 
+        if self.is_wide:
+            return WideChannel(water, self.modem, move, self.shadowing.init_pairs(streams.rng("shadowing"))), water
         shadowing = self.shadowing.init(len(homes_m) + len(sinks_m), streams.rng("shadowing"))
         measured = None if self.channel_record is None else self.channel_record.init(span, len(homes_m) + len(sinks_m))
         return Channel(water, self.modem, move, shadowing, measured), water
 
     def check(self, duration_s: float) -> None:
+        if self.is_wide and (type(self.routing).learn is not Routing.learn or self.channel_record is not None):
+            what = "a channel record has" if self.channel_record is not None else f"routing '{self.routing.type_name()}' learns from"
+            raise ScenarioError(
+                f"fabric.layout: of {self.layout.node_count + self.layout.sink_count} nodes and sinks only the links in reach are kept, "
+                f"without a history, and {what} all of them; use at most {WIDE_NODES}"
+            )
         self.sea.check(-self.history_s, duration_s, self.modem.carrier_hz)
         if self.channel_record is not None:
             for start in self.sea.starts():
@@ -104,8 +119,8 @@ class SeaNetwork:
         self.count = spec.layout.node_count + spec.layout.sink_count
         self.table = spec.modem.success_table()
         past = history.record(
-            self.channel, spec.fading, self.table, spec.modem.ebn0_db(0.0), history_s=spec.history_s, step_s=spec.history_step_s,
-            rng=streams.rng("history"),
+            self.channel, spec.fading, self.table, spec.modem.ebn0_db(0.0), history_s=0.0 if spec.is_wide else spec.history_s,
+            step_s=spec.history_step_s, rng=streams.rng("history"),
         )
         self._advance()
         self.tracker = PacketTracker(world)
@@ -123,7 +138,7 @@ class SeaNetwork:
             for process in spec.routing.processes(node):
                 world.env.process(process)
         budget = LinkBudget(spec.modem)
-        links = spec.probe.choose(history.upward_links(past), past, streams.rng("probe"))
+        links = [] if spec.is_wide else spec.probe.choose(history.upward_links(past), past, streams.rng("probe"))
         self._describe_link(past, links, budget)
         world.env.process(spec.probe.run(world, self.channel, links, self._forecast, budget.least_snr_db))
 
@@ -192,7 +207,7 @@ class SeaNetwork:
 
         def at(at_s: float) -> float:
             ahead_s = at_s - self.channel.t_s
-            return float(self.channel.snr_db[sender, receiver]) if ahead_s <= 2.0 * self.spec.epoch_s else float("nan")
+            return self.channel.mean_snr_db(sender, receiver) if ahead_s <= 2.0 * self.spec.epoch_s else float("nan")
 
         return at
 

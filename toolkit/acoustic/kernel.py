@@ -47,8 +47,9 @@ OUTCOMES = ("", "delivered", "noise", "collision", "half_duplex")
 # reception that was not decoded, for an observer; one that was.
 IDLE, NO_DRAWS, NO_ROWS, OVER, FAILED, DECODED = range(6)
 
-# What `send` answers instead of a number where it needs room for a frame, for arrivals at a node, for a row, or fades.
-NO_FRAME, NO_ARRIVAL, NO_ROW, NO_FADES = -1, -2, -3, -4
+# What `send` answers instead of a number where it needs room for a frame, for arrivals at a node, for a row, fades, or room for what is
+# sent from one cell.
+NO_FRAME, NO_ARRIVAL, NO_ROW, NO_FADES, NO_CROWD = -1, -2, -3, -4, -5
 
 _F, _I = "f8", "i8"
 
@@ -58,6 +59,7 @@ STATE = np.dtype([
     ("draws", _I), ("fades", _I),  # uniform numbers left, and fades taken
     ("decoded", _I), ("fullest", _I),  # receptions decoded; no node has a longer list of arrivals
     ("slot", _I), ("epoch_s", _F), ("longest_s", _F),  # where the present epoch's channel lies, and when it began; the longest frame so far
+    ("quietest", _F),  # the least power that any node needs to lock on
     ("slack_m", _F),  # how far anybody may have moved since the oldest frame was sent, and will in this epoch
 ])
 SETTINGS = np.dtype([
@@ -67,8 +69,9 @@ SETTINGS = np.dtype([
     ("piecewise", _I), ("observed", _I), ("steady", _I),  # interference by pieces; every reception is told; no fading
     ("tx", _I), ("rx", _I), ("sent", _I),  # codes of strings
 ])
-FLIGHT = np.dtype([  # of a frame, as its interference needs it: where it was sent, and how long after its epoch began
-    ("t0_s", _F), ("dur_s", _F), ("x_m", _F), ("y_m", _F), ("z_m", _F), ("since_s", _F), ("src", "i4"), ("slot", "i4"),
+FLIGHT = np.dtype([("t0_s", _F), ("dur_s", _F), ("since_s", _F), ("src", "i4"), ("slot", "i4")])  # of a frame; since its epoch began
+PASSER = np.dtype([  # what is asked first of a frame, in few bytes: where it was sent
+    ("t0_s", _F), ("frame", _I), ("x_m", "f4"), ("y_m", "f4"), ("z_m", "f4"), ("dur_s", "f4"),
 ])
 FRAME = np.dtype([
     ("gone_s", _F), ("dst", _I), ("nbytes", _I), ("kind", _I), ("packet", _I),  # gone: nothing undecided overlaps with it any more
@@ -81,7 +84,7 @@ NEAR = np.dtype([("start_s", _F), ("end_s", _F), ("power", _F), ("frame", _I), (
 NODE = np.dtype([
     ("x_m", _F), ("y_m", _F), ("z_m", _F),
     ("noise", _F), ("least", _F), ("farthest_s", _F),  # least: power that a preamble needs; farthest: delay to anybody who may hear
-    ("arrivals", _I), ("locked", _I), ("locked_power", _F), ("locked_until_s", _F),  # the frame that it locked on last
+    ("cell", _I), ("arrivals", _I), ("locked", _I), ("locked_power", _F), ("locked_until_s", _F),  # the frame that it locked on last
     ("tx_s", _F), ("rx_s", _F),
 ])
 MUTED = np.dtype([("packet", _I), ("until_s", _F)])
@@ -107,9 +110,9 @@ class Room(NamedTuple):
     hearers: Any
     """(rows, most) of HEARER."""
     fades: Any
-    """(rows, n) power gain of each frame at each node; (rows, 0) where nothing fades."""
+    """(rows, n) power gain of each frame at each node, or on each link of its sender; (rows, 0) where nothing fades."""
     supply: Any
-    """Power gains not used yet, taken from the first on, n for each frame."""
+    """Power gains not used yet, taken from the first on."""
     queue: Any
     """(rows,) of DUE, a heap."""
     nodes: Any
@@ -124,6 +127,22 @@ class Room(NamedTuple):
     """(slots n, n) growth of the delay per second of the epoch; (0, n) where nobody moves."""
     gain: Any
     """(slots n, n) mean power at each receiver, from each sender."""
+    place: Any
+    """Large networks only: (slots n, 6) where each node is when an epoch begins and ends."""
+    span_s: Any
+    """(slots,) how long an epoch is."""
+    reach: Any
+    """(slots, n + 1) where the links of each sender begin; (0, n + 1) where all pairs have their matrix."""
+    target: Any
+    """(slots, m) receivers of the links, in order for each sender."""
+    power: Any
+    """(slots, m) mean power of the links."""
+    beside: Any
+    """(cells, 9) a cell and those around it, or -1: whoever is in reach is in one of them. Where all pairs have a matrix there is one."""
+    crowd: Any
+    """(cells, many) of PASSER: what was sent from each cell, at its count there modulo *many*, a power of two."""
+    crowds: Any
+    """(cells, 2) of those the counts of the oldest and of the next one."""
     draws: Any
     """Uniform random numbers, used from the last to the first."""
     reasons: Any
@@ -141,11 +160,15 @@ class Room(NamedTuple):
 LAYOUT = Room(
     state=STATE, settings=SETTINGS, table=np.dtype(_F), flights=FLIGHT, frames=FRAME, hearers=HEARER, fades=np.dtype(_F),
     supply=np.dtype(_F), queue=DUE, nodes=NODE, arrivals=ARRIVAL, near=NEAR, delay_s=np.dtype(_F), drift=np.dtype(_F), gain=np.dtype(_F),
-    draws=np.dtype(_F), reasons=np.dtype("i2"), afloat=np.dtype("i4"), muted=MUTED, rows=ROW, tally=np.dtype(_I),
+    place=np.dtype(_F), span_s=np.dtype(_F), reach=np.dtype(_I), target=np.dtype("i4"), power=np.dtype(_F), beside=np.dtype(_I),
+    crowd=PASSER, crowds=np.dtype(_I), draws=np.dtype(_F),
+    reasons=np.dtype("i2"), afloat=np.dtype("i4"), muted=MUTED, rows=ROW, tally=np.dtype(_I),
 )
 """What the elements of every array are."""
 
-_TABLES = ("hearers", "fades", "arrivals", "delay_s", "drift", "gain", "muted")
+_TABLES = (
+    "hearers", "fades", "arrivals", "delay_s", "drift", "gain", "place", "reach", "target", "power", "beside", "crowd", "crowds", "muted",
+)
 """Those with two dimensions."""
 
 
@@ -192,6 +215,8 @@ else:
 state_in, settings_in, table_in, flights_in, frames_in = map(_array, ("state", "settings", "table", "flights", "frames"))
 hearers_in, fades_in, supply_in, queue_in, nodes_in = map(_array, ("hearers", "fades", "supply", "queue", "nodes"))
 arrivals_in, near_in, delay_in, drift_in, gain_in = map(_array, ("arrivals", "near", "delay_s", "drift", "gain"))
+place_in, span_in, reach_in, target_in, power_in = map(_array, ("place", "span_s", "reach", "target", "power"))
+beside_in, crowd_in, crowds_in = map(_array, ("beside", "crowd", "crowds"))
 draws_in, reasons_in, afloat_in, muted_in = map(_array, ("draws", "reasons", "afloat", "muted"))
 rows_in, tally_in = map(_array, ("rows", "tally"))
 
@@ -244,62 +269,102 @@ def _sink(queue, size):
 
 @jit
 def _around(node, low_s, high_s, where):
-    """List in `near`, in the order of sending, what begins at *node* by *high_s* and ends after *low_s*; return how many."""
-    state, flights, nodes = state_in(where), flights_in(where), nodes_in(where)
-    t0_s, dur_s, xs_m, ys_m, zs_m = flights["t0_s"], flights["dur_s"], flights["x_m"], flights["y_m"], flights["z_m"]
+    """List in `near`, in the order of sending, what begins at *node* by *high_s* and ends after *low_s*; return how many.
+
+    What cannot overlap, wherever both have moved to meanwhile, is seen from the distance between their places.
+    """
+    state, nodes, beside, crowd, crowds = state_in(where), nodes_in(where), beside_in(where), crowd_in(where), crowds_in(where)
+    sent_s, number, dur_s, xs_m, ys_m, zs_m = crowd["t0_s"], crowd["frame"], crowd["dur_s"], crowd["x_m"], crowd["y_m"], crowd["z_m"]
     x_m, y_m, z_m = nodes["x_m"][node], nodes["y_m"][node], nodes["z_m"][node]
-    speed_m_s, slack_m = settings_in(where)["speed_m_s"][0], state["slack_m"][0]
-    rows = len(flights)
-    oldest = _not_before(low_s - nodes["farthest_s"][node] - state["longest_s"][0] - slack_m / speed_m_s, where)
-    row = oldest % rows
+    speed_m_s, slack_m, oldest = settings_in(where)["speed_m_s"][0], state["slack_m"][0], state["oldest"][0]
+    early_s = low_s - nodes["farthest_s"][node] - state["longest_s"][0] - slack_m / speed_m_s
+    mask = crowd.shape[1] - 1
     found = 0
-    for frame in range(oldest, state["next"][0]):
-        dx_m, dy_m, dz_m = xs_m[row] - x_m, ys_m[row] - y_m, zs_m[row] - z_m
-        square_m2 = dx_m * dx_m + dy_m * dy_m + dz_m * dz_m
-        far_m = (high_s - t0_s[row]) * speed_m_s + slack_m
-        near_m = max(0.0, (low_s - t0_s[row] - dur_s[row]) * speed_m_s - slack_m)
-        if (square_m2 <= far_m * far_m) & (square_m2 >= near_m * near_m):  # one branch, which is seldom taken
-            found = _consider(frame, row, node, low_s, high_s, found, where)
-        row += 1
-        if row == rows:
-            row = 0
+    for side in range(9):
+        cell = beside[nodes["cell"][node], side]
+        if cell < 0:
+            continue
+        for k in range(crowds[cell, 1] - 1, crowds[cell, 0] - 1, -1):
+            at = k & mask
+            t0_s = sent_s[cell, at]
+            if t0_s < early_s or number[cell, at] < oldest:
+                break
+            dx_m, dy_m, dz_m = xs_m[cell, at] - x_m, ys_m[cell, at] - y_m, zs_m[cell, at] - z_m
+            square_m2 = dx_m * dx_m + dy_m * dy_m + dz_m * dz_m
+            far_m = max(0.0, (high_s - t0_s) * speed_m_s + slack_m)
+            near_m = max(0.0, (low_s - t0_s - dur_s[cell, at]) * speed_m_s - slack_m)
+            if (square_m2 <= far_m * far_m) & (square_m2 >= near_m * near_m):  # one branch, which is seldom taken
+                found = _consider(number[cell, at], node, low_s, high_s, found, where)
     return found
 
 
 @jit
-def _not_before(t0_s, where):
-    """Number of the first frame in the water that was sent at *t0_s* or later."""
-    state, flights = state_in(where), flights_in(where)
-    sent_s, rows = flights["t0_s"], len(flights)
-    low, high = state["oldest"][0], state["next"][0]
+def _link(slot, sender, node, where):
+    """The place of a link among those of its epoch, -1 if *node* is out of reach."""
+    reach, target = reach_in(where), target_in(where)
+    low, high = reach[slot, sender], reach[slot, sender + 1]
+    end = high
     while low < high:
         middle = (low + high) // 2
-        if sent_s[middle % rows] < t0_s:
+        if target[slot, middle] < node:
             low = middle + 1
         else:
             high = middle
-    return low
+    return low if low < end and target[slot, low] == node else -1
 
 
 @jit
-def _consider(frame, row, node, low_s, high_s, found, where):
-    """List the frame in *row* in `near`, after the *found* ones, if it overlaps at *node*; return how many there are."""
+def _way_s(slot, a, b, since_s, where):
+    """The delay between two nodes in a large network, *since_s* after an epoch began."""
+    place, count = place_in(where), len(nodes_in(where))
+    here, there = place[slot * count + a], place[slot * count + b]
+    way_m = math.sqrt((here[0] - there[0]) ** 2 + (here[1] - there[1]) ** 2 + (here[2] - there[2]) ** 2)
+    span_s = span_in(where)[slot]
+    if span_s > 0.0:
+        later_m = math.sqrt((here[3] - there[3]) ** 2 + (here[4] - there[4]) ** 2 + (here[5] - there[5]) ** 2)
+        way_m += (later_m - way_m) * since_s / span_s
+    return way_m / settings_in(where)["speed_m_s"][0]
+
+
+@jit
+def _consider(frame, node, low_s, high_s, found, where):
+    """List *frame* in `near`, among the *found* ones, if it overlaps at *node*; return how many there are."""
     flights, gain, drift, fades, near = flights_in(where), gain_in(where), drift_in(where), fades_in(where), near_in(where)
-    sender = flights["src"][row]
-    matrix = flights["slot"][row] * gain.shape[1]
-    start_s = delay_in(where)[matrix + node, sender]
-    if len(drift) > 0:
-        start_s += drift[matrix + node, sender] * flights["since_s"][row]
+    row = frame % len(flights)
+    sender, slot = flights["src"][row], flights["slot"][row]
+    large = len(reach_in(where)) > 0
+    matrix = slot * len(nodes_in(where))
+    if large:
+        start_s = _way_s(slot, sender, node, flights["since_s"][row], where)
+    else:
+        start_s = delay_in(where)[matrix + node, sender]
+        if len(drift) > 0:
+            start_s += drift[matrix + node, sender] * flights["since_s"][row]
     start_s += flights["t0_s"][row]
     end_s = start_s + flights["dur_s"][row]
     if start_s > high_s or end_s <= low_s:
         return found
-    power = gain[matrix + sender, node]
-    near["start_s"][found] = start_s
-    near["end_s"][found] = end_s
-    near["power"][found] = power * fades[row, node] if fades.shape[1] > 0 else power
-    near["frame"][found] = frame
-    near["own"][found] = sender == node
+    fade = node
+    if not large:
+        power = gain[matrix + sender, node]
+    elif sender == node:
+        fade, power = 0, 0.0
+    else:
+        link = _link(slot, sender, node, where)
+        if link < 0:
+            return found
+        fade, power = link - reach_in(where)[slot, sender], power_in(where)[slot, link]
+    if fades.shape[1] > 0:
+        power *= fades[row, fade]
+    place = found
+    while place > 0 and near["frame"][place - 1] > frame:
+        near[place] = near[place - 1]
+        place -= 1
+    near["start_s"][place] = start_s
+    near["end_s"][place] = end_s
+    near["power"][place] = power
+    near["frame"][place] = frame
+    near["own"][place] = sender == node
     return found + 1
 
 
@@ -522,41 +587,60 @@ def _is_muted(packet, node, t_s, where):
 @jit
 def _lay_out(frame, node, now_s, dur_s, where):
     """Let the arrivals of *frame*, which *node* sends, begin where somebody could lock on it; return how many these are."""
-    state, nodes, arrivals, gain = state_in(where), nodes_in(where), arrivals_in(where), gain_in(where)
-    delay_s, drift, fades, hearers = delay_in(where), drift_in(where), fades_in(where), hearers_in(where)
-    count_of, least = nodes["arrivals"], nodes["least"]
-    row = frame % len(hearers)
-    sender = state["slot"][0] * len(nodes) + node
+    state, nodes, gain = state_in(where), nodes_in(where), gain_in(where)
+    delay_s, drift, fades, target, reach = delay_in(where), drift_in(where), fades_in(where), target_in(where), reach_in(where)
+    least, quietest = nodes["least"], state["quietest"][0]
+    slot = state["slot"][0]
+    row = frame % len(fades)
     since_s = now_s - state["epoch_s"][0]
-    moves, fade = len(drift) > 0, fades.shape[1] > 0
-    hearer_s, hearer = hearers["start_s"], hearers["node"]
+    fade = fades.shape[1] > 0
     count = 0
+    if len(reach_in(where)) > 0:
+        first = reach[slot, node]
+        for link in range(first, reach[slot, node + 1]):
+            power = power_in(where)[slot, link]
+            if fade:
+                power *= fades[row, link - first]
+            j = target[slot, link]
+            if power >= quietest and power >= least[j]:
+                _let_arrive(frame, j, _way_s(slot, node, j, since_s, where) + now_s, dur_s, power, count, where)
+                count += 1
+        return count
+    sender = slot * len(nodes) + node
     for j in range(len(nodes)):
         power = gain[sender, j] * fades[row, j] if fade else gain[sender, j]
-        if power < least[j] or j == node:
+        if power < quietest or power < least[j] or j == node:
             continue
         start_s = delay_s[sender, j]
-        if moves:
+        if len(drift) > 0:
             start_s += drift[sender, j] * since_s
-        start_s += now_s
-        place = count_of[j]
-        count_of[j] = place + 1
-        state["fullest"][0] = max(state["fullest"][0], place + 1)
-        arrivals["start_s"][j, place] = start_s
-        arrivals["end_s"][j, place] = start_s + dur_s
-        arrivals["power"][j, place] = power
-        arrivals["until_s"][j, place] = 0.0
-        arrivals["frame"][j, place] = frame
-        arrivals["state"][j, place] = PENDING
-        k = count
-        while k > 0 and hearer_s[row, k - 1] > start_s:
-            hearer_s[row, k] = hearer_s[row, k - 1]
-            hearer[row, k] = hearer[row, k - 1]
-            k -= 1
-        hearer_s[row, k] = start_s
-        hearer[row, k] = j
+        _let_arrive(frame, j, start_s + now_s, dur_s, power, count, where)
         count += 1
     return count
+
+
+@jit
+def _let_arrive(frame, node, start_s, dur_s, power, count, where):
+    """Let *frame* arrive at *node*, which is one more hearer beside *count* others."""
+    state, nodes, arrivals, hearers = state_in(where), nodes_in(where), arrivals_in(where), hearers_in(where)
+    place = nodes["arrivals"][node]
+    nodes["arrivals"][node] = place + 1
+    state["fullest"][0] = max(state["fullest"][0], place + 1)
+    arrivals["start_s"][node, place] = start_s
+    arrivals["end_s"][node, place] = start_s + dur_s
+    arrivals["power"][node, place] = power
+    arrivals["until_s"][node, place] = 0.0
+    arrivals["frame"][node, place] = frame
+    arrivals["state"][node, place] = PENDING
+    row = frame % len(hearers)
+    hearer_s, hearer = hearers["start_s"], hearers["node"]
+    k = count
+    while k > 0 and hearer_s[row, k - 1] > start_s:
+        hearer_s[row, k] = hearer_s[row, k - 1]
+        hearer[row, k] = hearer[row, k - 1]
+        k -= 1
+    hearer_s[row, k] = start_s
+    hearer[row, k] = node
 
 
 # What the medium calls: *where* is the room, or the plan of it where the functions are compiled
@@ -611,7 +695,7 @@ def send(now_s, dur_s, node, dst, nbytes, kind, packet, where):
     """Node *node* begins a frame: what it was receiving breaks off, the frame's arrivals are laid out, and its row is written.
 
     Returns (its number, receivers that could lock, whether it is the only one of its packet in the water, when the event queue is next
-    due); the number is NO_FRAME, NO_ARRIVAL, NO_ROW or NO_FADES where something is wanting, and then nothing has changed.
+    due); the number is one of those above where something is wanting, and then nothing has changed.
     """
     state, settings, flights, frames, nodes = state_in(where), settings_in(where), flights_in(where), frames_in(where), nodes_in(where)
     queue, afloat, fades, supply, tally = queue_in(where), afloat_in(where), fades_in(where), supply_in(where), tally_in(where)
@@ -625,9 +709,16 @@ def send(now_s, dur_s, node, dst, nbytes, kind, packet, where):
         return NO_ARRIVAL, 0, False, np.inf
     if tally[0] >= tally[1]:
         return NO_ROW, 0, False, np.inf
+    crowd, crowds, cell = crowd_in(where), crowds_in(where), nodes["cell"][node]
+    while crowds[cell, 0] < crowds[cell, 1] and crowd["frame"][cell, crowds[cell, 0] & (crowd.shape[1] - 1)] < state["oldest"][0]:
+        crowds[cell, 0] += 1
+    if crowds[cell, 1] - crowds[cell, 0] == crowd.shape[1]:
+        return NO_CROWD, 0, False, np.inf
     frame = state["next"][0]
     row = frame % rows
     width = fades.shape[1]
+    if width > 0 and len(reach_in(where)) > 0:
+        width = reach_in(where)[state["slot"][0], node + 1] - reach_in(where)[state["slot"][0], node]
     if width > 0:
         taken = state["fades"][0]
         if taken + width > len(supply):
@@ -646,12 +737,17 @@ def send(now_s, dur_s, node, dst, nbytes, kind, packet, where):
     state["next"][0] += 1
     flights["t0_s"][row] = now_s
     flights["dur_s"][row] = dur_s
-    flights["x_m"][row] = nodes["x_m"][node]
-    flights["y_m"][row] = nodes["y_m"][node]
-    flights["z_m"][row] = nodes["z_m"][node]
     flights["since_s"][row] = now_s - state["epoch_s"][0]
     flights["src"][row] = node
     flights["slot"][row] = state["slot"][0]
+    at = crowds[cell, 1] & (crowd.shape[1] - 1)
+    crowds[cell, 1] += 1
+    crowd["t0_s"][cell, at] = now_s
+    crowd["frame"][cell, at] = frame
+    crowd["x_m"][cell, at] = nodes["x_m"][node]
+    crowd["y_m"][cell, at] = nodes["y_m"][node]
+    crowd["z_m"][cell, at] = nodes["z_m"][node]
+    crowd["dur_s"][cell, at] = dur_s
     frames["gone_s"][row] = now_s + nodes["farthest_s"][node] + dur_s + 2.0 * state["longest_s"][0]
     frames["dst"][row] = dst
     frames["nbytes"][row] = nbytes

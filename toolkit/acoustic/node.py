@@ -135,8 +135,7 @@ class SeaContext(SimulatedContext):
     def __init__(self, world: World, rank: int, size: int, device: Device, sender: Sender, *, channel: Channel) -> None:
         super().__init__(world, rank, size, device, sender)
         self._channel = channel
-        position_m = channel.position_m
-        self.region_m = (position_m.min(axis=0), position_m.max(axis=0))
+        self.region_m = channel.region_m
         """Lowest and highest x, y and depth of all nodes and sinks when the run began."""
 
     @property
