@@ -76,7 +76,7 @@ class Acoustic(Fabric):
         homes_m = self.layout.place_nodes(streams.rng("layout"))
         sinks_m = self.layout.place_sinks()
         span = Span(water.origin, -self.history_s, duration_s)
-        drift = self.mobility.init(homes_m, span, water.tide, streams.rng("mobility"))
+        drift = self.mobility.start(homes_m, span, water.tide, streams.rng("mobility"), depth_m=self.layout.depth_m)
 
         def move(t_s: float) -> Floats:
             return np.concatenate([drift(t_s), sinks_m])
@@ -88,6 +88,7 @@ class Acoustic(Fabric):
         return Channel(water, self.modem, move, shadowing, measured), water
 
     def check(self, duration_s: float) -> None:
+        self.mobility.check(self.layout.depth_m)
         if self.is_wide and (type(self.routing).learn is not Routing.learn or self.channel_record is not None):
             what = "a channel record has" if self.channel_record is not None else f"routing '{self.routing.type_name()}' learns from"
             raise ScenarioError(
