@@ -72,7 +72,7 @@ class Acoustic(Fabric):
 
     def open_channel(self, streams: Streams, duration_s: float) -> tuple[Channel, SeaState]:
         """Return the channel of one run, before its first step, and the sea it lies in: all that a run's surroundings are."""
-        water = self.sea.init(-self.history_s, duration_s, self.modem.carrier_hz, streams)
+        water = self.sea.init(-self.history_s, duration_s, self.modem.carrier_hz, streams, self.modem.bandwidth_hz)
         homes_m = self.layout.place_nodes(streams.rng("layout"))
         sinks_m = self.layout.place_sinks()
         span = Span(water.origin, -self.history_s, duration_s)
@@ -95,7 +95,7 @@ class Acoustic(Fabric):
                 f"fabric.layout: of {self.layout.node_count + self.layout.sink_count} nodes and sinks only the links in reach are kept, "
                 f"without a history, and {what} all of them; use at most {WIDE_NODES}"
             )
-        self.sea.check(-self.history_s, duration_s, self.modem.carrier_hz)
+        self.sea.check(-self.history_s, duration_s, self.modem.carrier_hz, self.modem.bandwidth_hz)
         if self.channel_record is not None:
             for start in self.sea.starts():
                 self.channel_record.check(Span(start, -self.history_s, duration_s), self.layout.node_count + self.layout.sink_count)
