@@ -125,7 +125,7 @@ class Medium:
         if node in self._intercepted:
             return
         if not self._mute_slots:
-            self._mute_slots = max(MUTED_PACKETS, 65_536 // self._count)
+            self._mute_slots = max(MUTED_PACKETS, 8192 // self._count)
             muted = np.full((self._mute_slots, self._count), -1, dtype=phy.MUTED)
             self._muted_packets, self._muted_until_s = muted["packet"], muted["until_s"]
             self._keeper.replace(muted=muted)

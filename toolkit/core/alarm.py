@@ -46,6 +46,12 @@ class Clock(simpy.Environment):
         heappush(self._queue, (self._now + delay, NORMAL, next(self._eid), event))
         return event
 
+    def call_in(self, delay_s: float, action: Callable[[Any], None]) -> None:
+        """Call *action* once after *delay_s*; nobody can wait for it."""
+        call: Any = Call()
+        call.callbacks = [action]
+        heappush(self._queue, (self._now + delay_s, NORMAL, next(self._eid), call))
+
     @property
     def ahead(self) -> list[Any]:
         """The heap of what is to come: the first entry begins with when the next event is due."""
@@ -59,6 +65,13 @@ class Clock(simpy.Environment):
         """Let *alarm* ring at *t_s* to the last digit, however often it is set already."""
         alarm.callbacks = alarm.actions
         heappush(self._queue, (t_s, NORMAL, next(self._eid), alarm))
+
+
+class Call:
+    """The least that the clock takes for an event."""
+
+    __slots__ = ("callbacks",)
+    _ok = True
 
 
 class Alarm(Event):

@@ -11,7 +11,6 @@ from pydantic import Field
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.routing import Routing
-from toolkit.core.alarm import Alarm
 
 HEADER_BYTES = 10
 """Type 1, source 2, sequence 2, previous hop 2, ttl 1, CRC 2."""
@@ -69,7 +68,7 @@ class Flooding(Routing[FloodingState]):
             if sent.callbacks is not None:
                 sent.callbacks.append(let_go)
 
-        Alarm(node.ctx.world.env, send).ring_in(delay_s)
+        node.ctx.world.env.call_in(delay_s, send)
 
     @staticmethod
     def _throw(node: SeaNode[FloodingState]) -> float:
