@@ -167,10 +167,11 @@ def test_interference_only_ever_lowers_the_ratio(traced: Path) -> None:
 def test_what_the_end_of_the_run_cuts_off_is_in_flight(pool) -> None:
     """A frame of 40 ms that begins to arrive 20 ms before the end, and one that would arrive after it, which is no reception."""
     sea = pool([(0, 0, 0), (150, 0, 0), (1500, 0, 0)])
-    sea.medium.trace = trace.Trace(sea.world, np.zeros(3, dtype=bool), 1500.0)
+    observer = trace.Trace(sea.world, np.zeros(3, dtype=bool), 1500.0)
+    sea.medium.observe(observer)
     sea.send_at(9.88, 0)
     sea.run()
-    rows = sea.medium.trace.events()
+    rows = observer.events()
     heard = rows[rows.event == "rx"]
     assert heard.node.tolist() == [1]
     assert heard.outcome.tolist() == ["in_flight"]

@@ -127,7 +127,9 @@ class SeaNetwork:
         self.tracker = PacketTracker(world)
         self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.tracker, count=self.count, interference=spec.interference)
         self.trace = self._open_trace() if spec.trace else None
-        self.tracker.trace = self.medium.trace = self.trace
+        self.tracker.trace = self.trace
+        if self.trace is not None:
+            self.medium.observe(self.trace)
         world.env.process(self._epochs())
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)

@@ -43,9 +43,9 @@ PENDING, LOCKED, BUSY, HALF_DUPLEX, UNDETECTED, CAPTURED, ABORTED = range(7)
 UNTOLD, DELIVERED, NOISE, COLLISION, DEAF = range(5)
 OUTCOMES = ("", "delivered", "noise", "collision", "half_duplex")
 
-# What `advance` stops for: nothing more is due; it needs draws, or room for rows; the last frame of a packet has left the water; a
-# reception that was not decoded, for an observer; one that was.
-IDLE, NO_DRAWS, NO_ROWS, OVER, FAILED, DECODED = range(6)
+# What `advance` stops for: nothing more is due; it needs draws, or room for rows; the last frame of a packet has left the water; a frame
+# was decoded; and where there is an observer, who is told of every reception, one failed, or was decoded.
+IDLE, NO_DRAWS, NO_ROWS, OVER, DECODED, SEEN_FAILED, SEEN_DECODED = range(7)
 
 # What `send` answers instead of a number where it needs room for a frame, for arrivals at a node, for a row, fades, or room for what is
 # sent from one cell.
@@ -668,11 +668,10 @@ def advance(now_s, limit_s, where):
                 return NO_DRAWS, frame, -1, False, now_s, np.nan, due_s
             node = hearers_in(where)["node"][row, heard]
             outcome, sinr_db = _receive(frame, node, due_s, where)
-            if outcome == DELIVERED:
-                if observed or not _is_muted(frames["packet"][row], node, due_s, where):
-                    told = DECODED
-            elif observed:
-                told = FAILED
+            if observed:
+                told = SEEN_DECODED if outcome == DELIVERED else SEEN_FAILED
+            elif outcome == DELIVERED and not _is_muted(frames["packet"][row], node, due_s, where):
+                told = DECODED
         heard += 1
         frames["heard"][row] = heard
         if heard >= frames["hearers"][row]:

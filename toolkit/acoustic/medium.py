@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from simpy.events import Timeout
@@ -15,13 +15,11 @@ from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Frame, PacketTracker
 from toolkit.acoustic.room import DRAWS, ROWS, Interference, RoomKeeper
-from toolkit.acoustic.trace import Trace
 from toolkit.core.alarm import Alarm
 from toolkit.core.world import World
 from toolkit.errors import CausalityError
 
 Listener = Callable[[Frame, float], None]
-T = TypeVar("T")
 
 COMPILE_AFTER = 4000
 """Receptions after which compiling the kernel pays; up to then the plain functions run, with the same results."""
@@ -33,6 +31,28 @@ MUTED_PACKETS = 64
 """Packets at least that nodes can have muted at the same time; what does not fit is told to the protocol, which knows it too."""
 
 _CUT_OFF = {phy.LOCKED: "in_flight", phy.CAPTURED: "collision", phy.ABORTED: "half_duplex"}
+
+
+class Observer(Protocol):
+    """Who is told of everything that the medium does; `toolkit.acoustic.trace.Trace` is one. Frames are numbered as they are sent."""
+
+    def sent(self, number: int, dur_s: float, node: int, frame: Frame, *, heard: bool) -> None:
+        """A transmission begins; *heard* where a modem could lock on it."""
+
+    def received(
+        self, t_s: float, dur_s: float, node: int, number: int, frame: Frame, *, snr_db: float, sinr_db: float, outcome: str
+    ) -> None:
+        """The arrival of frame *number* at *node*, which began at *t_s*, has ended. *sinr_db* is NaN if it was not heard to its end."""
+
+
+class Nobody:
+    """The observer where there is none."""
+
+    def sent(self, number: int, dur_s: float, node: int, frame: Frame, *, heard: bool) -> None: ...
+
+    def received(
+        self, t_s: float, dur_s: float, node: int, number: int, frame: Frame, *, snr_db: float, sinr_db: float, outcome: str
+    ) -> None: ...
 
 
 class Medium:
@@ -51,7 +71,7 @@ class Medium:
         self._world = world
         self._env = world.env
         self._ahead = world.env.ahead
-        self._trace: Trace | None = None
+        self._observer: Observer = Nobody()
         self._channel = channel
         self._modem = modem
         self._tracker = tracker
@@ -70,7 +90,6 @@ class Medium:
         self._alarm = Alarm(world.env, self._wake)
         self._wake_s = math.inf
         self._carried: list[Frame] = [_NOTHING] * ROWS
-        self._numbers: list[int] = [-1] * ROWS
         self._may_compile = True
         self._mute_slots = self._packets = 0
 
@@ -86,15 +105,10 @@ class Medium:
         seconds: Floats = self._keeper.room.nodes["tx_s"]
         return seconds
 
-    @property
-    def trace(self) -> Trace | None:
-        """An observer of every event, if there is one."""
-        return self._trace
-
-    @trace.setter
-    def trace(self, trace: Trace | None) -> None:
-        self._trace = trace
-        self._keeper.room.settings["observed"] = trace is not None
+    def observe(self, observer: Observer) -> None:
+        """Tell *observer* of every transmission and every reception from now on."""
+        self._observer = observer
+        self._keeper.room.settings["observed"] = True
 
     @property
     def modem(self) -> Modem:
@@ -175,9 +189,7 @@ class Medium:
                 self._tracker.hold(packet)
             if not hearers:
                 packet.reason = "unheard"
-        if self._trace is not None:
-            sent_s = min(dur_s, self._world.duration_s - now)
-            self._numbers[row % len(self._numbers)] = self._trace.sent(sent_s, node, frame, heard=hearers > 0)
+        self._observer.sent(row, dur_s, node, frame, heard=hearers > 0)
         if due_s < self._wake_s:
             self._wake_s = due_s
             self._env.ring_at(due_s, self._alarm)
@@ -215,14 +227,20 @@ class Medium:
             begin_s, dur_s, node, frame.src, "rx", phase=frame.kind, nbytes=frame.nbytes, energy_j=dur_s * self._modem.rx_w,
             outcome=outcome, packet=-1 if frame.packet is None else frame.packet.id,
         )
-        if self._trace is not None:
-            self._tell(self._trace, node, number, begin_s, dur_s, outcome=outcome, sinr_db=math.nan)
+        self._observer.received(
+            begin_s, dur_s, node, number, frame, snr_db=self._snr_db(node, number), sinr_db=math.nan, outcome=outcome
+        )
 
-    def _tell(self, trace: Trace, node: int, number: int, begin_s: float, dur_s: float, *, outcome: str, sinr_db: float) -> None:
-        row = number % len(self._carried)
-        snr = self._keeper.power(node, row) / float(self._channel.noise[node])
-        trace.received(
-            begin_s, dur_s, node, self._numbers[row], self._carried[row], snr_db=10.0 * math.log10(snr), sinr_db=sinr_db, outcome=outcome,
+    def _snr_db(self, node: int, number: int) -> float:
+        """How far frame *number* is above the noise at *node*, without interference."""
+        return 10.0 * math.log10(self._keeper.power(node, number % len(self._carried)) / float(self._channel.noise[node]))
+
+    def _show(self, node: int, number: int, sinr_db: float) -> None:
+        """Tell the observer of the reception whose row was written last."""
+        row = self._block.rows[self._block.tally[0] - 1]
+        self._observer.received(
+            float(row["t0_s"]), float(row["dur_s"]), node, number, self._carried[number % len(self._carried)],
+            snr_db=self._snr_db(node, number), sinr_db=sinr_db, outcome=phy.OUTCOMES[row["outcome"]],
         )
 
     def _wake(self, _: object) -> None:
@@ -243,15 +261,10 @@ class Medium:
                 now = at_s
                 env.move_to(now)
                 frame = self._carried[number % len(self._carried)]
-                if told != phy.OVER:
-                    if self._trace is not None:
-                        line = self._block.rows[self._block.tally[0] - 1]
-                        self._tell(
-                            self._trace, node, number, float(line["t0_s"]), float(line["dur_s"]),
-                            outcome=phy.OUTCOMES[line["outcome"]], sinr_db=sinr_db,
-                        )
-                    if told == phy.DECODED:
-                        self._listeners[node](frame, sinr_db)
+                if told >= phy.SEEN_FAILED:
+                    self._show(node, number, sinr_db)
+                if told in (phy.DECODED, phy.SEEN_DECODED):
+                    self._listeners[node](frame, sinr_db)
                 if over and frame.packet is not None:
                     self._tracker.drop(frame.packet, "")
                 if ahead and next_s >= ahead[0][0]:
@@ -290,20 +303,14 @@ class Medium:
             self._keeper.more_crowd()
         else:
             live = self._keeper.live().tolist()
-            self._carried = _moved(self._carried, live, _NOTHING)
-            self._numbers = _moved(self._numbers, live, -1)
+            carried = [_NOTHING] * (2 * len(self._carried))
+            for number in live:
+                carried[number % len(carried)] = self._carried[number % len(self._carried)]
+            self._carried = carried
             self._keeper.more_rows()
 
 
 _NOTHING = Frame("", -1, -1, 0)
-
-
-def _moved(kept: list[T], live: list[int], empty: T) -> list[T]:
-    """A ring twice as long that has the entries of the frames *live*."""
-    moved = [empty] * (2 * len(kept))
-    for number in live:
-        moved[number % len(moved)] = kept[number % len(kept)]
-    return moved
 
 
 def _deaf(frame: Frame, snr_db: float) -> None:
