@@ -23,7 +23,7 @@ from toolkit.acoustic.node import MacInterface, SeaContext, SeaNode
 from toolkit.acoustic.packets import Frame, PacketTracker
 from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
-from toolkit.acoustic.reach import WIDE_NODES, WideChannel
+from toolkit.acoustic.wide import WIDE_NODES, WideChannel
 from toolkit.acoustic.room import Interference
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget

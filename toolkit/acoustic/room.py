@@ -12,7 +12,7 @@ from toolkit.acoustic.channel import Channel, Floats
 from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import DropReasons
-from toolkit.acoustic.reach import WideChannel
+from toolkit.acoustic.wide import WideChannel
 from toolkit.core.row_buffer import RowBuffer
 
 Interference = Literal["piecewise", "mean"]
