@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from toolkit.acoustic import kernel as phy
 from toolkit.acoustic.mac.sfama import Sfama
 from toolkit.acoustic.packets import Frame
 from toolkit.acoustic.prediction.persistence import Persistence
@@ -151,3 +152,27 @@ def test_carrier_sense_hears_only_what_has_arrived(pool) -> None:
     sea.world.env.process(listen())
     sea.run()
     assert sensed == [(True, False), (False, False), (False, True), (False, True), (False, False)]
+
+
+@pytest.mark.parametrize("form", ["plain", "compiled"])
+def test_what_a_node_ignores_is_charged_and_not_told(pool, form: str) -> None:
+    """Up to the time it said, for that packet alone; a MAC that looks at every frame goes on seeing all."""
+    sea = pool([(0, 0, 0), (150, 0, 0), (0, 150, 0)])
+    sea.medium.use(phy.PLAIN if form == "plain" else phy.compiled())
+    packets = [sea.tracker.create(0, 50) for _ in range(2)]
+    for packet in packets:
+        sea.tracker.hold(packet)
+    sea.medium.intercept(2, lambda frame: False)
+    for node in (1, 2):
+        sea.medium.ignore(node, packets[0].id, 3.0)
+    for t_s, packet in ((1.0, packets[0]), (2.0, packets[1]), (2.5, packets[0]), (3.0, packets[0])):
+        def send(t_s=t_s, packet=packet):
+            yield sea.world.env.timeout(t_s)
+            yield sea.medium.transmit(0, Frame("data", 0, -1, 50, packet=packet))
+
+        sea.world.env.process(send())
+    sea.run()
+    assert [round(t_s) for t_s, node, _, _ in sea.heard if node == 1] == [2, 3]  # the last was sent at 3 s, and came later
+    assert [round(t_s, 1) for t_s, node, _, _ in sea.heard if node == 2] == [1.1, 2.1, 2.6, 3.1]
+    rows = sea.world.ledger.charges().query("kind == 'rx' and outcome == 'delivered'")
+    assert rows.groupby("node").size().to_dict() == {1: 4, 2: 4}

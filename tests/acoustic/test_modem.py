@@ -107,3 +107,15 @@ def test_an_unknown_key_is_answered_with_the_nearest() -> None:
 def test_values_out_of_range_are_refused(values: dict[str, Any], word: str) -> None:
     (line,) = problems(**values)
     assert word in line
+
+
+@pytest.mark.parametrize("rate_bps", [2500.0, 10_000.0, 40_000.0])
+def test_the_two_thresholds_differ_by_band_over_rate(rate_bps: float) -> None:
+    """Eb/N0 is the SINR times B / R_b; ns-3 compares the SINR itself."""
+    modem = Modem(modulation="threshold_sinr", threshold_db=8.0, bandwidth_hz=10_000.0, rate_bps=rate_bps)
+    for snr_db, lost in ((7.98, 1.0), (8.0, 0.0), (8.02, 0.0)):
+        assert modem.success_table().per(modem.ebn0_db(snr_db), 512) == pytest.approx(lost)
+    by_bit = Modem(modulation="threshold", threshold_db=8.0, bandwidth_hz=10_000.0, rate_bps=rate_bps)
+    gain_db = 10.0 * np.log10(10_000.0 / rate_bps)
+    for snr_db, lost in ((7.98 - gain_db, 1.0), (8.02 - gain_db, 0.0)):
+        assert by_bit.success_table().per(by_bit.ebn0_db(snr_db), 512) == pytest.approx(lost)

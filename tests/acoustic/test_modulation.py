@@ -19,7 +19,7 @@ def linear(level_db: float | np.ndarray) -> float | np.ndarray:
 
 
 def test_every_name_has_its_formula() -> None:
-    assert set(get_args(Modulation)) == {*BIT_ERROR_RATES, "threshold"}
+    assert set(get_args(Modulation)) == {*BIT_ERROR_RATES, "threshold", "threshold_sinr"}
     assert all(getattr(modulation, name) is function for name, function in BIT_ERROR_RATES.items())
 
 

@@ -150,28 +150,37 @@ def scenario(seed: int) -> Scenario:
     })
 
 
+def delays(network, node: int, t_s: float) -> list[float]:
+    """From *node* to everybody: on the straight line between what the places at both ends of the epoch give."""
+    epoch_s = network.spec.epoch_s
+    ends_s = [epoch_s * (t_s // epoch_s), min(epoch_s * (t_s // epoch_s) + epoch_s, DURATION_S)]
+    ways_m = []
+    for end_s in ends_s:
+        place_m = network.channel._move(end_s)
+        ways_m.append(np.sqrt(((place_m - place_m[node]) ** 2).sum(axis=1)))
+    share = (t_s - ends_s[0]) / (ends_s[1] - ends_s[0])
+    return ((ways_m[0] + share * (ways_m[1] - ways_m[0])) / network.channel.sound_speed_m_s).tolist()
+
+
 def simulate(spec: Scenario, seed: int, *, compiled: bool):
     """Run a scenario; return network, world, and all that was sent."""
     world = World(seed, DURATION_S)
     network = spec.fabric.build(world)
     medium, sent = network.medium, []
-    medium._kernel = kernel.compiled() if compiled else kernel.PLAIN
-    transmit, next_fades, fades = medium.transmit, medium._next_fades, []
-
-    def watch_fades():
-        fades.append(next_fades())
-        return fades[-1]
+    medium.use(kernel.compiled() if compiled else kernel.PLAIN)
+    transmit = medium.transmit
 
     def monitor(node: int, frame: Frame):
         done = transmit(node, frame)
-        channel = network.channel
+        channel, room = network.channel, medium._keeper.room
+        fades = room.fades[(room.state["next"][0] - 1) % len(room.fades)]
         sent.append(Sent(
             world.now, spec.fabric.modem.frame_s(frame.nbytes), node, frame.nbytes,
-            channel.delay_s[node].tolist(), (channel.power[node] * fades[-1]).tolist(),
+            delays(network, node, world.now), (channel.power[node] * fades).tolist(),
         ))
         return done
 
-    medium.transmit, medium._next_fades = monitor, watch_fades
+    medium.transmit = monitor
     network.launch(spec.program)
     world.env.run(until=DURATION_S)
     network.finish()
@@ -211,3 +220,34 @@ def test_all_that_can_happen_happens_in_these_networks() -> None:
             cut_short += outcome == "collision" and 0 < dur_s < network.spec.modem.frame_s(nbytes) - 1e-6
     assert min(outcomes[name] for name in ("delivered", "noise", "collision", "half_duplex")) > 50
     assert cut_short > 20
+
+
+def test_no_frame_overtakes_another_of_its_sender() -> None:
+    """Nodes at 5 m/s and epochs of 60 s: positions that jump by 300 m would let a frame arrive before one sent 0.15 s earlier."""
+    spec = Scenario.build({
+        "name": "order", "seeds": 1, "duration_s": DURATION_S,
+        "fabric": {
+            "type": "acoustic", "layout": {"positions_m": [[x, 0, 50] for x in (0, 400, 800, 1200)], "sinks": 1, "depth_m": 100},
+            "modem": {"source_level_db": 170, "rate_bps": 20_000}, "mobility": {"type": "random_walk", "speed_m_s": [5, 5], "leg_s": 600,
+            "width_m": 3000, "length_m": 3000}, "sea": {"wind": {"type": "steady_wind"}}, "epoch_s": 60, "routing": {"type": "flooding"},
+            "shadowing": {"sigma_db": 0}, "mac": "aloha", "history_s": 1800, "probe": {"links": 0}, "drain_s": 10,
+        },
+        "program": {"type": "poisson", "interval_s": 1e9, "nbytes": 20},
+    })
+    world = World(2, DURATION_S)
+    network = spec.fabric.build(world)
+    order: dict[tuple[int, int], list[int]] = {}
+    for node in range(network.count):
+        network.medium.listen(node, lambda frame, snr_db, node=node: order.setdefault((frame.src, node), []).append(frame.hops))
+
+    def chatter(node: int):
+        yield world.env.timeout(59.0)
+        for number in range(20):
+            network.medium.transmit(node, Frame("data", node, -1, 20, hops=number))
+            yield world.env.timeout(0.15)
+
+    for node in range(network.count):
+        world.env.process(chatter(node))
+    world.env.run(until=DURATION_S)
+    assert sum(map(len, order.values())) > 50
+    assert all(numbers == sorted(numbers) for numbers in order.values())

@@ -51,7 +51,7 @@ class Batteries:
     def spent_j(self, node: SeaNode) -> float:
         """Energy used up to now."""
         modem = self._medium.modem
-        tx_s, rx_s = self._medium.tx_s[node.id], float(self._medium.rx_s[node.id])
+        tx_s, rx_s = float(self._medium.tx_s[node.id]), float(self._medium.rx_s[node.id])
         idle_s = max(0.0, self._world.now - tx_s - rx_s)
         return tx_s * modem.tx_w + rx_s * modem.rx_w + idle_s * modem.idle_w + node.ctx.busy_s * node.ctx.device.busy_w
 

@@ -19,7 +19,7 @@ from toolkit.acoustic.environment import Span
 from toolkit.acoustic.fading import FastFading, Shadowing
 from toolkit.acoustic.layout import Layout
 from toolkit.acoustic.mac import Mac
-from toolkit.acoustic.medium import Interference, Medium
+from toolkit.acoustic.medium import Medium
 from toolkit.acoustic.mobility import Mobility
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.node import MacInterface, SeaContext, SeaNode
@@ -27,10 +27,12 @@ from toolkit.acoustic.packets import Frame, NodeBook, PacketTracker, ProtocolWar
 from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
 from toolkit.acoustic.reach import Reach, Reachability
+from toolkit.acoustic.room import Interference
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.sea import Sea, SeaState
 from toolkit.acoustic.trace import Trace, TracedTracker
+from toolkit.acoustic.wide import WIDE_NODES, WideChannel
 from toolkit.core.context import Context
 from toolkit.core.device import Device
 from toolkit.core.fabric import Behaviour, Fabric
@@ -65,7 +67,7 @@ class Acoustic(Fabric):
     device: Device = Device()
     battery_j: float | None = Field(None, gt=0, description="battery of a node; none: one that lasts, and shares are told of 50 kJ")
     dies: bool = Field(True, description="a node whose battery_j is empty falls silent")
-    epoch_s: float = Field(60.0, ge=0.01, description="positions, weather and shadowing stand still this long")
+    epoch_s: float = Field(60.0, ge=0.01, description="levels and noise stand still this long; nodes move on evenly")
     history_s: float = Field(3 * 86_400.0, ge=0, description="link history before the measured part")
     history_step_s: float = Field(1800.0, ge=1, description="beacon period of the history")
     drain_s: float = Field(1800.0, ge=0, description="packets created later than this before the end do not count")
@@ -73,20 +75,27 @@ class Acoustic(Fabric):
     reach: Reach = Reach()
     trace: bool = Field(False, description="write every transmission, reception and drop to the run directory, for toolkit.replay")
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether the network is so large that only the links in reach are kept."""
+        return self.layout.node_count + self.layout.sink_count > WIDE_NODES
+
     def build(self, world: World) -> SeaNetwork:
         return SeaNetwork(self, world)
 
     def open_channel(self, streams: Streams, duration_s: float) -> tuple[Channel, SeaState]:
         """Return the channel of one run, before its first step, and the sea it lies in: all that a run's surroundings are."""
-        water = self.sea.init(-self.history_s, duration_s, self.modem.carrier_hz, streams)
+        water = self.sea.init(-self.history_s, duration_s, self.modem.carrier_hz, streams, self.modem.bandwidth_hz)
         homes_m = self.layout.place_nodes(streams.rng("layout"))
         sinks_m = self.layout.place_sinks()
         span = Span(water.origin, -self.history_s, duration_s)
-        drift = self.mobility.init(homes_m, span, water.tide, streams.rng("mobility"))
+        drift = self.mobility.start(homes_m, span, water.tide, streams.rng("mobility"), depth_m=self.layout.depth_m)
 
         def move(t_s: float) -> Floats:
             return np.concatenate([drift(t_s), sinks_m])
 
+        if self.is_wide:
+            return WideChannel(water, self.modem, move, self.shadowing.init_pairs(streams.rng("shadowing"))), water
         shadowing = self.shadowing.init(len(homes_m) + len(sinks_m), streams.rng("shadowing"))
         measured = None if self.channel_record is None else self.channel_record.init(span, len(homes_m) + len(sinks_m))
         return Channel(water, self.modem, move, shadowing, measured), water
@@ -103,7 +112,14 @@ class Acoustic(Fabric):
                 f"fabric.epoch_s: {self.epoch_s:g} s, with {self.history_step_s:g} s in the history, make {epochs:.2g} states of the sea "
                 f"in this run, above {MOST_EPOCHS:.0e}; take longer ones or a shorter run"
             )
-        self.sea.check(-self.history_s, duration_s, self.modem.carrier_hz)
+        self.mobility.check(self.layout.depth_m)
+        if self.is_wide and (self.routing.looks_back() or self.channel_record is not None):
+            what = "a channel record has" if self.channel_record is not None else f"routing '{self.routing.type_name()}' learns from"
+            raise ScenarioError(
+                f"fabric.layout: of {self.layout.node_count + self.layout.sink_count} nodes and sinks only the links in reach are kept, "
+                f"without a history, and {what} all of them; use at most {WIDE_NODES}"
+            )
+        self.sea.check(-self.history_s, duration_s, self.modem.carrier_hz, self.modem.bandwidth_hz)
         if self.channel_record is not None:
             for start in self.sea.starts():
                 self.channel_record.check(Span(start, -self.history_s, duration_s), self.layout.node_count + self.layout.sink_count)
@@ -128,17 +144,19 @@ class SeaNetwork:
         self.count = spec.layout.node_count + spec.layout.sink_count
         self.table = spec.modem.success_table()
         past = history.record(
-            self.channel, spec.fading, self.table, spec.modem.ebn0_db(0.0), history_s=spec.history_s, step_s=spec.history_step_s,
-            rng=streams.rng("history"),
+            self.channel, spec.fading, self.table, spec.modem.ebn0_db(0.0), history_s=0.0 if spec.is_wide else spec.history_s,
+            step_s=spec.history_step_s, rng=streams.rng("history"),
         )
-        self.channel.advance(0.0)
+        self._advance()
         self.tracker = PacketTracker(world)
         self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.tracker, count=self.count, interference=spec.interference)
         self.batteries = Batteries(
             world, self.medium, spec.battery_j, dies=spec.dies, epoch_s=spec.epoch_s, last_words=self._bury
         )
         self.trace = self._open_trace() if spec.trace else None
-        self.tracker.trace = self.medium.trace = self.trace
+        self.tracker.trace = self.trace
+        if self.trace is not None:
+            self.medium.observe(self.trace)
         sinks = range(spec.layout.node_count, self.count)
         self.reach = Reachability(spec.reach, LinkBudget(spec.modem, spec.fading), sinks, self.count, world.duration_s - spec.drain_s)
         self._check_range()
@@ -154,7 +172,7 @@ class SeaNetwork:
             for process in spec.routing.processes(node):
                 world.env.process(process)
         budget = LinkBudget(spec.modem)
-        links = spec.probe.choose(history.upward_links(past), past, streams.rng("probe"))
+        links = [] if spec.is_wide else spec.probe.choose(history.upward_links(past), past, streams.rng("probe"))
         self._describe_link(past, links, budget)
         world.env.process(spec.probe.run(world, self.channel, links, self._forecast, budget.least_snr_db))
 
@@ -220,7 +238,7 @@ class SeaNetwork:
         while True:
             yield self.world.env.timeout(self.spec.epoch_s)
             self._pass_epoch()
-            self.channel.advance(self.world.now)
+            self._advance()
             self._check_range()
             self.batteries.pass_epoch(self._open_to)
             self.batteries.deafen(self.channel.noise)
@@ -233,29 +251,39 @@ class SeaNetwork:
 
     def _open_to(self) -> NDArray[np.bool_]:
         """Who can be heard by whom (n, n) now and then: a payload with a success of `AUDIBLE_SUCCESS`."""
-        open_to: NDArray[np.bool_] = self.channel.snr_db >= self.reach.level_db(AUDIBLE_SUCCESS, AUDIBLE_BITS)
+        open_to = np.zeros((self.count, self.count), dtype=bool)
+        open_to[self._audible()] = True
         return open_to
+
+    def _audible(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.channel.heard_from(self.reach.level_db(AUDIBLE_SUCCESS, AUDIBLE_BITS))
 
     def _check_range(self) -> None:
         """Refuse a MAC whose slots are too short for nodes that hear each other where they are now."""
         guarded_m = self.spec.mac.guarded_m()
         if guarded_m is None:
             return
-        way_m = np.where(self._open_to(), self.channel.delay_s, 0.0) * self.channel.sound_speed_m_s
-        sender, receiver = np.unravel_index(int(way_m.argmax()), way_m.shape)
-        if way_m[sender, receiver] > guarded_m:
+        senders, receivers = self._audible()
+        way_m = np.sqrt(((self.channel.position_m[senders] - self.channel.position_m[receivers]) ** 2).sum(axis=1))
+        if way_m.max(initial=0.0) > guarded_m:
+            worst = int(way_m.argmax())
             raise ScenarioError(
                 f"fabric.mac.range_m: {guarded_m:g} m is too little for '{self.spec.mac.type_name()}': {self.world.now:.0f} s after the "
-                f"start node {receiver} hears node {sender} over {way_m[sender, receiver]:.0f} m, and frames that come so late fall into "
-                "other slots; give at least that, or a layout, level or mobility that keeps nodes nearer"
+                f"start node {receivers[worst]} hears node {senders[worst]} over {way_m[worst]:.0f} m, and frames that come so late fall "
+                "into other slots; give at least that, or a layout, level or mobility that keeps nodes nearer"
             )
+
+    def _advance(self) -> None:
+        """Let the channel's next epoch begin."""
+        now = self.world.now
+        self.channel.advance(now, min(now + self.spec.epoch_s, self.world.duration_s))
 
     def _truth(self, sender: int, receiver: int) -> Truth:
         """The channel's mean SNR of a link at present; NaN for times beyond the present epoch, which nobody knows."""
 
         def at(at_s: float) -> float:
             ahead_s = at_s - self.channel.t_s
-            return float(self.channel.snr_db[sender, receiver]) if ahead_s <= 2.0 * self.spec.epoch_s else float("nan")
+            return self.channel.mean_snr_db(sender, receiver) if ahead_s <= 2.0 * self.spec.epoch_s else float("nan")
 
         return at
 

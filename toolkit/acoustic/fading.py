@@ -6,7 +6,7 @@ coherence time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, final
 
@@ -50,6 +50,28 @@ class ShadowingState:
         return matrix + matrix.T
 
 
+@dataclass
+class PairShadowing:
+    """The shadowing of those pairs of a large network that are in reach: the same law, forgotten by a pair that leaves it."""
+
+    sigma_db: float
+    correlation_s: float
+    rng: np.random.Generator
+    pairs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    pairs_db: Floats = field(default_factory=lambda: np.zeros(0))
+
+    def step(self, dt_s: float, pairs: NDArray[np.int64]) -> Floats:
+        """Move on by *dt_s* and return the shadowing in dB of *pairs*, numbers in rising order; one normal is drawn for each."""
+        fresh = self.sigma_db * self.rng.standard_normal(len(pairs))
+        place = np.searchsorted(self.pairs, pairs)
+        known = place < len(self.pairs)
+        known[known] = self.pairs[place[known]] == pairs[known]
+        lag = dt_s / self.correlation_s
+        fresh[known] = np.exp(-lag) * self.pairs_db[place[known]] + np.sqrt(-np.expm1(-2 * lag)) * fresh[known]
+        self.pairs, self.pairs_db = pairs, fresh
+        return fresh
+
+
 @cache
 def _upper(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     rows, columns = np.triu_indices(n, 1)
@@ -74,6 +96,10 @@ class Shadowing(Spec):
     def init(self, n: int, rng: np.random.Generator) -> ShadowingState:
         """Return the state for *n* nodes, which draws from *rng* at each step."""
         return ShadowingState(n, self.sigma_db, self.correlation_s, rng)
+
+    def init_pairs(self, rng: np.random.Generator) -> PairShadowing:
+        """Return the state for a network of which only pairs in reach are kept."""
+        return PairShadowing(self.sigma_db, self.correlation_s, rng)
 
 
 @final

@@ -21,7 +21,7 @@ class Layout(Spec):
     Ids count the nodes first, then the sinks.
     """
 
-    nodes: int = Field(40, ge=0, le=5000, description="number of sensor nodes, when positions_m is not given")
+    nodes: int = Field(40, ge=0, le=100_000, description="number of sensor nodes, when positions_m is not given")
     sinks: int = Field(4, ge=0, le=500, description="number of surface sinks, when sink_positions_m is not given")
     width_m: float = Field(2000.0, gt=0, description="extent in x")
     length_m: float = Field(2000.0, gt=0, description="extent in y")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from simpy.events import Timeout
 
 from toolkit.acoustic import kernel as phy
@@ -15,21 +14,45 @@ from toolkit.acoustic.channel import Channel, Floats
 from toolkit.acoustic.fading import FastFading
 from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Frame, PacketTracker
-from toolkit.acoustic.trace import Trace
+from toolkit.acoustic.room import DRAWS, ROWS, Interference, RoomKeeper
 from toolkit.core.alarm import Alarm
 from toolkit.core.world import World
 from toolkit.errors import CausalityError
 
 Listener = Callable[[Frame, float], None]
-Interference = Literal["piecewise", "mean"]
 
 COMPILE_AFTER = 4000
 """Receptions after which compiling the kernel pays; up to then the plain functions run, with the same results."""
 
-DRAWS = 1024
-"""Uniform numbers drawn at a time."""
+LOAD_AFTER = 100
+"""The same where it was compiled before and only has to be loaded."""
+
+MUTED_PACKETS = 64
+"""Packets at least that nodes can have muted at the same time; what does not fit is told to the protocol, which knows it too."""
 
 _CUT_OFF = {phy.LOCKED: "in_flight", phy.CAPTURED: "collision", phy.ABORTED: "half_duplex"}
+
+
+class Observer(Protocol):
+    """Who is told of everything that the medium does; `toolkit.acoustic.trace.Trace` is one. Frames are numbered as they are sent."""
+
+    def sent(self, number: int, dur_s: float, node: int, frame: Frame, *, heard: bool) -> None:
+        """A transmission begins; *heard* where a modem could lock on it."""
+
+    def received(
+        self, t_s: float, dur_s: float, node: int, number: int, frame: Frame, *, snr_db: float, sinr_db: float, outcome: str
+    ) -> None:
+        """The arrival of frame *number* at *node*, which began at *t_s*, has ended. *sinr_db* is NaN if it was not heard to its end."""
+
+
+class Nobody:
+    """The observer where there is none."""
+
+    def sent(self, number: int, dur_s: float, node: int, frame: Frame, *, heard: bool) -> None: ...
+
+    def received(
+        self, t_s: float, dur_s: float, node: int, number: int, frame: Frame, *, snr_db: float, sinr_db: float, outcome: str
+    ) -> None: ...
 
 
 class Medium:
@@ -47,59 +70,47 @@ class Medium:
     ) -> None:
         self._world = world
         self._env = world.env
-        self._trace: Trace | None = None
+        self._ahead = world.env.ahead
+        self._observer: Observer = Nobody()
         self._channel = channel
         self._modem = modem
-        self._fading = fading
         self._tracker = tracker
-        self._drop_reasons = tracker.drop_reasons
         self._count = count
-        self._kernel = phy.PLAIN
         self._listeners: list[Listener] = [_deaf] * count
+        self._intercepted: set[int] = set()
         self._uniform = world.streams.rng("decode")
-        self._fades = world.streams.rng("fading")
-        self._fade_rows = np.ones((0, count))
-        self._fade_next = 0
-        self._block = world.ledger.open_row_buffer("rx", tracker.drop_reasons.strings)
-        success = modem.success_table()
-        self._settings = np.concatenate([
-            [10.0 ** (modem.detection_snr_db / 10.0), 10.0 ** (modem.capture_db / 10.0), 10.0 ** (modem.cca_snr_db / 10.0),
-             modem.ebn0_db(0.0), success.low_db, success.step_db, 1.0 if interference == "piecewise" else 0.0, modem.rx_w, 0.0],
-            success.log_rate,
-        ])
-        self._ring = np.zeros(8, dtype=np.int64)
-        self._nodes = np.zeros((2, count))
-        self._nodes[phy.LOCK] = -1.0
-        self._draws = np.zeros(DRAWS)
-        self._frames = np.zeros((phy.FIELDS, 0))
-        self._water = np.zeros((3, count, 0))
-        self._order = np.zeros((0, count), dtype=np.int32)
-        self._status = np.zeros((count, 0), dtype=np.int8)
-        self._carried: list[Frame] = []
-        self._numbers: list[int] = []
-        self._resize(32)
+        self._block = world.ledger.open_row_buffer(tracker.drop_reasons.strings)
+        self._keeper = RoomKeeper(
+            channel, modem, fading, world.streams.rng("fading"), count=count, duration_s=world.duration_s, interference=interference,
+            reasons=tracker.drop_reasons, block=self._block,
+        )
+        self._kinds: dict[str, int] = {}
+        self._airtime_s: dict[int, float] = {}
         self._sending_until_s = [0.0] * count
         self._alarm = Alarm(world.env, self._wake)
         self._wake_s = math.inf
-        self.tx_s = [0.0] * count
+        self._carried: list[Frame] = [_NOTHING] * ROWS
+        self._may_compile = True
+        self._mute_slots = self._packets = 0
         self.ends_s: dict[int, float] = {}
         """When nodes died that did not live to the end."""
 
     @property
     def rx_s(self) -> Floats:
         """Seconds that each node has spent receiving."""
-        seconds: Floats = self._nodes[phy.RX_S]
+        seconds: Floats = self._keeper.room.nodes["rx_s"]
         return seconds
 
     @property
-    def trace(self) -> Trace | None:
-        """An observer of every event, if there is one."""
-        return self._trace
+    def tx_s(self) -> Floats:
+        """Seconds that each node has spent sending."""
+        seconds: Floats = self._keeper.room.nodes["tx_s"]
+        return seconds
 
-    @trace.setter
-    def trace(self, trace: Trace | None) -> None:
-        self._trace = trace
-        self._ring[phy.TELL] = trace is not None
+    def observe(self, observer: Observer) -> None:
+        """Tell *observer* of every transmission and every reception from now on."""
+        self._observer = observer
+        self._keeper.room.settings["observed"] = True
 
     @property
     def modem(self) -> Modem:
@@ -119,11 +130,29 @@ class Medium:
                 listener(frame, snr_db)
 
         self._listeners[node] = first_look
+        self._intercepted.add(node)
+
+    def ignore(self, node: int, packet: int, until_s: float) -> None:
+        """Call *node*'s listener with no frame of *packet* that it decodes up to *until_s*: its protocol would not act on it.
+
+        The reception costs what it costs, and is in the ledger. A node whose MAC looks at every frame goes on hearing all of them, and one
+        that ignores many packets at a time may still be told of some.
+        """
+        if node in self._intercepted:
+            return
+        if not self._mute_slots:
+            self._mute_slots = max(MUTED_PACKETS, 8192 // self._count)
+            muted = np.full((self._mute_slots, self._count), -1, dtype=phy.MUTED)
+            self._muted_packets, self._muted_until_s = muted["packet"], muted["until_s"]
+            self._keeper.replace(muted=muted)
+        slot = packet % self._mute_slots
+        self._muted_packets[slot, node] = packet
+        self._muted_until_s[slot, node] = until_s
 
     def busy(self, node: int) -> bool:
         """Whether *node* senses a busy channel: it sends, it receives, or what has arrived here exceeds the carrier threshold."""
         now = self._env.now
-        return self._sending_until_s[node] > now or bool(self._kernel.busy(node, now, *self._arrays()))
+        return self._sending_until_s[node] > now or bool(self._keeper.kernel.busy(node, now, self._keeper.where()))
 
     def transmit(self, node: int, frame: Frame) -> Timeout:
         """Send *frame* from *node*; the event fires when the last bit has left.
@@ -134,165 +163,156 @@ class Medium:
         now = self._env.now
         if self._sending_until_s[node] > now:
             raise CausalityError(f"node {node} starts a frame at {now} s while another leaves until {self._sending_until_s[node]} s")
-        dur_s = self._modem.frame_s(frame.nbytes)
+        nbytes, packet = frame.nbytes, frame.packet
+        dur_s = self._airtime_s.get(nbytes)
+        if dur_s is None:
+            dur_s = self._airtime_s[nbytes] = self._modem.frame_s(nbytes)
         self._sending_until_s[node] = now + dur_s
-        sent_s = min(dur_s, self._world.duration_s - now)
-        self.tx_s[node] += sent_s
-        packet = frame.packet
-        number = -1 if packet is None else packet.id
-        self._world.ledger.charge(
-            now, sent_s, node, frame.dst, "tx", phase=frame.kind, nbytes=frame.nbytes, energy_j=sent_s * self._modem.tx_w,
-            outcome="sent", packet=number,
-        )
-        channel, fades = self._channel, self._next_fades()
-        kind = self._block.strings.code(frame.kind)
+        number = -1
+        if packet is not None:
+            number = packet.id
+            if number >= self._packets:
+                self._keeper.more_packets(number)
+                self._packets = len(self._keeper.room.afloat)
+        kind = self._kinds.get(frame.kind)
+        if kind is None:
+            kind = self._kinds[frame.kind] = self._block.strings.code(frame.kind)
+        keeper = self._keeper
+        where = keeper.where()
         while True:
-            row, receivers, due_s = self._kernel.send(
-                now, dur_s, node, frame.dst, frame.nbytes, kind, number, channel.delay_s[node], channel.power[node], fades, *self._arrays()
-            )
+            row, hearers, first, due_s = keeper.kernel.send(now, dur_s, node, frame.dst, nbytes, kind, number, where)
             if row >= 0:
                 break
-            self._resize(2 * len(self._carried))
-        self._carried[row] = frame
+            self._provide(row)
+            where = keeper.given
+        self._carried[row % len(self._carried)] = frame
         if packet is not None:
-            self._tracker.hold(packet)
-            if not receivers:
+            if first:  # the water holds one copy, however many frames carry it
+                self._tracker.hold(packet)
+            if not hearers:
                 packet.reason = "unheard"
-        if self._trace is not None:
-            self._numbers[row] = self._trace.sent(sent_s, node, frame, heard=receivers > 0)
-        self._wake_by(due_s)
+        self._observer.sent(row, dur_s, node, frame, heard=hearers > 0)
+        if due_s < self._wake_s:
+            self._wake_s = due_s
+            self._env.ring_at(due_s, self._alarm)
         return self._env.timeout(dur_s)
 
     def finish(self) -> None:
         """Charge receptions that the end of the run cuts off, and idle time, so that the states of each node fill the run."""
         end_s = self._world.duration_s
-        rows = len(self._carried)
-        arriving = self._frames[phy.DUE_ROW, : self._ring[phy.CALENDAR]].astype(int).tolist()
-        for row in sorted(arriving, key=lambda row: (row - int(self._ring[phy.HEAD])) % rows):
-            first, last = (int(self._frames[field, row]) for field in (phy.NEXT, phy.RECEIVERS))
-            for node in self._order[row, first:last].tolist():
-                self._kernel.settle(node, end_s, *self._arrays())
-                outcome = _CUT_OFF.get(int(self._status[node, row]))
+        room = self._keeper.room
+        for number in sorted(room.queue["frame"][: room.state["due"][0]].tolist()):
+            row = number % len(self._carried)
+            heard, hearers = int(room.frames["heard"][row]), int(room.frames["hearers"][row])
+            for node in room.hearers["node"][row, heard:hearers].tolist():
+                self._keeper.kernel.settle(node, end_s, self._keeper.where())
+                arrival = self._arrival(node, number)
+                outcome = _CUT_OFF.get(int(arrival["state"]))
                 if outcome is not None:
-                    until_s = min(end_s, float(self._water[phy.HEARD_TO, node, row]))
-                    self._charge_cut_off(node, row, until_s, outcome)
-        for node, rx_s in enumerate(self.rx_s.tolist()):
-            idle_s = max(0.0, self.ends_s.get(node, end_s) - self.tx_s[node] - rx_s)
+                    until_s = min(end_s, float(arrival["until_s"]))
+                    self._charge_cut_off(node, number, float(arrival["start_s"]), until_s, outcome)
+        for node, (tx_s, rx_s) in enumerate(zip(self.tx_s.tolist(), self.rx_s.tolist(), strict=True)):
+            idle_s = max(0.0, self.ends_s.get(node, end_s) - tx_s - rx_s)
             self._world.ledger.charge(0.0, idle_s, node, node, "idle", energy_j=idle_s * self._modem.idle_w)
 
-    def _charge_cut_off(self, node: int, row: int, until_s: float, outcome: str) -> None:
-        frame = self._carried[row]
-        begin_s = float(self._water[phy.START, node, row])
+    def _arrival(self, node: int, number: int) -> Any:
+        """What arrives at *node* of frame *number*."""
+        room = self._keeper.room
+        arrivals = room.arrivals[node, : room.nodes["arrivals"][node]]
+        return arrivals[(arrivals["frame"] == number).argmax()]
+
+    def _charge_cut_off(self, node: int, number: int, begin_s: float, until_s: float, outcome: str) -> None:
+        frame = self._carried[number % len(self._carried)]
         dur_s = max(0.0, until_s - begin_s)
-        self._nodes[phy.RX_S, node] += dur_s
+        self._keeper.room.nodes["rx_s"][node] += dur_s
         self._world.ledger.charge(
             begin_s, dur_s, node, frame.src, "rx", phase=frame.kind, nbytes=frame.nbytes, energy_j=dur_s * self._modem.rx_w,
             outcome=outcome, packet=-1 if frame.packet is None else frame.packet.id,
         )
-        if self._trace is not None:
-            self._tell(self._trace, node, row, begin_s, dur_s, outcome=outcome, sinr_db=math.nan)
+        self._observer.received(
+            begin_s, dur_s, node, number, frame, snr_db=self._snr_db(node, number), sinr_db=math.nan, outcome=outcome
+        )
 
-    def _tell(self, trace: Trace, node: int, row: int, begin_s: float, dur_s: float, *, outcome: str, sinr_db: float) -> None:
-        snr = float(self._water[phy.POWER, node, row] / self._channel.noise[node])
-        trace.received(
-            begin_s, dur_s, node, self._numbers[row], self._carried[row], snr_db=10.0 * math.log10(snr), sinr_db=sinr_db, outcome=outcome,
+    def _snr_db(self, node: int, number: int) -> float:
+        """How far frame *number* is above the noise at *node*, without interference."""
+        return 10.0 * math.log10(self._keeper.power(node, number % len(self._carried)) / float(self._channel.noise[node]))
+
+    def _show(self, node: int, number: int, sinr_db: float) -> None:
+        """Tell the observer of the reception whose row was written last."""
+        row = self._block.rows[self._block.tally[0] - 1]
+        self._observer.received(
+            float(row["t0_s"]), float(row["dur_s"]), node, number, self._carried[number % len(self._carried)],
+            snr_db=self._snr_db(node, number), sinr_db=sinr_db, outcome=phy.OUTCOMES[row["outcome"]],
         )
 
     def _wake(self, _: object) -> None:
         """Let the arrivals that are due end, one after the other, and those after them until something else is due."""
-        env, drop_reasons, block = self._env, self._drop_reasons, self._block
-        self._alarm.rearm()
+        env, ahead, alarm = self._env, self._ahead, self._alarm
+        alarm.callbacks = alarm.actions
         now = env.now
         if now >= self._wake_s:
             self._wake_s = math.inf
+        if self._may_compile:
+            self._compile()
+        keeper = self._keeper
+        advance = keeper.kernel.advance
+        keeper.where()  # neither epoch nor packets change while this goes on
         while True:
-            told, row, node, at_s, outcome, sinr_db, next_s = self._kernel.advance(
-                now, env.peek(), *self._arrays(), self._draws, drop_reasons.codes, block.rows, block.tally
-            )
-            if told & (phy.TOLD | phy.OVER):
-                now = float(at_s)
+            told, number, node, over, at_s, sinr_db, next_s = advance(now, ahead[0][0] if ahead else math.inf, keeper.given)
+            if told >= phy.OVER:
+                now = at_s
                 env.move_to(now)
-                frame = self._carried[row]
-                if told & phy.TOLD:
-                    if self._trace is not None:
-                        line = self._block.rows[self._block.tally[0] - 1]
-                        self._tell(
-                            self._trace, node, row, float(line["t0_s"]), float(line["dur_s"]), outcome=phy.OUTCOMES[outcome],
-                            sinr_db=float(sinr_db),
-                        )
-                    if outcome == phy.DELIVERED:
-                        self._listeners[node](frame, sinr_db)
-                if told & phy.OVER and frame.packet is not None:
+                frame = self._carried[number % len(self._carried)]
+                if told >= phy.SEEN_FAILED:
+                    self._show(node, number, sinr_db)
+                if told in (phy.DECODED, phy.SEEN_DECODED):
+                    self._listeners[node](frame, sinr_db)
+                if over and frame.packet is not None:
                     self._tracker.drop(frame.packet, "")
-                if next_s >= env.peek():
+                if ahead and next_s >= ahead[0][0]:
                     break
-            elif not told:
+            elif told == phy.IDLE:
                 break
-            elif told == phy.NO_ROOM:
+            elif told == phy.NO_ROWS:
                 self._world.ledger.make_room()
-            elif told == phy.NO_DRAWS:
-                self._draws[:] = self._uniform.random(DRAWS)
-                self._ring[phy.DRAWS] = DRAWS
-            if self._kernel is phy.PLAIN and self._ring[phy.DECODED] >= COMPILE_AFTER:
-                self._kernel = phy.compiled()
-        if self._ring[phy.CALENDAR]:
-            self._wake_by(float(self._frames[phy.DUE, 0]))
+            else:
+                keeper.room.draws[:] = self._uniform.random(DRAWS)
+                keeper.room.state["draws"] = DRAWS
+        if next_s < self._wake_s:
+            self._wake_s = next_s
+            env.ring_at(next_s, alarm)
 
-    def _wake_by(self, t_s: float) -> None:
-        if t_s < self._wake_s:
-            self._wake_s = t_s
-            self._env.ring_at(t_s, self._alarm)
+    def use(self, kernel: phy.Kernel) -> None:
+        """Decide with one form of the kernel from now on."""
+        self._keeper.use(kernel)
+        self._may_compile = False
 
-    def _arrays(self) -> tuple[Any, ...]:
-        """What all functions of the kernel work on."""
-        if self._packed[6] is not self._channel.noise:  # a new epoch
-            self._pack()
-        return self._packed
+    def _compile(self) -> None:
+        """Go over to the compiled functions as soon as that pays."""
+        decoded = self._keeper.room.state["decoded"][0]
+        if decoded >= COMPILE_AFTER or (decoded >= LOAD_AFTER and phy.is_at_hand()):
+            self.use(phy.compiled())
 
-    def _pack(self) -> None:
-        self._packed = (
-            self._ring, self._frames, self._water, self._order, self._status, self._nodes, self._channel.noise, self._settings
-        )
-
-    def _next_fades(self) -> Floats:
-        """Power gains of one frame at all receivers, drawn in batches."""
-        if self._fade_next >= len(self._fade_rows):
-            self._fade_rows = self._fading.power_gains(self._fades, (64, self._count))
-            self._fade_next = 0
-        self._fade_next += 1
-        fades: Floats = self._fade_rows[self._fade_next - 1]
-        return fades
-
-    def _resize(self, rows: int) -> None:
-        """Move the frames that are still needed to a ring of *rows* rows."""
-        old = len(self._carried)
-        head, tail, arriving = (int(self._ring[entry]) for entry in (phy.HEAD, phy.TAIL, phy.CALENDAR))
-        live = [count % old for count in range(head, tail)]
-        place = {float(row): float(new) for new, row in enumerate(live)}
-        frames = np.zeros((phy.FIELDS, rows))
-        frames[:, : len(live)] = self._frames[:, live]
-        calendar = [phy.DUE, phy.DUE_TICKET, phy.DUE_ROW]
-        frames[calendar, :arriving] = self._frames[calendar, :arriving]
-        frames[phy.DUE_ROW, :arriving] = [place[row] for row in self._frames[phy.DUE_ROW, :arriving].tolist()]
-        self._nodes[phy.LOCK] = [place.get(row, -1.0) for row in self._nodes[phy.LOCK].tolist()]
-        self._frames = frames
-        self._water = _moved(self._water, live, rows)
-        self._status = _moved(self._status, live, rows)
-        self._order = np.ascontiguousarray(_moved(self._order.T, live, rows).T)
-        self._carried = [self._carried[row] for row in live] + [_NOTHING] * (rows - len(live))
-        self._numbers = [self._numbers[row] for row in live] + [-1] * (rows - len(live))
-        self._ring[[phy.HEAD, phy.TAIL]] = (0, len(live))
-        self._pack()
+    def _provide(self, wanted: int) -> None:
+        """Let there be what the kernel wants before it can send a frame."""
+        if wanted == phy.NO_ROW:
+            self._world.ledger.make_room()
+        elif wanted == phy.NO_FADES:
+            self._keeper.more_fades()
+        elif wanted == phy.NO_ARRIVAL:
+            self._keeper.more_arrivals()
+        elif wanted == phy.NO_CROWD:
+            self._keeper.more_crowd()
+        else:
+            live = self._keeper.live().tolist()
+            carried = [_NOTHING] * (2 * len(self._carried))
+            for number in live:
+                carried[number % len(carried)] = self._carried[number % len(self._carried)]
+            self._carried = carried
+            self._keeper.more_rows()
 
 
 _NOTHING = Frame("", -1, -1, 0)
-
-
-def _moved(array: NDArray[Any], live: list[int], rows: int) -> NDArray[Any]:
-    """The columns *live* of an array, followed by zeros up to *rows* columns."""
-    moved = np.zeros((*array.shape[:-1], rows), dtype=array.dtype)
-    moved[..., : len(live)] = array[..., live]
-    return moved
 
 
 def _deaf(frame: Frame, snr_db: float) -> None:

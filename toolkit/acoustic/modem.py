@@ -43,7 +43,7 @@ class Modem(Spec):
     idle_w: float = Field(0.085, ge=0, description="electrical power in W otherwise")
     modulation: Modulation = Field("bpsk", description="what turns Eb/N0 into bit errors; see modulation.py")
     coding_gain_db: float = Field(0.0, ge=-30, le=30, description="dB of Eb/N0 that the code is worth (3-5 for rate 1/2)")
-    threshold_db: float = Field(THRESHOLD_DB, ge=-30, le=60, description="Eb/N0 in dB at which modulation 'threshold' decodes")
+    threshold_db: float = Field(THRESHOLD_DB, ge=-30, le=60, description="dB at which 'threshold' (Eb/N0), 'threshold_sinr' (SINR) decode")
     rician_k_db: float = Field(RICIAN_K_DB, ge=-30, le=60, description="Rician factor in dB of modulation 'bpsk_rician'")
     preamble_s: float = Field(0.0, ge=0, description="time in s before the first bit of a frame")
     detection_snr_db: float = Field(0.0, description="SNR in the band in dB from which a preamble can lock the receiver")
@@ -95,9 +95,10 @@ class Modem(Spec):
 
     def success_table(self) -> SuccessTable:
         """Return the packet error rates of this modem against `ebn0_db`."""
-        return success_table(
-            self.modulation, self.coding_gain_db, threshold_db=self.threshold_db, rician_k_db=self.rician_k_db
-        )
+        threshold_db = self.threshold_db
+        if self.modulation == "threshold_sinr":
+            threshold_db = self.ebn0_db(threshold_db)  # the table is against Eb/N0
+        return success_table(self.modulation, self.coding_gain_db, threshold_db=threshold_db, rician_k_db=self.rician_k_db)
 
 
 @cache

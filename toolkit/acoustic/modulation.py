@@ -28,11 +28,13 @@ Floats = NDArray[np.float64]
 Modulation = Literal[
     "bpsk", "qpsk", "dpsk", "fsk_coherent", "fsk_noncoherent",
     "bpsk_rayleigh", "fsk_noncoherent_rayleigh", "bpsk_rician",
-    "threshold",
+    "threshold", "threshold_sinr",
 ]
 
 THRESHOLD_DB = 8.0
-"""Eb/N0 from which the `threshold` model decodes everything (the default threshold of ns-3)."""
+"""Where the two `threshold` models begin to decode everything: `threshold` compares Eb/N0, `threshold_sinr` the SINR in the band, as ns-3's
+`UanPhyPerGenDefault` does (8 dB is its default). They are the same where the rate in bit/s is the bandwidth in Hz.
+"""
 
 RICIAN_K_DB = 10.0
 """Rician factor of `bpsk_rician` unless told otherwise."""
@@ -98,7 +100,7 @@ BIT_ERROR_RATES: dict[str, Callable[[ArrayLike], Floats]] = {
     "fsk_noncoherent_rayleigh": fsk_noncoherent_rayleigh,
     "bpsk_rician": bpsk_rician,
 }
-"""Bit error rate by name of modulation; `threshold` has none."""
+"""Bit error rate by name of modulation; the thresholds have none."""
 
 
 def packet_error_rate(ber: ArrayLike, bits: ArrayLike) -> Floats:
@@ -164,11 +166,11 @@ def success_table(
 ) -> SuccessTable:
     """Build (once) the table of a modulation whose code acts like *coding_gain_db* more Eb/N0.
 
-    *threshold_db* is used by `threshold` and *rician_k_db* by `bpsk_rician` alone. The code's gain moves `threshold` too. Against
+    *threshold_db* of Eb/N0 is used by thresholds and *rician_k_db* by `bpsk_rician` alone. The code's gain moves `threshold` too. Against
     the formulas the packet error rate is within 1e-4 for packets up to 4096 bits; a threshold is met within 0.005 dB, from below.
     """
     count = round((HIGH_DB - LOW_DB) / STEP_DB) + 1
-    if modulation == "threshold":
+    if modulation in ("threshold", "threshold_sinr"):
         # A table has no steps, only a steep cell. Its grid is moved to have the threshold at 0.6 of that cell, just past the
         # middle where the rate falls through 1: at the threshold itself a packet gets through.
         step_at = threshold_db - coding_gain_db

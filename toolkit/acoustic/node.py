@@ -123,6 +123,10 @@ class MacInterface:
         """Show every frame that this modem decodes to the MAC first; routing gets those for which *look* returns False."""
         self._medium.intercept(self.node, look)
 
+    def ignore(self, packet: Packet, until_s: float) -> None:
+        """Tell routing of no frame with *packet* that is decoded up to *until_s*; it is received and charged all the same."""
+        self._medium.ignore(self.node, packet.id, until_s)
+
     def start(self, process: Process) -> None:
         """Run another process of the MAC beside the one that serves the queue."""
         self._ctx.process(process)
@@ -150,8 +154,7 @@ class SeaContext(SimulatedContext):
     def __init__(self, world: World, rank: int, size: int, device: Device, sender: Sender, *, channel: Channel) -> None:
         super().__init__(world, rank, size, device, sender)
         self._channel = channel
-        position_m = channel.position_m
-        self.region_m = (position_m.min(axis=0), position_m.max(axis=0))
+        self.region_m = channel.region_m
         """Lowest and highest x, y and depth of all nodes and sinks when the run began."""
 
     @property
@@ -196,7 +199,7 @@ class SeaNode(Generic[State]):
     @property
     def depth_m(self) -> float:
         """Own depth, as the node's pressure gauge reads it; a sink counts as the surface."""
-        return 0.0 if self.is_sink else float(self.channel.position_m[self.id, 2])
+        return 0.0 if self.is_sink else self.channel.depth_m[self.id]
 
     @property
     def position_m(self) -> NDArray[np.float64]:

@@ -56,7 +56,7 @@ class Probe(Spec):
             delay_s = tick * self.every_s - world.now
             yield world.env.timeout(max(0.0, delay_s))
             for sender, receiver, stride, forecast in waiting.pop(tick, ()):
-                truth_db = max(float(channel.snr_db[sender, receiver]), least_snr_db)
+                truth_db = max(channel.mean_snr_db(sender, receiver), least_snr_db)
                 who, step = f"{sender}->{receiver}", round(stride * self.every_s)
                 error_db = max(forecast.mean_db, least_snr_db) - truth_db
                 world.ledger.metric(world.now, "forecast_error_db", error_db, who, step)
@@ -66,7 +66,7 @@ class Probe(Spec):
             for index, (sender, receiver) in enumerate(links):
                 who = f"{sender}->{receiver}"
                 if index == 0:
-                    world.ledger.metric(world.now, "link_snr_db", float(channel.snr_db[sender, receiver]), who)
+                    world.ledger.metric(world.now, "link_snr_db", channel.mean_snr_db(sender, receiver), who)
                 for stride in sorted(strides):
                     target_s = (tick + stride) * self.every_s
                     forecast_or_none = forecaster(sender, receiver, target_s)

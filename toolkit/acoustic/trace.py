@@ -1,7 +1,7 @@
 """The trace: one row for every transmission, reception, drop and packet of a run, and where the nodes were.
 
 A trace explains a run, it does not account for it: that is the ledger's task, and the two agree (``tests/acoustic/test_trace.py``).
-Nothing here changes what a run does, and a run that is not traced only tests a reference against None.
+Nothing here changes what a run does.
 """
 
 from __future__ import annotations
@@ -67,7 +67,6 @@ class Trace:
         self._writer: pq.ParquetWriter | None = None
         self._times_s: list[float] = []
         self._places_m: list[NDArray[np.float64]] = []
-        self._frames = 0
 
     # What the network tells
 
@@ -75,14 +74,12 @@ class Trace:
         """A node has a new packet."""
         self._add(packet.created_s, 0.0, "new", packet.src, packet=packet.id, nbytes=packet.nbytes, outcome="created")
 
-    def sent(self, dur_s: float, node: int, frame: Frame, *, heard: bool) -> int:
-        """A transmission begins; return its number, by which its receptions are known."""
-        self._frames += 1
+    def sent(self, number: int, dur_s: float, node: int, frame: Frame, *, heard: bool) -> None:
+        """A transmission begins, and is known by its *number*; what the end of the run cuts off is not in its *dur_s*."""
         self._add(
-            self._world.now, dur_s, "tx", node, peer=frame.dst, frame=self._frames - 1, packet=_packet(frame), kind=frame.kind,
-            nbytes=frame.nbytes, outcome="sent" if heard else "unheard",
+            self._world.now, min(dur_s, self._world.duration_s - self._world.now), "tx", node, peer=frame.dst, frame=number,
+            packet=_packet(frame), kind=frame.kind, nbytes=frame.nbytes, outcome="sent" if heard else "unheard",
         )
-        return self._frames - 1
 
     def received(
         self, t_s: float, dur_s: float, node: int, number: int, frame: Frame, *, snr_db: float, sinr_db: float, outcome: str

@@ -62,11 +62,11 @@ class Ledger:
         self._row_buffer: RowBuffer | None = None
         self._full: list[tuple[list[tuple[object, ...]], RowBuffer]] = []
 
-    def open_row_buffer(self, kind: str, strings: StringTable) -> RowBuffer:
-        """Return the row buffer in which a compiled loop writes rows of *kind*; there is one in a run at most."""
+    def open_row_buffer(self, strings: StringTable) -> RowBuffer:
+        """Return the row buffer in which a compiled loop writes rows; there is one in a run at most."""
         if self._row_buffer is not None:
-            raise ValueError(f"the ledger has a row buffer of kind '{self._row_buffer.kind}' already")
-        self._row_buffer = RowBuffer(kind, strings, len(self._charges))
+            raise ValueError("the ledger has a row buffer already")
+        self._row_buffer = RowBuffer(strings, len(self._charges))
         return self._row_buffer
 
     def charge(

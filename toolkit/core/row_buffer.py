@@ -16,9 +16,9 @@ SHARD_ROWS = 200_000
 
 BLOCK_ROW = np.dtype([
     ("t0_s", "f8"), ("dur_s", "f8"), ("energy_j", "f8"), ("node", "i4"), ("peer", "i4"), ("nbytes", "i4"), ("packet", "i4"),
-    ("phase", "i2"), ("outcome", "i2"),
+    ("kind", "i2"), ("phase", "i2"), ("outcome", "i2"), ("spare", "i2"),
 ])
-"""A row as compiled loops write it: `phase` and `outcome` are numbers of strings, its kind is that of the row buffer, its flops are 0."""
+"""A row as compiled loops write it: `kind`, `phase` and `outcome` are numbers of strings, its flops are 0."""
 
 
 class StringTable:
@@ -38,14 +38,13 @@ class StringTable:
 
 
 class RowBuffer:
-    """Rows of one *kind* that a compiled loop writes itself, among those that `Ledger.charge` writes.
+    """Rows that a compiled loop writes itself, among those that `Ledger.charge` writes.
 
     The loop writes row `tally[0]` of `rows` and counts `tally[0]` up; when that has reached `tally[1]`, it has to have
     `Ledger.make_room` called first. Both arrays stay the same ones throughout.
     """
 
-    def __init__(self, kind: str, strings: StringTable, charged: int) -> None:
-        self.kind = kind
+    def __init__(self, strings: StringTable, charged: int) -> None:
         self.strings = strings
         self.rows: NDArray[Any] = np.empty(SHARD_ROWS, dtype=BLOCK_ROW)
         self.tally = np.array([0, SHARD_ROWS - charged], dtype=np.int64)
@@ -78,8 +77,8 @@ class RowBuffer:
         rows = self.rows[: self.tally[0]]
         strings = np.array(self.strings.strings, dtype=object)
         own = {name: rows[name] for name in BLOCK_ROW.names or ()}
-        own |= {"phase": strings[rows["phase"]], "outcome": strings[rows["outcome"]]}
-        own |= {"kind": np.full(len(rows), self.kind, dtype=object), "flops": np.zeros(len(rows))}
+        own |= {name: strings[rows[name]] for name in ("kind", "phase", "outcome")}
+        own["flops"] = np.zeros(len(rows))
         total = len(rows) + len(self.marks)
         places = np.arange(len(self.marks)) + np.array(self.marks, dtype=np.int64)
         is_own = np.ones(total, dtype=bool)

@@ -13,6 +13,7 @@ from toolkit.acoustic.environment.still_tide import StillWater
 from toolkit.acoustic.mobility import Mobility
 from toolkit.acoustic.mobility.anchored_drift import AnchoredDrift
 from toolkit.acoustic.mobility.random_waypoint import RandomWaypoint
+from toolkit.errors import ScenarioError, ToolkitError
 
 DAY_S = 86_400.0
 RUN = Span(datetime(2001, 7, 2, tzinfo=UTC), -DAY_S, DAY_S)
@@ -61,6 +62,32 @@ def test_nobody_jumps_and_nobody_flies(part: Mobility) -> None:
         assert np.linalg.norm(now - before, axis=1).max() <= TOP_SPEED_M_S * 30.0
         assert now[:, 2].min() >= 0
         before = now
+
+
+def test_nobody_sinks_below_the_bottom(part: Mobility) -> None:
+    """Nodes all the way down, in water whose bottom is where the deepest of them was deployed."""
+    depth_m = float(HOMES_M[:, 2].max())
+    move = part.start(HOMES_M.copy(), RUN, Stream(), rng(), depth_m=depth_m)
+    for t_s in np.linspace(RUN.first_s, RUN.last_s, 200):
+        assert move(t_s)[:, 2].max() <= depth_m + 1e-9
+
+
+def test_a_mobility_that_dives_below_the_bottom_is_told() -> None:
+    part = AnchoredDrift()
+    with pytest.raises(ToolkitError, match=r"'anchored_drift' takes node 1 to 205.50 m in water of 200 m"):
+        part.watched(lambda t_s: np.array([[0.0, 0.0, 1.0], [0.0, 0.0, 205.5]]), 200.0)(0.0)
+    with pytest.raises(ScenarioError, match=r"250 m is below the bottom at fabric.layout.depth_m = 200 m"):
+        RandomWaypoint(depth_range_m=(10, 250)).check(200.0)
+
+
+def test_a_short_line_holds_a_node_near_its_anchor() -> None:
+    """5 m above the bottom, a node swings in a circle of under 5 m; 150 m above it as if there were none."""
+    homes_m = np.array([[0.0, 0.0, 195.0], [0.0, 0.0, 50.0]])
+    move = AnchoredDrift(line_m=150).start(homes_m, RUN, Stream(), rng(), depth_m=200.0)
+    free = AnchoredDrift(line_m=150).init(homes_m, RUN, Stream(), rng())
+    places = np.array([move(t_s) for t_s in np.linspace(RUN.first_s, RUN.last_s, 50)])
+    assert 3.0 < np.hypot(places[:, 0, 0], places[:, 0, 1]).max() < 5.0
+    np.testing.assert_array_equal(places[:, 1], np.array([free(t_s) for t_s in np.linspace(RUN.first_s, RUN.last_s, 50)])[:, 1])
 
 
 def test_homes_are_left_as_they_were(part: Mobility) -> None:

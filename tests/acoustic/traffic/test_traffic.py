@@ -25,6 +25,10 @@ class Places:
 
     position_m: np.ndarray
 
+    @property
+    def region_m(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.position_m.min(axis=0), self.position_m.max(axis=0)
+
 
 @dataclass
 class Sea:

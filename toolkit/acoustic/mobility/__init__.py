@@ -10,6 +10,7 @@ import numpy as np
 
 from toolkit.acoustic.environment import Floats, Span, TideState
 from toolkit.core.part import Part
+from toolkit.errors import ScenarioError, ToolkitError
 
 
 class Mobility(Part):
@@ -23,6 +24,50 @@ class Mobility(Part):
 
         *home_m* (n, 3) is where the nodes were deployed.
         """
+
+    def check(self, depth_m: float) -> None:
+        """Refuse settings that do not fit into water of *depth_m*.
+
+        Raises:
+            ScenarioError: a depth below the bottom.
+        """
+
+    def start(
+        self, home_m: Floats, span: Span, tide: TideState, rng: np.random.Generator, *, depth_m: float
+    ) -> Callable[[float], Floats]:
+        """Return what `init` does, for water of *depth_m*; the places are watched.
+
+        Raises:
+            ToolkitError: (when it moves) a node goes below the bottom.
+        """
+        return self.watched(self.init(home_m, span, tide, rng), depth_m)
+
+    def watched(self, move: Callable[[float], Floats], depth_m: float) -> Callable[[float], Floats]:
+        """Return *move*, which may take nobody below *depth_m*."""
+
+        def position_m(t_s: float) -> Floats:
+            moved_m = move(t_s)
+            node = int(moved_m[:, 2].argmax())
+            if moved_m[node, 2] > depth_m + 1e-6:
+                raise ToolkitError(
+                    f"mobility '{self.type_name()}' takes node {node} to {moved_m[node, 2]:.2f} m in water of {depth_m:g} m; "
+                    "places have to stay above the bottom (fabric.layout.depth_m)"
+                )
+            return moved_m
+
+        return position_m
+
+
+def check_range(depth_range_m: tuple[float, float] | None, depth_m: float) -> None:
+    """Refuse a range of depths that reaches below *depth_m*.
+
+    Raises:
+        ScenarioError: it does.
+    """
+    if depth_range_m is not None and depth_range_m[1] > depth_m:
+        raise ScenarioError(
+            f"fabric.mobility.depth_range_m: {depth_range_m[1]:g} m is below the bottom at fabric.layout.depth_m = {depth_m:g} m"
+        )
 
 
 class Box(NamedTuple):

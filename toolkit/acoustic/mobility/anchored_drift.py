@@ -18,7 +18,8 @@ class AnchoredDrift(Mobility):
 
     The tidal offset is `radius_m` times the current (a share of its largest) along `set_deg`, turned by a few degrees of the node's
     own. The random part is a sum of three slow sinusoids per axis, so that the position is a pure function of time. A mooring of
-    length `line_m` that leans by an offset r takes its node down by line - sqrt(line^2 - r^2).
+    length `line_m` that leans by an offset r takes its node down by line - sqrt(line^2 - r^2). Anchors lie on the bottom at the deepest: a
+    node that was deployed less than `line_m` above it has a shorter line, and swings less.
     """
 
     radius_m: float = Field(30.0, ge=0, description="offset at the strongest current")
@@ -29,6 +30,15 @@ class AnchoredDrift(Mobility):
     line_m: float = Field(150.0, gt=0, description="length of the mooring line")
 
     def init(self, home_m: Floats, span: Span, tide: TideState, rng: np.random.Generator) -> Callable[[float], Floats]:
+        return self._swing(home_m, tide, rng, np.full(len(home_m), self.line_m))
+
+    def start(
+        self, home_m: Floats, span: Span, tide: TideState, rng: np.random.Generator, *, depth_m: float
+    ) -> Callable[[float], Floats]:
+        line_m = np.minimum(self.line_m, np.maximum(depth_m - home_m[:, 2], 0.0))
+        return self.watched(self._swing(home_m, tide, rng, line_m), depth_m)
+
+    def _swing(self, home_m: Floats, tide: TideState, rng: np.random.Generator, line_m: Floats) -> Callable[[float], Floats]:
         count = len(home_m)
         angle = np.deg2rad(self.set_deg + self.spread_deg * rng.standard_normal(count))
         stream = np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -40,11 +50,11 @@ class AnchoredDrift(Mobility):
             current = float(tide.current(t_s))
             offset_m = self.radius_m * current * stream + share * np.sin(speed * t_s + phase).sum(axis=0)
             wanted_m = np.hypot(offset_m[:, 0], offset_m[:, 1])
-            lean_m = np.minimum(wanted_m, 0.95 * self.line_m)  # the line holds
+            lean_m = np.minimum(wanted_m, 0.95 * line_m)  # the line holds
             offset_m *= (lean_m / np.maximum(wanted_m, 1e-9))[:, None]
             moved = home_m.copy()
             moved[:, :2] += offset_m
-            moved[:, 2] += self.line_m - np.sqrt(self.line_m**2 - lean_m**2)
+            moved[:, 2] += line_m - np.sqrt(line_m**2 - lean_m**2)
             return moved
 
         return position_m

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from toolkit.acoustic.environment import Floats, Span, TideState
-from toolkit.acoustic.mobility import Box, Mobility, along
+from toolkit.acoustic.mobility import Box, Mobility, along, check_range
 from toolkit.core.bounds import NotNegative
 
 Velocity = tuple[float, float, float]
@@ -43,6 +43,9 @@ class GaussMarkov(Mobility):
         if self.depth_range_m is not None and not 0 <= self.depth_range_m[0] <= self.depth_range_m[1]:
             raise ValueError(f"depth_range_m: {self.depth_range_m} must be two depths of at least 0, the shallower first")
         return self
+
+    def check(self, depth_m: float) -> None:
+        check_range(self.depth_range_m, depth_m)
 
     def init(self, home_m: Floats, span: Span, tide: TideState, rng: np.random.Generator) -> Callable[[float], Floats]:
         steps = max(1, math.ceil((span.last_s - span.first_s) / self.step_s))

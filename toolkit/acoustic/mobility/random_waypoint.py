@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from toolkit.acoustic.environment import Floats, Span, TideState
-from toolkit.acoustic.mobility import Mobility
+from toolkit.acoustic.mobility import Mobility, check_range
 
 
 @final
@@ -34,6 +34,9 @@ class RandomWaypoint(Mobility):
         if self.depth_range_m is not None and not 0 <= self.depth_range_m[0] <= self.depth_range_m[1]:
             raise ValueError(f"depth_range_m: {self.depth_range_m} must be two depths of at least 0, the shallower first")
         return self
+
+    def check(self, depth_m: float) -> None:
+        check_range(self.depth_range_m, depth_m)
 
     def init(self, home_m: Floats, span: Span, tide: TideState, rng: np.random.Generator) -> Callable[[float], Floats]:
         low = home_m.min(axis=0)

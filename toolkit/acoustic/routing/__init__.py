@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Generic
+from typing import ClassVar, Generic, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,13 @@ class Routing(Part, Generic[State]):
     family: ClassVar[str] = "routing protocol"
     channel_aware: ClassVar[bool] = False
     """Whether the protocol chooses by the state of the channel; then it gains nothing where there is nothing to choose (a law)."""
+
+    @classmethod
+    def looks_back(cls) -> bool:
+        """Whether the protocol, or the router that it sets up, learns from the history of the links."""
+        router = get_type_hints(cls.init).get("return")
+        learns = inspect.isclass(router) and issubclass(router, Router) and router.learn is not Router.learn
+        return learns or cls.learn is not Routing.learn
 
     @abstractmethod
     def init(self, node: SeaNode[State]) -> State:

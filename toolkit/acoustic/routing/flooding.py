@@ -10,7 +10,6 @@ from pydantic import Field
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, Frame, Packet
 from toolkit.acoustic.routing import Router, Routing
-from toolkit.core.alarm import Alarm
 
 HEADER_BYTES = 10
 """Type 1, source 2, sequence 2, previous hop 2, ttl 1, CRC 2."""
@@ -40,6 +39,8 @@ class FloodingRouter(Router):
         self.node = node
         self.heard_s: OrderedDict[tuple[int, int], float] = OrderedDict()
         """By (source, sequence), when a packet was heard for the first time."""
+        self.dice: list[float] = []
+        """Numbers of U(0, 1) not used yet, the next one last."""
 
     def originate(self, packet: Packet) -> None:
         self._first_copy(packet)
@@ -53,7 +54,7 @@ class FloodingRouter(Router):
             node.deliver(packet, frame.hops)
         elif frame.hops < self.spec.ttl:
             node.tracker.hold(packet)
-            self._broadcast(packet, frame.hops + 1, self.spec.jitter_s * node.rng.random())
+            self._broadcast(packet, frame.hops + 1, self.spec.jitter_s * self._throw())
         else:
             node.tracker.refuse(packet, "ttl")
 
@@ -70,7 +71,13 @@ class FloodingRouter(Router):
             if sent.callbacks is not None:
                 sent.callbacks.append(let_go)
 
-        Alarm(node.ctx.world.env, send).ring_in(delay_s)
+        node.ctx.world.env.call_in(delay_s, send)
+
+    def _throw(self) -> float:
+        dice = self.dice
+        if not dice:
+            dice.extend(self.node.rng.random(32)[::-1].tolist())
+        return dice.pop()
 
     def _first_copy(self, packet: Packet) -> bool:
         """Whether the packet was not heard within `cache_s`; remember it then, and forget what is older."""
@@ -82,4 +89,5 @@ class FloodingRouter(Router):
         while heard_s and next(iter(heard_s.values())) < since_s:
             heard_s.popitem(last=False)
         heard_s[packet.key] = now
+        self.node.mac.ignore(packet, now + self.spec.cache_s - 1e-6)  # the medium need not ask again
         return True
