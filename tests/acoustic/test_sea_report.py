@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests import fake_run
-from toolkit.acoustic.figures import delay_curve
+from toolkit.acoustic.figures import delay_curve, reachable
 from toolkit.acoustic.findings import sea_findings
 from toolkit.acoustic.report import REPORT, SEA_METRICS, summarise_run
 from toolkit.analysis.comparison import Comparison
@@ -191,6 +191,13 @@ def test_the_curve_of_delays_ends_at_the_delivery_ratio() -> None:
     assert delay_s.tolist() == [10.0, 10.0, 30.0, 30.0]
     assert share.tolist() == [1 / 8, 2 / 8, 3 / 8, 4 / 8]
     assert share[-1] == BY_HAND["delivery_ratio"]
+
+
+def test_the_line_of_the_delay_figure_is_the_largest_bound(tmp_path: Path) -> None:
+    rows = [("a", seed, name, "1", value) for seed, share in ((1, 0.9), (2, 1.0))
+            for name, value in (("reachable_any@0.2", share), ("reachable_any@0.5", share - 0.1), ("reachable_up@0.2", share - 0.2))]
+    assert reachable(Comparison(tmp_path, pd.DataFrame(rows, columns=REPORT_COLUMNS), REPORT.infos)) == pytest.approx(0.95)
+    assert reachable(Comparison(tmp_path, fake_run.report_frame(), REPORT.infos)) is None
 
 
 def answers(report: pd.DataFrame, tmp_path: Path) -> list[str]:
