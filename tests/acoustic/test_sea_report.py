@@ -200,6 +200,23 @@ def test_the_line_of_the_delay_figure_is_the_largest_bound(tmp_path: Path) -> No
     assert reachable(Comparison(tmp_path, fake_run.report_frame(), REPORT.infos)) is None
 
 
+def test_the_bound_is_told_beside_what_was_delivered(tmp_path: Path) -> None:
+    rows = [(arm, seed, name, "1", value) for arm in ("knn", "dbr") for seed in (1, 2)
+            for name, value in (("reachable_any@0.2", 0.99), ("reachable_up@0.5", 0.91), ("delivery_ratio", 0.95 + 0.001 * seed))]
+    said = answers(pd.DataFrame(rows, columns=REPORT_COLUMNS), tmp_path)
+    assert (
+        "In time, any store-and-forward protocol could have delivered 0.990 (any hops with success 0.2 or more) and 0.910 (upward hops "
+        "with success 0.5 or more); knn delivered 0.952."
+    ) in said
+
+
+def test_lives_are_compared_where_batteries_end(tmp_path: Path) -> None:
+    lives_d = {"energy": 0.6, "flooding": 0.2}
+    rows = [(arm, seed, "death_first_d", "d", life_d + 0.001 * seed) for arm, life_d in lives_d.items() for seed in (1, 2, 3)]
+    said = answers(pd.DataFrame(rows, columns=REPORT_COLUMNS), tmp_path)
+    assert said == ["Time to the first death of energy: better than flooding (difference +0.400, 95 % interval +0.400 to +0.400 d)."]
+
+
 def answers(report: pd.DataFrame, tmp_path: Path) -> list[str]:
     return sea_findings(Comparison(tmp_path, report, REPORT.infos))
 
