@@ -221,7 +221,8 @@ class SeaNetwork:
 
     def _pass_epoch(self) -> None:
         channel = self.channel
-        self.reach.pass_epoch(self.tracker.packets, channel.snr_db, channel.position_m[:, 2], self.world.now)
+        if self.reach.bounded:
+            self.reach.pass_epoch(self.tracker.packets, channel.snr_db, channel.position_m[:, 2], self.world.now)
 
     def _open_to(self) -> NDArray[np.bool_]:
         """Who can be heard by whom (n, n) now and then: a payload with a success of `AUDIBLE_SUCCESS`."""
