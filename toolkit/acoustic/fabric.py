@@ -62,6 +62,7 @@ class Acoustic(Fabric):
     routing: Routing
     device: Device = Device()
     battery_j: float | None = Field(None, gt=0, description="battery of a node; none: one that lasts, and shares are told of 50 kJ")
+    least_charge: float = Field(1.0, gt=0, le=1, description="nodes begin with shares of the battery drawn evenly from here up to 1")
     dies: bool = Field(True, description="a node whose battery_j is empty falls silent")
     epoch_s: float = Field(60.0, gt=0, description="positions, weather and shadowing stand still this long")
     history_s: float = Field(3 * 86_400.0, ge=0, description="link history before the measured part")
@@ -126,8 +127,9 @@ class SeaNetwork:
         self.channel.advance(0.0)
         self.tracker = PacketTracker(world)
         self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.tracker, count=self.count, interference=spec.interference)
+        charge = 1.0 - (1.0 - spec.least_charge) * streams.rng("battery").random(spec.layout.node_count)
         self.batteries = Batteries(
-            world, self.medium, spec.battery_j, dies=spec.dies, epoch_s=spec.epoch_s, last_words=self._bury
+            world, self.medium, spec.battery_j, charge=charge, dies=spec.dies, epoch_s=spec.epoch_s, last_words=self._bury
         )
         self.trace = self._open_trace() if spec.trace else None
         self.tracker.trace = self.medium.trace = self.trace
