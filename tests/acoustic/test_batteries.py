@@ -61,6 +61,17 @@ def test_residual_energy_counts_idling(network) -> None:  # noqa: F811
     assert net.nodes[1].residual_energy == 1.0
 
 
+def test_batteries_may_begin_unequal_and_energies_can_be_told_apart(network) -> None:  # noqa: F811
+    """Full ones of 50 kJ stay within a step of 1/255 of each other for a day: whoever routes by energy is blind."""
+    places = [(50.0 * index, 0, 600) for index in range(20)]
+    net = network(places, [(0, 0, 0)], settings("eedbr"), duration_s=1000.0, battery_j=50_000.0, least_charge=0.3)
+    net.world.env.run(until=500.0)
+    steps = np.array([round(255 * node.residual_energy) for node in net.nodes[:-1]])
+    assert steps.min() >= round(255 * 0.3) - 1
+    assert len(set(steps.tolist())) > 12
+    assert net.nodes[-1].residual_energy == 1.0
+
+
 def test_the_first_cut_off_node_is_noted(network) -> None:  # noqa: F811
     """Node 0 reaches the sink through node 1 alone, which forwards for both and dies first."""
     net = network([(0, 0, 2400), (0, 0, 1300)], [(0, 0, 0)], settings("shortest_path"), duration_s=20_000.0, battery_j=1200.0,

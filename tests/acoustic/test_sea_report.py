@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests import fake_run
-from toolkit.acoustic.figures import delay_curve
+from toolkit.acoustic.figures import delay_curve, reachable
 from toolkit.acoustic.findings import sea_findings
 from toolkit.acoustic.report import REPORT, SEA_METRICS, summarise_run
 from toolkit.analysis.comparison import Comparison
@@ -192,6 +192,30 @@ def test_the_curve_of_delays_ends_at_the_delivery_ratio() -> None:
     assert delay_s.tolist() == [10.0, 10.0, 30.0, 30.0]
     assert share.tolist() == [1 / 8, 2 / 8, 3 / 8, 4 / 8]
     assert share[-1] == BY_HAND["delivery_ratio"]
+
+
+def test_the_line_of_the_delay_figure_is_the_largest_bound(tmp_path: Path) -> None:
+    rows = [("a", seed, name, "1", value) for seed, share in ((1, 0.9), (2, 1.0))
+            for name, value in (("reachable_any@0.2", share), ("reachable_any@0.5", share - 0.1), ("reachable_up@0.2", share - 0.2))]
+    assert reachable(Comparison(tmp_path, pd.DataFrame(rows, columns=REPORT_COLUMNS), REPORT.infos)) == pytest.approx(0.95)
+    assert reachable(Comparison(tmp_path, fake_run.report_frame(), REPORT.infos)) is None
+
+
+def test_the_bound_is_told_beside_what_was_delivered(tmp_path: Path) -> None:
+    rows = [(arm, seed, name, "1", value) for arm in ("knn", "dbr") for seed in (1, 2)
+            for name, value in (("reachable_any@0.2", 0.99), ("reachable_up@0.5", 0.91), ("delivery_ratio", 0.95 + 0.001 * seed))]
+    said = answers(pd.DataFrame(rows, columns=REPORT_COLUMNS), tmp_path)
+    assert (
+        "In time, any store-and-forward protocol could have delivered 0.990 (any hops with success 0.2 or more) and 0.910 (upward hops "
+        "with success 0.5 or more); knn delivered 0.952."
+    ) in said
+
+
+def test_lives_are_compared_where_batteries_end(tmp_path: Path) -> None:
+    lives_d = {"energy": 0.6, "flooding": 0.2}
+    rows = [(arm, seed, "death_first_d", "d", life_d + 0.001 * seed) for arm, life_d in lives_d.items() for seed in (1, 2, 3)]
+    said = answers(pd.DataFrame(rows, columns=REPORT_COLUMNS), tmp_path)
+    assert said == ["Time to the first death of energy: better than flooding (difference +0.400, 95 % interval +0.400 to +0.400 d)."]
 
 
 def answers(report: pd.DataFrame, tmp_path: Path) -> list[str]:

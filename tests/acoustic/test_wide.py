@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolkit.acoustic import fabric, kernel, wide as wide_channel
+from toolkit.acoustic import fabric, kernel
+from toolkit.acoustic import wide as wide_channel
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError, ToolkitError
 from toolkit.scenario import Scenario
@@ -36,7 +37,7 @@ def simulate(spec: Scenario, *, wide: bool, monkeypatch, compiled: bool = True, 
     world = World(5, DURATION_S)
     network = spec.fabric.build(world)
     network.medium.use(kernel.compiled() if compiled else kernel.PLAIN)
-    assert isinstance(network.channel, reach.WideChannel) == wide
+    assert isinstance(network.channel, wide_channel.WideChannel) == wide
     network.launch(spec.program)
     world.env.run(until=DURATION_S)
     network.finish()
@@ -89,7 +90,7 @@ def test_links_are_those_that_the_matrix_has_above_the_noise(monkeypatch) -> Non
 
 def test_shadowing_of_pairs_has_its_law_and_is_forgotten_out_of_reach() -> None:
     rng = np.random.default_rng(1)
-    state = reach.PairShadowing(2.0, 300.0, rng)
+    state = wide_channel.PairShadowing(2.0, 300.0, rng)
     pairs = np.arange(20_000)
     first, second = state.step(0.0, pairs).copy(), state.step(150.0, pairs).copy()
     assert np.std(second) == pytest.approx(2.0, rel=0.02)

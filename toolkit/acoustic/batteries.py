@@ -26,12 +26,14 @@ class Batteries:
     """
 
     def __init__(
-        self, world: World, medium: Medium, battery_j: float | None, *, dies: bool, epoch_s: float, last_words: Callable[[int], None]
+        self, world: World, medium: Medium, battery_j: float | None, *, charge: NDArray[np.float64], dies: bool, epoch_s: float,
+        last_words: Callable[[int], None],
     ) -> None:
-        """*last_words* is called with a node that has died."""
+        """*charge* is the share of the battery that each sensor node begins with; *last_words* is called with a node that has died."""
         self._world = world
         self._medium = medium
         self._battery_j = RECKONED_J if battery_j is None else battery_j
+        self._charge = charge.tolist()
         self._ends = dies and battery_j is not None
         self._epoch_s = epoch_s
         self._last_words = last_words
@@ -57,7 +59,11 @@ class Batteries:
 
     def residual(self, node: SeaNode) -> float:
         """Share of the battery that is left, in [0, 1]."""
-        return 1.0 if node.is_sink else max(0.0, 1.0 - self.spent_j(node) / self._battery_j)
+        return 1.0 if node.is_sink else max(0.0, self._left_j(node) / self._battery_j)
+
+    def _left_j(self, node: SeaNode) -> float:
+        left_j: float = self._charge[node.id] * self._battery_j - self.spent_j(node)
+        return left_j
 
     def pass_epoch(self, open_to: Callable[[], NDArray[np.bool_]]) -> None:
         """An epoch begins: let those die who have nothing left, and see whether the dead leave anybody alone.
@@ -79,14 +85,14 @@ class Batteries:
 
     def _powered(self, node: SeaNode) -> Callable[[], bool]:
         def has_power() -> bool:
-            if node.id not in self.dead and self.spent_j(node) >= self._battery_j:
+            if node.id not in self.dead and self._left_j(node) <= 0.0:
                 self._die(node)
             return node.id not in self.dead
 
         return has_power
 
     def _look_at(self, node: SeaNode) -> None:
-        left_j = self._battery_j - self.spent_j(node)
+        left_j = self._left_j(node)
         idle_w = self._medium.modem.idle_w
         if left_j <= 1e-9 * self._battery_j:
             self._die(node)

@@ -66,6 +66,7 @@ class Acoustic(Fabric):
     routing: Routing
     device: Device = Device()
     battery_j: float | None = Field(None, gt=0, description="battery of a node; none: one that lasts, and shares are told of 50 kJ")
+    least_charge: float = Field(1.0, gt=0, le=1, description="nodes begin with shares of the battery drawn evenly from here up to 1")
     dies: bool = Field(True, description="a node whose battery_j is empty falls silent")
     epoch_s: float = Field(60.0, ge=0.01, description="levels and noise stand still this long; nodes move on evenly")
     history_s: float = Field(3 * 86_400.0, ge=0, description="link history before the measured part")
@@ -150,15 +151,17 @@ class SeaNetwork:
         self._advance()
         self.tracker = PacketTracker(world)
         self.medium = Medium(world, self.channel, spec.modem, spec.fading, self.tracker, count=self.count, interference=spec.interference)
+        charge = 1.0 - (1.0 - spec.least_charge) * streams.rng("battery").random(spec.layout.node_count)
         self.batteries = Batteries(
-            world, self.medium, spec.battery_j, dies=spec.dies, epoch_s=spec.epoch_s, last_words=self._bury
+            world, self.medium, spec.battery_j, charge=charge, dies=spec.dies, epoch_s=spec.epoch_s, last_words=self._bury
         )
         self.trace = self._open_trace() if spec.trace else None
         self.tracker.trace = self.trace
         if self.trace is not None:
             self.medium.observe(self.trace)
         sinks = range(spec.layout.node_count, self.count)
-        self.reach = Reachability(spec.reach, LinkBudget(spec.modem, spec.fading), sinks, self.count, world.duration_s - spec.drain_s)
+        bounds = spec.reach.model_copy(update={"most_nodes": 0}) if spec.is_wide else spec.reach
+        self.reach = Reachability(bounds, LinkBudget(spec.modem, spec.fading), sinks, self.count, world.duration_s - spec.drain_s)
         self._check_range()
         world.env.process(self._epochs())
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
@@ -247,7 +250,8 @@ class SeaNetwork:
 
     def _pass_epoch(self) -> None:
         channel = self.channel
-        self.reach.pass_epoch(self.tracker.packets, channel.snr_db, channel.position_m[:, 2], self.world.now)
+        if self.reach.bounded:
+            self.reach.pass_epoch(self.tracker.packets, channel.snr_db, channel.position_m[:, 2], self.world.now)
 
     def _open_to(self) -> NDArray[np.bool_]:
         """Who can be heard by whom (n, n) now and then: a payload with a success of `AUDIBLE_SUCCESS`."""

@@ -10,6 +10,7 @@ from toolkit.analysis.metric import MetricInfo
 from toolkit.analysis.statistics import UNDECIDED
 
 JUDGED = ("delivery_ratio", "delay_mean_s", "energy_per_delivered_j")
+LIVES = ("death_first_d", "death_half_d", "cut_off_first_d")
 
 
 def sea_findings(result: Comparison) -> list[str]:
@@ -20,9 +21,9 @@ def sea_findings(result: Comparison) -> list[str]:
     if not comparable(result):
         return [not_comparable(result)]
     metrics = result.described
-    routing = [_verdicts(result, info) for info in metrics if info.name in JUDGED]
+    routing = [_verdicts(result, info) for info in metrics if info.name in JUDGED + LIVES]
     forecasts = [_forecast(result, info) for info in metrics if info.name.startswith("rmse_db@")]
-    sentences = [_in_short(result), *routing, *forecasts, _cost(result)]
+    sentences = [_in_short(result), *routing, _bound(result), *forecasts, _cost(result)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -56,6 +57,20 @@ def _verdicts(result: Comparison, info: MetricInfo) -> str:
     """``Delivery ratio of A: better than B (+0.03, 95 % interval +0.01 to +0.05); no difference shown against C (…)``."""
     found = _rivals(result, info, ("better than", "worse than"))
     return f"{info.label.capitalize()} of {result.arms[0]}: {found or 'not comparable'}."
+
+
+def _bound(result: Comparison) -> str:
+    """What the water allows, and how much of it the first arm delivers."""
+    means = result.summary.pivot(index="arm", columns="metric", values="mean")
+    bounds = sorted(name for name in means.columns if name.startswith("reachable_") and np.isfinite(means[name][result.arms[0]]))
+    if not bounds or "delivery_ratio" not in means:
+        return ""
+    told = []
+    for name in bounds:
+        hops, _, success = name.removeprefix("reachable_").partition("@")
+        told.append(f"{means[name][result.arms[0]]:.3f} ({'upward' if hops == 'up' else 'any'} hops with success {success} or more)")
+    delivered = means["delivery_ratio"][result.arms[0]]
+    return f"In time, any store-and-forward protocol could have delivered {listed(told)}; {result.arms[0]} delivered {delivered:.3f}."
 
 
 def _forecast(result: Comparison, info: MetricInfo) -> str:

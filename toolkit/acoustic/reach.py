@@ -52,10 +52,13 @@ class Reachability:
         self.delivered: dict[Bound, int] = dict.fromkeys(self._alive, 0)
         self.generated = 0
 
+    @property
+    def bounded(self) -> bool:
+        """Whether there is any bound to reckon."""
+        return bool(self._alive)
+
     def pass_epoch(self, packets: list[Packet], snr_db: NDArray[np.float64], depth_m: NDArray[np.float64], end_s: float) -> None:
         """Take the epoch that ends at *end_s*, in which *snr_db* (n, n) and *depth_m* (n,) held; *packets* are all of the run so far."""
-        if not self._alive:
-            return
         fresh = [packet for packet in packets[self._seen :] if packet.created_s < self._counted_until_s]
         self._seen = len(packets)
         self.generated += len(fresh)

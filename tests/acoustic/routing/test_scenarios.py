@@ -13,7 +13,7 @@ from toolkit.scenario import Scenario
 from toolkit.simulate import main
 
 ROOT = Path(__file__).parents[3]
-NAMES = {"dbcar_ablation": 18, "routing_protocols": 9, "sea_local_noise": 6, "sea_lifetime": 7}
+NAMES = {"dbcar_ablation": 19, "routing_protocols": 9, "sea_local_noise": 6, "sea_lifetime": 7}
 """Scenarios, and how many arms each has."""
 
 
@@ -40,10 +40,11 @@ def test_each_ablation_changes_one_thing() -> None:
         name: {key for key in full if full[key] != arm.fabric.routing.dump()[key]}
         for name, arm in arms.items() if arm.fabric.routing.type_name() == "dbcar"
     }
-    old = {"rule", "sideways_p", "sideways_hops", "way_up_p", "void", "last_try", "hold_s"}
+    old = {"rule", "sideways_p", "sideways_hops", "way_up_p", "void", "last_try", "hold_s", "blacklist_growth"}
     assert changed == {
         "DBCAR-kNN": set(), "no-prediction": {"prediction"}, "no-feedback": {"feedback"}, "deferral": {"defer_s"},
         "no-retransmission": {"tries", "offers"}, "wait-in-voids": {"void"}, "no-last-try": {"last_try"}, "no-sideways": {"sideways_hops"},
+        "blacklist-as-long": {"blacklist_growth"},
         "rule-energy": {"rule"}, "rule-C-delay": {"rule"}, "rule-C-energy": {"rule"}, "oracle-SNR": {"prediction"},
         "depth": {"rule"}, "depth-sideways-from-0.8": {"rule", "sideways_p", "sideways_hops"}, "depth-any-way-up": {"rule", "way_up_p"},
         "depth-wait-in-voids": {"rule", "void"}, "reconstruction": old,

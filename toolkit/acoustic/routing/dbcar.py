@@ -28,6 +28,8 @@ DEFER_STEP_S = 300.0
 """How finely the time ahead is searched for a better channel."""
 BETTER = 2.0
 """By what factor a foreseen success has to be above the present one to be worth waiting for."""
+LONGEST_BLACKLIST = 4.0
+"""By what factor the time for which a silent neighbour is left alone grows at most."""
 LAST_S = 15.0
 """How long before a packet's end its last try begins: time for a frame, its way and its answer."""
 
@@ -97,12 +99,13 @@ class Dbcar(Routing["DbcarRouter"]):
     `way_up_p`. Else `void: foresee` waits until the forecast sees `p_void` reached within the packet's life, or, where it sees none, sends
     a single frame every `hold_s` to the best candidate if that succeeds with `p_least`; `void: hold` only waits. With `last_try` a packet
     is sent once to the best there is before it is given up. The depth-greedy reconstruction is `rule: a`, `sideways_p: 0.8`,
-    `sideways_hops: 2`, `way_up_p: 0`, `void: hold`, `last_try: false`, `hold_s: 120`.
+    `sideways_hops: 2`, `way_up_p: 0`, `void: hold`, `last_try: false`, `hold_s: 120`, `blacklist_growth: 1`.
 
     The forward link is measured at the far end and fed back in data, ack and beacon frames; with no feedback yet, the reverse link
     stands in for it with `reciprocity_std_db` more doubt. Acknowledgements are explicit, and a neighbour heard forwarding the
     packet acknowledges it as well. The number of tries follows from the predicted success; a neighbour that stays silent is
-    marked down by a censored sample and left alone for a while. Every prediction made is charged to the node's processor.
+    marked down by a censored sample and left alone for a while, twice as long after every further silence. Every prediction made is
+    charged to the node's processor.
 
     Header layouts, timers and rules are this project's reconstruction, not the paper's values.
     """
@@ -127,6 +130,7 @@ class Dbcar(Routing["DbcarRouter"]):
     reliability: float = Field(0.99, gt=0, lt=1, description="tries are as many as reach this success probability")
     backoff_s: float = Field(0.5, ge=0, description="W of the back-off U(0, 2^r W)")
     blacklist_s: float = Field(30.0, ge=0, description="how long a silent neighbour is left alone")
+    blacklist_growth: float = Field(2.0, ge=1, le=4, description="by what factor longer after every further silence, 4 times at most")
     hold_s: float = Field(60.0, gt=0, description="wait in a void before looking again")
     lifetime_s: float = Field(1800.0, gt=0, description="age at which a packet is given up")
     guard_s: float = Field(0.1, ge=0, description="guard of the acknowledgement timeout")
@@ -358,8 +362,10 @@ class DbcarRouter(Router):
         )
         if answer is None:
             self.monitor.mark_down(neighbour)
-            neighbour.blacklist_until_s = node.now + spec.blacklist_s
+            neighbour.blacklist_until_s = node.now + spec.blacklist_s * min(spec.blacklist_growth**neighbour.silences, LONGEST_BLACKLIST)
+            neighbour.silences += 1
             return False
+        neighbour.silences = 0
         if answer.attempt == 0:
             neighbour.rtt(answer.waited_s)
         return True

@@ -160,6 +160,8 @@ class Neighbour:
     cost: float = math.inf
     """What its way to a sink costs, as it told."""
     blacklist_until_s: float = -np.inf
+    silences: int = 0
+    """How often in a row it did not answer."""
     last_snr_db: float | None = None
     rtt_s: float | None = None
     """Smoothed time from the end of a frame to the end of its acknowledgement."""
