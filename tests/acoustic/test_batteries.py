@@ -9,6 +9,7 @@ from tests.acoustic.routing.conftest import finish, network, settings, start_tra
 from toolkit.acoustic.batteries import ways_out
 from toolkit.acoustic.report import summarise_run
 from toolkit.acoustic.routing import Routing
+from toolkit.core.charges import Charges
 
 COLUMN = [(0, 0, 900), (250, 60, 620), (60, 250, 380)]
 SINKS = [(120, 120, 0)]
@@ -84,7 +85,7 @@ def test_the_first_cut_off_node_is_noted(network) -> None:  # noqa: F811
     assert deaths["1"] < deaths["0"]
     assert cut_off.who.item() == "0"
     assert deaths["1"] <= cut_off.t_s.item() <= deaths["1"] + 61.0
-    rows = summarise_run(rows, metrics, 20_000.0, 1800.0, battery_j=1200.0)
+    rows = summarise_run(Charges(rest=[rows]), metrics, 20_000.0, 1800.0, battery_j=1200.0)
     found = {name: value for name, _, value in rows}
     assert found["lifetime_first_d"] == pytest.approx(deaths["1"] / 86_400)
     assert found["lost_dead"] > 0

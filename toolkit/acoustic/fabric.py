@@ -301,6 +301,7 @@ class SeaNetwork:
             book.close("dead")
         self.medium.listen(node, _hear_nothing)
         self.batteries.deafen(self.channel.noise)
+        self.medium.deafen(node)
 
     def _tell_overdue(self) -> None:
         """Say it where a protocol seems to have forgotten packets: those held for longer than any may live."""

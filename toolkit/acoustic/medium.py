@@ -149,6 +149,10 @@ class Medium:
         self._muted_packets[slot, node] = packet
         self._muted_until_s[slot, node] = until_s
 
+    def deafen(self, node: int) -> None:
+        """Let *node* hear nothing any more in this epoch: its noise in the channel has become deafening."""
+        self._keeper.take_noise(node)
+
     def busy(self, node: int) -> bool:
         """Whether *node* senses a busy channel: it sends, it receives, or what has arrived here exceeds the carrier threshold."""
         now = self._env.now

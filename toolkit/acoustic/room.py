@@ -158,6 +158,11 @@ class RoomKeeper:
             place, power = node, room.gain[slot * self._count + sender, node]
         return float(power * room.fades[row, place] if room.fades.shape[1] else power)
 
+    def take_noise(self, node: int) -> None:
+        """Take over the noise of one node, which has changed within an epoch."""
+        self.room.nodes["noise"][node] = self._channel.noise[node]
+        self.room.nodes["least"][node] = self.room.settings["detect"][0] * self._channel.noise[node]
+
     def _enter_epoch(self) -> None:
         """Take over levels, delays and noise of the present epoch."""
         channel, nodes = self._channel, self.room.nodes

@@ -30,5 +30,6 @@ def test_nodes_that_drift_apart_are_noticed(network) -> None:  # noqa: F811
     net = network([(0, 0, 900), (897, 0, 900)], [(400, 0, 500)], {"type": "dbr"}, mac={"type": "tdma", "range_m": 1000.0}, epoch_s=60.0)
     still = net.channel._move
     net.channel._move = lambda t_s: still(t_s) - np.array([[2.0 * t_s, 0, 0], [0, 0, 0], [0, 0, 0]])
+    net.channel._ahead = (float("nan"), *net.channel._ahead[1:])  # where they would have been next
     with pytest.raises(ScenarioError, match=r"fabric.mac.range_m: 1000 m .*: 60 s after the start node 1 hears node 0 over 1017 m"):
         finish(net)
