@@ -129,6 +129,7 @@ def scenario(seed: int) -> Scenario:
     rng = np.random.default_rng(seed)
     modulation = ["bpsk", "threshold", "fsk_noncoherent", "bpsk", "dpsk"][seed % 5]
     side_m = float(rng.uniform(600, 2500))
+    mac = Mac.member_names()[seed % len(Mac.member_names())]
     return Scenario.build({
         "name": "reference", "seeds": 1, "duration_s": DURATION_S,
         "fabric": {
@@ -143,7 +144,7 @@ def scenario(seed: int) -> Scenario:
             "mobility": {"type": "random_walk", "speed_m_s": [1.0, 4.0], "leg_s": 30}, "epoch_s": 15,
             "shadowing": {"sigma_db": 3, "correlation_s": 60},
             "fading": {"kind": ["rician", "rayleigh"][seed % 2]}, "interference": ["piecewise", "mean"][seed // 2 % 2],
-            "mac": Mac.member_names()[seed % len(Mac.member_names())],
+            "mac": {"type": mac, **({"range_m": 4000.0} if mac in ("sfama", "tdma") else {})},
             "routing": {"type": ["flooding", "dbr"][seed // 3 % 2]}, "history_s": 1800, "probe": {"links": 0}, "drain_s": 10,
         },
         "program": {"type": "poisson", "interval_s": float(rng.uniform(10, 40)), "nbytes": int(rng.integers(20, 200))},

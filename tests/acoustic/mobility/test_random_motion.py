@@ -92,7 +92,7 @@ def test_drift_stays_in_the_box() -> None:
 
 
 @pytest.mark.parametrize(("part", "fields", "says"), [
-    (RandomWalk, {"speed_m_s": (2, 1)}, "slower first"), (GaussMarkov, {"std_m_s": (0.1, -0.1, 0)}, "at least 0"),
+    (RandomWalk, {"speed_m_s": (2, 1)}, "slower first"), (GaussMarkov, {"std_m_s": (0.1, -0.1, 0)}, "greater than or equal to 0"),
     (GaussMarkov, {"depth_range_m": (50, 10)}, "shallower first"),
 ])
 def test_nonsense_is_refused(part: type, fields: dict[str, object], says: str) -> None:
