@@ -304,9 +304,10 @@ class SeaNetwork:
         self.medium.deafen(node)
 
     def _tell_overdue(self) -> None:
-        """Say it where a protocol seems to have forgotten packets: those held for longer than any may live."""
+        """Say it where a protocol seems to have forgotten packets: those held for longer than any may live, not for want of the channel."""
         longest_s = max(self.spec.drain_s, float(getattr(self.spec.routing, "lifetime_s", 0.0))) + OVERDUE_S
-        told = [told for node in self.nodes if isinstance(node.tracker, NodeBook) and (told := node.tracker.overdue(longest_s))]
+        books = [node.tracker for node in self.nodes if isinstance(node.tracker, NodeBook) and not node.mac.backlog]
+        told = [told for book in books if (told := book.overdue(longest_s))]
         if told:
             more = f" ({len(told) - 1} more nodes do so)" if len(told) > 1 else ""
             warnings.warn(told[0] + more, ProtocolWarning, stacklevel=2)

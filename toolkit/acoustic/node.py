@@ -40,6 +40,11 @@ class MacInterface:
         """Asked before a frame is sent; without power nothing is."""
         self._silent = False
 
+    @property
+    def backlog(self) -> int:
+        """How many frames wait for the channel."""
+        return len(self._queue)
+
     def fall_silent(self) -> None:
         """The modem has lost its power: what waits is dropped, and so is all that comes."""
         self._silent = True
