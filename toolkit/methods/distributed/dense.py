@@ -14,6 +14,7 @@ from toolkit.core.work import FLOAT_BYTES
 from toolkit.learning.flat import FlatLayout
 from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import descend
+from toolkit.methods.distributed.sparse import dividing
 
 
 @dataclass
@@ -39,7 +40,8 @@ class Dense(ExchangeMethod[DenseState]):
 
     def step(self, ctx: Context, state: DenseState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         total = yield from ctx.all_reduce(gradient, "gradient")
-        yield from descend(ctx, weights, state.velocity, total / ctx.size, self.momentum, step.lr, nesterov=self.nesterov)
+        mean, more = total / ctx.size, dividing(total)
+        yield from descend(ctx, weights, state.velocity, mean, self.momentum, step.lr, nesterov=self.nesterov, more=more)
 
     def wire_bytes(self, layout: FlatLayout) -> float:
         return FLOAT_BYTES * layout.size

@@ -15,6 +15,7 @@ from toolkit.core.work import FLOAT_BYTES
 from toolkit.learning.flat import FlatLayout
 from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import descend
+from toolkit.methods.distributed.sparse import dividing
 
 
 @dataclass
@@ -43,7 +44,8 @@ class ParameterServer(ExchangeMethod[ParameterServerState]):
 
     def step(self, ctx: Context, state: ParameterServerState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         total = yield from ctx.all_reduce(gradient, "gradient", Schedule())
-        yield from descend(ctx, weights, state.velocity, total / ctx.size, self.momentum, step.lr, nesterov=self.nesterov)
+        mean, more = total / ctx.size, dividing(total)
+        yield from descend(ctx, weights, state.velocity, mean, self.momentum, step.lr, nesterov=self.nesterov, more=more)
 
     def serve(self, ctx: Context, state: ParameterServerState, layout: FlatLayout, step: Step) -> Asking:
         yield from ctx.all_reduce(torch.empty(layout.size), "gradient", Schedule())

@@ -34,8 +34,9 @@ HUGE = 1e9
 class DistributedSgd(Program):
     """Synchronous data-parallel SGD: each worker takes the gradient of its own batch, and `method` makes one step of all of them.
 
-    Work: a gradient costs what `toolkit.learning.work` counts for model and batch; what the method computes and sends, it charges
-    itself. Evaluations cost no simulated time. If a worker is lost, the others go back to the beginning of the earliest unfinished step
+    Work: a gradient costs what `toolkit.learning.work` counts for model and batch, every kernel of it, the loading of the batch, the
+    loss and the sums of gradients among them; what the method computes and sends, it charges itself. Evaluations cost no simulated time.
+    If a worker is lost, the others go back to the beginning of the earliest unfinished step
     and share its data; what only it knew (error feedback, momentum) is lost with it.
     """
 
@@ -157,7 +158,7 @@ class WorkerTrainer:
             state.gradient.copy_(self._stand_in)
         if program.weight_decay:
             state.gradient.add_(state.weights, alpha=program.weight_decay)
-        yield ctx.compute(self.task.gradient_work(program.batch), "gradient")
+        yield ctx.compute(self.task.gradient_work(program.batch, decayed=program.weight_decay > 0).beyond_first(), "gradient")
         try:
             yield from program.method.step(ctx, state.optimiser, state.weights, state.gradient, step)
         except ValueError as error:
