@@ -249,8 +249,11 @@ class SimulatedContext(Context):
         """
         world, device = self.world, self.device
         now, busy_until_s = world.env.now, self._busy_until_s
-        start_s = now if self.in_collective else max(now, busy_until_s)
-        dur_s = self.stretched_s(start_s, device.duration_s(work, phase, share))
+        if self.in_collective:  # whose phase is that of what it adds up, not of a computation that was measured
+            start_s, plain_s = now, device.duration_s(work)
+        else:
+            start_s, plain_s = max(now, busy_until_s), device.duration_s(work, phase, share)
+        dur_s = self.stretched_s(start_s, plain_s)
         end_s = start_s + dur_s
         busier_s = dur_s if start_s >= busy_until_s else max(0.0, end_s - busy_until_s)
         self._busy_until_s = max(busy_until_s, end_s)
