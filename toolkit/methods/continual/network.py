@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
-from toolkit.learning.importance import sample_gradients
+from toolkit.learning.importance import chunk_size, sample_gradients
 from toolkit.learning.loss_work import loss_work, place_of
 from toolkit.learning.meter import Call, CallCosts, Meter, elementwise_work
 
@@ -172,7 +172,9 @@ class ContinualNet(nn.Module):
     def sample_gradients(self, maps: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield, for some samples at a time, the gradients of log p(y|x), flat (n, d), and log p(y|x), (n,); see `learning.importance`."""
         one = self.costs.work("plain_scores", (1, *maps.shape[1:]), training=True)
-        self.meter.add(one.times(len(maps)))
+        parts = -(-len(maps) // chunk_size(self.size))  # each starts its kernels once, for all its samples
+        starts = {"launches": parts * one.launches, "convolutions": parts * one.convolutions}
+        self.meter.add(one.times(len(maps))._replace(**starts))
         yield from self.plain_sample_gradients(maps, labels)
 
     def over_weights(self, *, flops: float, reads: float, writes: float) -> None:
