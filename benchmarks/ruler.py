@@ -1,11 +1,12 @@
 """How true the ruler is: what the toolkit says against what this machine and held links do, ratios and misses in one run.
 
-    OMP_NUM_THREADS=1 python benchmarks/ruler.py            # some five minutes; what needs a network needs the right to make namespaces
+    OMP_NUM_THREADS=1 python benchmarks/ruler.py            # some five minutes; links need the right to make namespaces
     OMP_NUM_THREADS=1 python benchmarks/ruler.py --only gradients
 
 Gradients of networks that nothing was fitted to, in CPU time, by two calibrations; all-reduces of four processes and whole trainings of as
-many as there are cores, over links held to 200 Mbit/s (network namespaces on a bridge, `tc tbf`), in wall time, the best of `--repeats`, these
-processes first in the queue of the cores (`nice`); a replay memory on this disk. Exit status 1 if anything misses its bar; nothing is left out for missing it.
+many as there are cores, over links held to 200 Mbit/s (network namespaces on a bridge, `tc tbf`), in wall time, the best of `--repeats`,
+these processes first in the queue of the cores (`nice`); a replay memory on this disk. Exit status 1 if
+anything misses its bar; nothing is left out for missing it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from toolkit.calibrate import own_probes
 from toolkit.calibration.machine import Calibration, calibrate, machine_name, sizes
 from toolkit.calibration.probes import HELD
 from toolkit.calibration.storage import BATCH, RECORD_BYTES, storage_rates
+from toolkit.calibration.timing import times_of
 from toolkit.cluster.distributed import DistributedContext
 from toolkit.cluster.fabric import Cluster
 from toolkit.collectives import Collectives
@@ -38,6 +40,7 @@ from toolkit.core.device import Device
 from toolkit.core.program import Program
 from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.world import World
+from toolkit.learning.work import count
 from toolkit.methods.distributed.program import DistributedSgd
 
 RATE_BPS = 200e6
@@ -96,7 +99,26 @@ def gradients(rounds: int) -> Device:
     heading("one's own network after --model (ms of CPU time)")
     for probe in own:
         told(probe.name, device_of(third).duration_s(probe.work()), third.times.seconds[probe.name], 1.15)
+    inferences(devices[0], rounds)
     return devices[0]
+
+
+def inferences(device: Device, rounds: int) -> None:
+    """The same networks in use, which no constant was fitted to."""
+    calls: dict[str, Callable[[], None]] = {}
+    for probe in HELD:
+        model, images = probe.build().eval(), torch.zeros(probe.shape)
+
+        def use(model: nn.Module = model, images: torch.Tensor = images) -> None:
+            with torch.inference_mode():
+                model(images)
+
+        calls[probe.name] = use
+    measured = times_of(calls, rounds).seconds
+    heading("inferences, from constants of training (ms of CPU time)")
+    for probe in HELD:
+        work = count(probe.build(), probe.shape, training=False).work.beyond_first()
+        told(probe.name, device.duration_s(work), measured[probe.name], 2.0)
 
 
 # Held links: this file again, in namespaces
