@@ -180,7 +180,7 @@ class Scenario(Spec):
                 tree = base
                 for key, value in overrides.items():
                     tree = replaced(tree, key, value)
-                arms[name] = Scenario.build(tree, home=self.home)
+                arms[name] = Scenario.build(tree, self.home, self.home)
             except ScenarioError as error:
                 problems += [f"compare.{name}: {problem}" for problem in error.problems]
         if problems:

@@ -306,15 +306,15 @@ def test_it_takes_views_read_only_arrays_and_gradients() -> None:
 def test_bytes_and_work_count_what_is_touched() -> None:
     sketch = CountSketch(5, 10_000, seed=1)
     assert sketch.nbytes == sketch.encode(normal(10)).nbytes == 200_000
-    operations, read, written = sketch.encode_work(1_000_000)
+    operations, read, written, kernels = sketch.encode_work(1_000_000)
     assert read == 4e6 + 5 * 4e6  # the vector, and a cell per row
     assert written == 5 * 4e6 + 200_000  # the cell again, and the zeros before
     assert 2 * 5e6 < operations < 4 * 5e6
-    operations, read, written = sketch.decode_work(1_000_000)
+    operations, read, written, kernels = sketch.decode_work(1_000_000)
     assert (read, written) == (5 * 4e6, 4e6)
     assert operations > 2 * 7 * 1e6  # seven exchanges
     whole = sketch.top_k_work(1_000_000, 1000)
-    assert all(more > less for more, less in zip(whole, (operations, read, written), strict=True))
+    assert all(more > less for more, less in zip(whole, (operations, read, written, kernels), strict=True))
 
 
 # Bad input

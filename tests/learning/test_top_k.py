@@ -93,7 +93,7 @@ def test_nan_is_refused_where_it_is() -> None:
 
 
 def test_the_work_is_two_passes_over_the_values() -> None:
-    operations, read, written = top_k_work(1_000_000, 1000)
+    operations, read, written, _ = top_k_work(1_000_000, 1000)
     assert 2 * 4_000_000 <= read <= 2.01 * 4_000_000
     assert written == 2 * 8 * 1000  # candidates, then the chosen
     assert operations == 6_000_000

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -115,7 +116,7 @@ def test_bytes_of_a_linear_layer_by_hand() -> None:
     assert forward == Work(
         2 * batch * inputs * outputs + batch * outputs,
         4 * (batch * inputs + inputs * outputs + outputs),  # input, weight, bias
-        4 * batch * outputs,
+        4 * batch * outputs, matrix_flops=2 * batch * inputs * outputs,
     )
     step = step_work(nn.Linear(inputs, outputs), (batch, inputs))
     assert step.write_bytes - forward.write_bytes == 4 * (inputs * outputs + outputs)  # each gradient once
@@ -246,3 +247,37 @@ def test_training_needs_more_and_the_optimiser_more_still() -> None:
     weights = 4 * sum(parameter.numel() for parameter in model.parameters())
     assert peak_memory_bytes(model, shape, training=False) < peak_memory_bytes(model, shape, optimiser_state=0)
     assert peak_memory_bytes(model, shape, optimiser_state=2) - peak_memory_bytes(model, shape, optimiser_state=0) == 2 * weights
+
+
+# kinds of kernels
+
+
+@pytest.mark.parametrize(("layer", "factor"), [
+    (nn.Conv2d(3, 20, 3, bias=False), 8 * 24 / (3 * 20)), (nn.Conv2d(16, 32, 3, bias=False), 1.0),
+    (nn.Conv2d(16, 16, 3, groups=4, bias=False), 8 * 8 / (4 * 4)), (nn.Conv2d(24, 24, 3, groups=24, bias=False), 16.0),
+    (nn.ConvTranspose2d(12, 8, 2, bias=False), 16 / 12),
+])
+def test_convolutions_are_told_apart_with_their_channels_in_eights(layer: nn.Module, factor: float) -> None:
+    found = count(layer, (2, layer.weight.shape[1] * getattr(layer, "groups", 1) if factor != 16 / 12 else 12, 9, 9))
+    assert (found.convolutions, found.kernels) == (2, 2)
+    assert found.convolution_flops == found.matrix_flops > 0
+    assert found.padding_flops == pytest.approx((factor - 1) * found.convolution_flops, abs=2)
+    assert found.work.matrix_flops == 0
+
+
+def test_gradients_that_are_held_are_added_to_one_by_one() -> None:
+    model = small_cnn()
+    apart, held = count(model, (4, 1, 8, 8)), count(model, (4, 1, 8, 8), gradients_held=True)
+    weights = list(model.parameters())
+    assert held.kernels - apart.kernels == len(weights)
+    assert held.write_bytes - apart.write_bytes == 4 * sum(weight.numel() for weight in weights)
+
+
+def test_it_is_noted_when_each_gradient_is_there() -> None:
+    model = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    found = count(model, (2, 5), gradients_held=True)
+    assert [place for place, _ in found.finished][-1] in (0, 1)
+    assert {place for place, _ in found.finished[:2]} == {2, 3}, "the last layer's come first"
+    works = [found.forward, *(work for _, work in found.finished)]
+    assert all(sum(before) < sum(after) for before, after in pairwise(works))
+    assert works[-1] == found.work

@@ -243,7 +243,7 @@ class DistributedContext(Context):
         """Wall time in s since this program began; of a run that was resumed, what had passed at its checkpoint included."""
         return time.perf_counter() - self._begun_s
 
-    def compute(self, work: Work, phase: str = "") -> ReceiveFuture:
+    def compute(self, work: Work, phase: str = "", share: float = 1.0) -> ReceiveFuture:
         return ReceiveFuture()
 
     def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> ReceiveFuture:

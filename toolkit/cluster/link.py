@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self, final
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from toolkit.core.part import Spec
 from toolkit.core.profiles import Profiles
@@ -26,7 +26,7 @@ class Link(Spec):
 
     profile: str | None = Field(None, description="name of a file in toolkit/cluster/links; explicit keys override it")
     source: str = Field("", description="where the numbers come from, and which are assumed")
-    rate_bps: float = Field(1e9, gt=0, description="bits per second on the wire")
+    rate_bps: float = Field(941.5e6, gt=0, description="bits of messages per second: goodput, what framing takes left out")
     delay_s: float = Field(25e-6, ge=0, description="time in s from one end to the other, one way")
     loss: float = Field(0.0, ge=0, lt=1, description="share of packets that have to be sent again")
     energy_j_per_bit: float = Field(1e-9, ge=0, description="energy in J of carrying one bit, sending and receiving interface together")
@@ -34,8 +34,8 @@ class Link(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_profile(cls, value: object) -> object:
-        return PROFILES.fill(value, cls.model_fields)
+    def _fill_from_profile(cls, value: object, info: ValidationInfo) -> object:
+        return PROFILES.fill(value, cls.model_fields, (info.context or {}).get("base"))
 
     @staticmethod
     def profiles() -> list[str]:

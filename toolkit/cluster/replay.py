@@ -42,7 +42,7 @@ class Replay(Program):
 
 def _ask(ctx: Context, row: Request) -> object:
     if row.op == "compute":
-        return ctx.compute(Work(row.flops, row.read_bytes, row.write_bytes, row.launches), row.phase)
+        return ctx.compute(Work(*(getattr(row, name) for name in Work._fields)), row.phase, row.value or 1.0)
     if row.op == "store":
         return ctx.store(row.read_bytes, row.write_bytes, row.phase)
     if row.op == "sleep":

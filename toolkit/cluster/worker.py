@@ -60,13 +60,15 @@ class WorkerContext(SimulatedContext):
         """Forget what the processor was doing."""
         self._busy_until_s = min(self._busy_until_s, self.world.now)
 
-    def compute(self, work: Work, phase: str = "") -> Timeout:
-        event = super().compute(work, phase)
+    @property
+    def in_collective(self) -> bool:
+        return self.call_trace.depth > 0
+
+    def compute(self, work: Work, phase: str = "", share: float = 1.0) -> Timeout:
+        event = super().compute(work, phase, share)
         if not self.call_trace.depth:
-            self.call_trace.add(
-                "compute", event, phase=phase, flops=float(work.flops), read_bytes=float(work.read_bytes),
-                write_bytes=float(work.write_bytes), launches=float(work.launches),
-            )
+            asked = {name: float(each) for name, each in zip(Work._fields, work, strict=True)}
+            self.call_trace.add("compute", event, phase=phase, value=float(share), **asked)
         return event
 
     def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Timeout:

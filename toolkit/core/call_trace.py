@@ -27,7 +27,12 @@ class Request(NamedTuple):
     who: str = ""
     step: int = -1
     value: float = 0.0
+    """Of a metric; for ``compute`` the share of its phase, 0 in traces that did not keep it."""
     launches: float = 0.0
+    convolutions: float = 0.0
+    convolution_flops: float = 0.0
+    padding_flops: float = 0.0
+    matrix_flops: float = 0.0
 
 
 class CallTrace:

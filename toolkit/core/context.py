@@ -111,8 +111,12 @@ class Context(ABC):
         """Time in s; 0 where there is no clock."""
 
     @abstractmethod
-    def compute(self, work: Work, phase: str = "") -> Any:
-        """Run *work* on this node's processor, after whatever it is already doing."""
+    def compute(self, work: Work, phase: str = "", share: float = 1.0) -> Any:
+        """Run *work* on this node's processor, after whatever it is already doing.
+
+        Several may be asked for before the first is waited for. *share* is the part of its phase that *work* is, for machines that were
+        told how long the whole phase takes.
+        """
 
     @abstractmethod
     def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Any:
@@ -245,19 +249,33 @@ class SimulatedContext(Context):
         """Simulated time in s."""
         return self.world.now
 
-    def compute(self, work: Work, phase: str = "") -> Timeout:
-        """Run *work* on this node's processor, after whatever it is already doing; the event fires when it is done."""
+    def compute(self, work: Work, phase: str = "", share: float = 1.0) -> Timeout:
+        """Run *work* on this node's processor, after whatever it is already doing; the event fires when it is done.
+
+        What a collective adds up is done at once, beside that: communication has a thread (gloo) or kernels (NCCL) of its own. As the
+        machine's power is that of all it does, the time in which it computes anyway costs no more energy for that.
+        """
         world, device = self.world, self.device
-        now = world.env.now
-        start_s = max(now, self._busy_until_s)
-        dur_s = self.stretched_s(start_s, device.duration_s(work))
-        self._busy_until_s = start_s + dur_s
-        self.busy_s += dur_s
+        now, busy_until_s = world.env.now, self._busy_until_s
+        if self.in_collective:  # whose phase is that of what it adds up, not of a computation that was measured
+            start_s, plain_s = now, device.duration_s(work)
+        else:
+            start_s, plain_s = max(now, busy_until_s), device.duration_s(work, phase, share)
+        dur_s = self.stretched_s(start_s, plain_s)
+        end_s = start_s + dur_s
+        busier_s = dur_s if start_s >= busy_until_s else max(0.0, end_s - busy_until_s)
+        self._busy_until_s = max(busy_until_s, end_s)
+        self.busy_s += busier_s
         world.ledger.charge(
             start_s, dur_s, self.node, self.node, "compute", phase=phase, flops=work.flops,
-            nbytes=int(work.read_bytes + work.write_bytes), energy_j=dur_s * device.busy_w, outcome="done",
+            nbytes=int(work.read_bytes + work.write_bytes), energy_j=busier_s * device.busy_w, outcome="done",
         )
-        return Timeout(world.env, self._busy_until_s - now)
+        return Timeout(world.env, end_s - now)
+
+    @property
+    def in_collective(self) -> bool:
+        """Whether what is asked for now is asked by a collective, not by the program."""
+        return False
 
     def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> Timeout:
         """Use this node's storage; the event fires when it is done. One row of the ledger per direction."""

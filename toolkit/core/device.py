@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, final
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from toolkit.core.part import Spec
 from toolkit.core.profiles import Profiles
@@ -17,9 +17,14 @@ PROFILES = Profiles(Path(__file__).parents[1] / "cluster" / "profiles", "device"
 
 @final
 class Device(Spec):
-    """A machine under the roofline model (Williams, Waterman and Patterson 2009).
+    """A machine that does one kernel after another: what starting each costs, then convolutions, matrix products and all else.
 
-    `profile: name` takes all values from ``cluster/profiles/name.yaml``; keys given beside it override the file, and the name alone
+    A convolution takes its operations, channels rounded up to eight, at a rate of its own, a matrix product likewise; the rest is under
+    the roofline (Williams, Waterman and Patterson 2009): the longer of its operations at the peak's reached share and the bytes of all
+    kernels at the memory's rate. Kernels of training are small on the networks of this package, so the starts are often most of it.
+
+    `profile: name` takes all values from ``cluster/profiles/name.yaml``; a file of one's own is named with its ending
+    (``device: ./board.yaml``, as `python -m toolkit.calibrate` writes it). Keys given beside it override the file, and the name alone
     is short for both (``device: raspberry_pi_5``). `this_machine` is measured when it is first asked for; the numbers then stand
     in the resolved scenario, and reading that does not measure again.
 
@@ -28,8 +33,9 @@ class Device(Spec):
     busy. They are round numbers of that class, not a measurement of one board. What such a node draws while idle belongs to its
     modem there, hence `idle_w` 0.
 
-    Departures: one `efficiency` for all kinds of arithmetic; reading memory and computing overlap perfectly. Powers are those of
-    the profile's mode, whatever share of the machine a computation uses. `storage_w` is 0 in all profiles, for want of sources.
+    Departures: kernels follow one another, on GPUs too, whose host starts the next one meanwhile; kernels smaller than what a rate was
+    found with are taken to reach it. Powers are those of the profile's mode, whatever share of the machine a computation uses.
+    `storage_w` is 0 in all profiles, for want of sources.
     """
 
     profile: str | None = Field(None, description="name of a file in toolkit/cluster/profiles; explicit keys override it")
@@ -42,25 +48,46 @@ class Device(Spec):
     storage_read_bytes_per_s: float = Field(5e6, gt=0, description="rate of reading from storage")
     storage_write_bytes_per_s: float = Field(0.3e6, gt=0, description="rate of writing to storage")
     overhead_s: float = Field(20e-6, ge=0, description="fixed cost of starting a computation, and each further kernel of it")
+    convolution_overhead_s: float | None = Field(None, ge=0, description="the same of a convolution; without it `overhead_s`")
+    convolution_flops_per_s: float | None = Field(
+        None, gt=0, description="rate of convolutions, channels rounded up to 8; without it efficiency times peak"
+    )
+    matrix_flops_per_s: float | None = Field(None, gt=0, description="rate of matrix products; without it efficiency times peak")
+    measured_s: dict[str, float] = Field(
+        default_factory=dict,
+        description="time in s that a computation of a phase was measured to take, whatever it asks: {gradient: 3.4e-3}"
+    )
     idle_w: float = Field(0.0, ge=0, description="electrical power while it has nothing to compute")
     busy_w: float = Field(0.03, ge=0, description="electrical power while computing")
     storage_w: float = Field(0.0, ge=0, description="electrical power that reading or writing storage adds to idle")
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_profile(cls, value: object) -> object:
-        return PROFILES.fill(value, cls.model_fields)
+    def _fill_from_profile(cls, value: object, info: ValidationInfo) -> object:
+        return PROFILES.fill(value, cls.model_fields, (info.context or {}).get("base"))
 
     @staticmethod
     def profiles() -> list[str]:
         """Return the names that `profile` accepts."""
         return PROFILES.names()
 
-    def duration_s(self, work: Work) -> float:
-        """Roofline time: overhead of every kernel plus the larger of arithmetic time and memory time."""
-        arithmetic_s = work.flops / (self.peak_flops_per_s * self.efficiency)
+    def duration_s(self, work: Work, phase: str = "", share: float = 1.0) -> float:
+        """Return the time in s of *work*, or the *share* of what its *phase* was measured to take."""
+        if phase in self.measured_s:
+            return share * self.measured_s[phase]
+        reached = self.peak_flops_per_s * self.efficiency
+        other_flops, other_starts = work.flops, 1 + work.launches
+        time_s = 0.0
+        if work.convolutions:
+            other_flops, other_starts = other_flops - work.convolution_flops, other_starts - work.convolutions
+            start_s = self.overhead_s if self.convolution_overhead_s is None else self.convolution_overhead_s
+            time_s += start_s * work.convolutions
+            time_s += (work.convolution_flops + work.padding_flops) / (self.convolution_flops_per_s or reached)
+        if work.matrix_flops:
+            other_flops -= work.matrix_flops
+            time_s += work.matrix_flops / (self.matrix_flops_per_s or reached)
         memory_s = (work.read_bytes + work.write_bytes) / self.memory_bytes_per_s
-        return self.overhead_s * (1 + work.launches) + max(arithmetic_s, memory_s)
+        return time_s + self.overhead_s * other_starts + max(other_flops / reached, memory_s)
 
     def storage_s(self, read_bytes: float = 0, write_bytes: float = 0) -> float:
         """Return the time in s of reading and writing that much storage, one after the other."""

@@ -88,7 +88,7 @@ class LocalContext(Context):
     def now(self) -> float:
         return 0.0
 
-    def compute(self, work: Work, phase: str = "") -> LocalFuture:
+    def compute(self, work: Work, phase: str = "", share: float = 1.0) -> LocalFuture:
         return DONE
 
     def store(self, read_bytes: float = 0, write_bytes: float = 0, phase: str = "") -> LocalFuture:

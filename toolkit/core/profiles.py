@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,10 @@ from toolkit.core import yaml12
 from toolkit.core.part import nearest
 from toolkit.errors import listed, shortened
 
+ENDINGS = (".yaml", ".yml")
+"""What the name of a file of one's own ends with."""
+FROM_FILE = re.compile(r"(\S+\.ya?ml): ")
+"""How the `source` of values from such a file begins."""
 MEASURE = "measure"
 """The key by which a profile names a module whose ``measure()`` returns the values that no file can hold."""
 
@@ -23,7 +28,8 @@ class Profiles:
     """The profiles of one folder.
 
     A spec that has them needs the fields `profile` and `source`, and calls `fill` from a validator that runs before all others.
-    Every file has a `source` of its own, by which a record that was written out in full is known again.
+    Every file has a `source` of its own, by which a record that was written out in full is known again. A name that ends like a file's
+    (``./board.yaml``) is a file of the user's own, with the same keys; it may name a `profile` itself, whose values it overrides.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
@@ -49,8 +55,8 @@ class Profiles:
             )
         return dict(_file(self.folder / f"{name}.yaml"))
 
-    def fill(self, value: object, fields: Mapping[str, FieldInfo]) -> object:
-        """Return *value* with the keys that it leaves out taken from its profile.
+    def fill(self, value: object, fields: Mapping[str, FieldInfo], base: Path | None = None) -> object:
+        """Return *value* with the keys that it leaves out taken from its profile; *base* is where files of the user's own lie.
 
         The name of a profile alone stands for the whole profile (``device: raspberry_pi_5``). A record that spells out every
         field is taken as it stands: it was written by an earlier run, and has to give the same numbers again. If only its
@@ -66,13 +72,46 @@ class Profiles:
         name = value.get("profile")
         if not isinstance(name, str):
             return value
-        stated = self.read(name)
-        if not fields.keys() <= value.keys():
-            return {**_values(stated), **value}
-        return self._renamed(name, value, fields)
+        if _needed(fields) <= value.keys():
+            return self._renamed(name, value, fields, base)
+        return {**self._stated(name, fields, base), **value}
 
-    def _renamed(self, name: str, value: dict[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    def _stated(self, name: str, fields: Mapping[str, FieldInfo], base: Path | None) -> dict[str, Any]:
+        """Return the values of a profile of this folder or of a file of the user's own, those that have to be measured included."""
+        return self._own(name, fields, base) if name.endswith(ENDINGS) else _values(self.read(name))
+
+    def _own(self, name: str, fields: Mapping[str, FieldInfo], base: Path | None) -> dict[str, Any]:
+        """Return the values of a file of the user's own.
+
+        Raises:
+            PydanticCustomError: there is no such file, or it has keys that are none, or lacks some.
+        """
+        path = next((path for path in (*([base / name] if base else []), Path(name)) if path.is_file()), None)
+        if path is None:
+            places = " or in ".join(str(place) for place in dict.fromkeys((base or Path.cwd(), Path.cwd())))
+            problem = f"there is no file {name} in {places}; a {self.kind} profile of this package has a name without ending"
+            raise PydanticCustomError("part_name", "{problem}", {"problem": problem})
+        values = yaml12.read(path)
+        if not isinstance(values, dict):
+            raise PydanticCustomError("part_name", "{problem}", {"problem": f"{name}: must be a mapping of settings of a {self.kind}"})
+        unknown = [str(key) for key in values if key not in fields]
+        if unknown:
+            problem = f"{name}: unknown key '{unknown[0]}'{nearest(unknown[0], list(fields))}"
+            raise PydanticCustomError("part_name", "{problem}", {"problem": problem})
+        under = values.pop("profile", None)
+        if under is not None:
+            values = {**_values(self.read(str(under))), **values}
+        lacking = sorted(_needed(fields) - values.keys() - {"source"})
+        if lacking:
+            problem = f"{name}: lacks {', '.join(lacking)}; give them, or a profile: whose values they take"
+            raise PydanticCustomError("part_name", "{problem}", {"problem": problem})
+        return {**values, "source": f"{path.name}: {values.get('source') or 'no source given.'}"}
+
+    def _renamed(self, name: str, value: dict[str, Any], fields: Mapping[str, FieldInfo], base: Path | None) -> dict[str, Any]:
         source = str(value["source"])
+        written = FROM_FILE.match(source)
+        if written is not None:  # what the file gave cannot be told from what was set beside it
+            return value if Path(name).name == written.group(1) else {**self._stated(name, fields, base), "profile": name}
         owner = next((other for other in self.names() if source.startswith(str(self.read(other)["source"]))), None)
         if owner == name or (owner is None and source):
             return value
@@ -83,7 +122,12 @@ class Profiles:
                 given = before.get(key, fields[key].default if key in fields else None)
                 if key not in {"profile", "source"} and item != given:
                     explicit[key] = item
-        return {**_values(self.read(name)), **explicit, "profile": name}
+        return {**self._stated(name, fields, base), **explicit, "profile": name}
+
+
+def _needed(fields: Mapping[str, FieldInfo]) -> set[str]:
+    """Return the keys that a record has when it is spelled out; earlier runs wrote down none that may be left open."""
+    return {key for key, field in fields.items() if field.default is not None and field.default_factory is None}
 
 
 @cache

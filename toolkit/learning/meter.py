@@ -42,18 +42,18 @@ class CallCosts:
 
     def count(
         self, method: str, shape: Sequence[int], *arguments: Any, training: bool, dtype: torch.dtype = torch.float32,
-        loss: Loss | None = None,
+        loss: Loss | None = None, gradients_held: bool = False,
     ) -> Count:
         """Return the count of calling *method* on a tensor of *shape*, forward and, where it is *training*, backward.
 
-        *arguments* follow the tensor and must be hashable.
+        *arguments* follow the tensor and must be hashable; *gradients_held* as in `toolkit.learning.work.count`.
         """
         trained = tuple(weight.requires_grad for weight in self.network.parameters()) if training else ()
-        key = (method, tuple(shape), arguments, training, dtype, loss, hash(trained))
+        key = (method, tuple(shape), arguments, training, dtype, loss, gradients_held, hash(trained))
         if key not in self._known:
             module = Call(self.network, method, arguments)
             with _disable_current_modes():  # counting is not part of what happens
-                self._known[key] = count(module, shape, training=training, dtype=dtype, loss=loss)
+                self._known[key] = count(module, shape, training=training, dtype=dtype, loss=loss, gradients_held=gradients_held)
         return self._known[key]
 
     def work(self, method: str, shape: Sequence[int], *arguments: Any, training: bool) -> Work:
@@ -89,11 +89,9 @@ class Meter:
         """Count a call of *method* of *network* on a tensor of *shape*, with the way back where it is *training*."""
         self.add(self.costs(network).count(method, shape, *arguments, training=training, dtype=dtype, loss=loss).work)
 
-    def update(
-        self, size: int, *, momentum: bool = False, nesterov: bool = False, weight_decay: bool = False, zeroed: bool = False
-    ) -> None:
+    def update(self, size: int, *, momentum: bool = False, nesterov: bool = False, weight_decay: bool = False) -> None:
         """Count a step of SGD on *size* weights; see `update_work`."""
-        self.add(update_work(size, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, zeroed=zeroed))
+        self.add(update_work(size, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay))
 
     def elementwise(self, size: float, *, flops: float, reads: float, writes: float, launches: float = 0.0) -> None:
         """Count passes over vectors of *size* numbers (float32): so many operations, reads and writes for each."""
@@ -126,7 +124,7 @@ class Meter:
         Every kernel is a launch; with *beyond_first* all but one, which the device charges for any computation.
         """
         found, self._sum = self._sum, Work()
-        return found._replace(launches=max(0.0, found.launches - 1)) if beyond_first else found
+        return found.beyond_first() if beyond_first else found
 
     def take_traffic(self) -> tuple[float, float]:
         """Return the bytes read and written since this was last asked, and begin anew."""
@@ -135,19 +133,36 @@ class Meter:
         return found
 
 
-def update_work(
-    size: int, *, momentum: bool = False, nesterov: bool = False, weight_decay: bool = False, zeroed: bool = False
-) -> Work:
+def gradient_work(costs: CallCosts, shape: Sequence[int], *, loss: Loss | None = None) -> Work:
+    """Return the work of a gradient over a batch of *shape* as `toolkit.learning.train_state` takes it, every kernel a launch.
+
+    The gradient is one vector, set to zero before; each weight's is added to its part; the whole is looked through for what is not
+    finite.
+    """
+    counted = costs.count("forward", shape, training=True, loss=loss, gradients_held=True)
+    size = sum(weight.numel() for weight in costs.network.parameters() if weight.requires_grad)
+    return elementwise_work(size, flops=0, reads=0, writes=1, launches=1) + counted.work + checking_work(size)
+
+
+def loading_work(pixels: float, images: int = 1) -> Work:
+    """Return the work of making a batch of *images* with so many *pixels* (channels counted) in all, every kernel a launch.
+
+    Bytes and labels are picked out of the data set, turned into float32, scaled and shifted (`toolkit.datasets`).
+    """
+    return Work(2.0 * pixels, 10.0 * pixels + 8 * images, 13.0 * pixels + 8 * images, 5.0)
+
+
+def checking_work(size: int) -> Work:
+    """Return the work of looking through a gradient of *size* numbers for what is not finite."""
+    return elementwise_work(size, flops=2, reads=1, writes=0, launches=1)
+
+
+def update_work(size: int, *, momentum: bool = False, nesterov: bool = False, weight_decay: bool = False) -> Work:
     """Return the work of a step of SGD on *size* weights held as one vector, every pass over them a launch.
 
     Passes as (FLOPs, reads, writes) per weight: w - lr g, and before it g + decay w, m u, u + g, and with Nesterov g + m u.
-
-    Args:
-        zeroed: gradients are set to zero in place before the backward pass, one pass more.
     """
     passes = [(2, 2, 1)]
-    if zeroed:
-        passes.append((0, 0, 1))
     if weight_decay:
         passes.append((2, 2, 1))
     if momentum:
@@ -156,6 +171,11 @@ def update_work(
             passes.append((2, 2, 1))
     flops, reads, writes = (sum(column) for column in zip(*passes, strict=True))
     return elementwise_work(size, flops=flops, reads=reads, writes=writes, launches=len(passes))
+
+
+def adam_work(size: int) -> Work:
+    """Return the work of a step of Adam on *size* weights in one kernel: both moments and the weight are read and written."""
+    return elementwise_work(size, flops=12, reads=4, writes=3, launches=1)
 
 
 def elementwise_work(size: float, *, flops: float, reads: float, writes: float, launches: float = 0.0) -> Work:

@@ -42,6 +42,15 @@ def add(vector: Tensor, runs: Sequence[slice], values: Tensor, alpha: float) -> 
         begin = end
 
 
+def put(vector: Tensor, runs: Sequence[slice], values: Tensor) -> None:
+    """Write *values* to the coordinates of *vector* in *runs*, one run after the other."""
+    begin = 0
+    for run in runs:
+        end = begin + run.stop - run.start
+        vector[run] = values[begin:end]
+        begin = end
+
+
 def places(runs: Sequence[slice], indices: Tensor) -> Tensor:
     """Turn *indices* (int64) within *runs*, one after the other, into indices of the whole vector."""
     if len(runs) == 1:

@@ -207,23 +207,24 @@ class CountSketch:
         pairs = [sketch_gpu.places(indices.to(torch.int64), a, b, self.cols) for a, b in signed_keys(self.seed, self.rows)]
         return torch.stack([columns for columns, _ in pairs]), torch.stack([signs for _, signs in pairs])
 
-    def encode_work(self, size: int) -> tuple[float, float, float]:
-        """Return (operations, bytes read, bytes written) of encoding *size* coordinates into a new table.
+    def encode_work(self, size: int) -> tuple[float, float, float, float]:
+        """Return (operations, bytes read, bytes written, kernels) of encoding *size* coordinates into a new table.
 
         Per row and coordinate a sign and an addition, and a cell read and written; the hash once per group; the vector read once.
         """
         operations = self.rows * size * (2 + HASH_OPERATIONS / LINE)
-        return operations, 4.0 * size * (1 + self.rows), 4.0 * size * self.rows + self.nbytes
+        return operations, 4.0 * size * (1 + self.rows), 4.0 * size * self.rows + self.nbytes, 4.0
 
-    def decode_work(self, size: int) -> tuple[float, float, float]:
-        """Return (operations, bytes read, bytes written) of estimating *size* coordinates: a cell per row, two operations per exchange."""
+    def decode_work(self, size: int) -> tuple[float, float, float, float]:
+        """Return the same four numbers of estimating *size* coordinates: a cell per row, two operations per exchange."""
         operations = size * (self.rows * (1 + HASH_OPERATIONS / LINE) + 2 * len(network(self.rows)))
-        return operations, 4.0 * size * self.rows, 4.0 * size
+        return operations, 4.0 * size * self.rows, 4.0 * size, 1.0
 
-    def top_k_work(self, size: int, k: int) -> tuple[float, float, float]:
-        """Return (operations, bytes read, bytes written) of `top_k`: `decode_work`, and the selection."""
+    def top_k_work(self, size: int, k: int) -> tuple[float, float, float, float]:
+        """Return (operations, bytes read, bytes written, kernels) of `top_k`: `decode_work`, and the selection."""
         decode, choose = self.decode_work(size), top_k_work(size, k)
-        return decode[0] + choose[0], decode[1] + choose[1], decode[2] + choose[2]
+        flops, read, written, kernels = (one + another for one, another in zip(decode, choose, strict=True))
+        return flops, read, written, kernels + 5  # looking for what is not finite
 
     def _size(self, size: int | None, where: str) -> int:
         if size is None:

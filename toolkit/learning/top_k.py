@@ -64,8 +64,8 @@ def raise_for_nan(place: int) -> None:
     raise ValueError(f"top_k: value {place} is NaN, which has no magnitude; check the gradients before selecting from them")
 
 
-def top_k_work(size: int, k: int) -> tuple[float, float, float]:
-    """Return (operations, bytes read, bytes written) of `top_k` over *size* values: two passes, some three operations each, k indices."""
-    return 6.0 * size, 8.0 * size + 12.0 * k, 16.0 * k
+def top_k_work(size: int, k: int) -> tuple[float, float, float, float]:
+    """Return (operations, bytes read, bytes written, kernels) of `top_k`: two passes over *size* values, some three operations each."""
+    return 6.0 * size, 8.0 * size + 12.0 * k, 16.0 * k, 1.0
 
 

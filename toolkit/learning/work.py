@@ -11,6 +11,8 @@ Conventions:
   (mean 1, variance 3, scale and shift 2), 2 with stored statistics, and 9 backward; the other norms and softmax stand in `PER_OUTPUT`.
 - **Bytes are those of unfused kernels**: each operation reads each operand once and writes each result once, parameters and gradients
   among them; views and allocations move nothing. Caches and fusion make a real machine move less, algorithms like im2col more.
+- **Convolutions are told apart**, each with what it takes when channels come in groups of eight (`Count.padding_flops`), since a 20-channel
+  convolution is as slow as one of 24 on CPUs with vectors and on GPUs (measured, `docs/ruler.md`).
 - The gradient of a layer's input is counted where it is computed, which the first layer does not: a step is a little less than 3 forwards.
 - An operation that no rule knows warns (`UncountedWork`) and counts as bytes alone.
 
@@ -35,7 +37,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from toolkit.core.work import Work
+from toolkit.core.work import Work, padded
 
 
 class UncountedWork(UserWarning):
@@ -54,13 +56,23 @@ class Count:
     read_bytes: int = 0
     write_bytes: int = 0
     kernels: int = 0
-    """Operations that move data: what a launch overhead would be paid for."""
+    """Operations that move data: what a launch overhead is paid for."""
+    convolutions: int = 0
+    """Those of them that are convolutions, a backward pass being one."""
+    convolution_flops: int = 0
+    """Their part of `matrix_flops`."""
+    padding_flops: int = 0
+    """What they take beyond it with channels rounded up to `CHANNELS`."""
     live_bytes: int = 0
     """Largest sum of results alive at one time, without parameters and input."""
     kept_bytes: int = 0
     """Those of them that wait for the backward pass when the forward pass is done, the output among them."""
     flops_of: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """FLOPs by name of the operation."""
+    forward: Work = field(default_factory=Work)
+    """Work of the forward pass alone, the loss among it."""
+    finished: list[tuple[int, Work]] = field(default_factory=list)
+    """Weights by place among the model's trained ones, in the order in which their gradients are there, and all work done by then."""
 
     @property
     def flops(self) -> int:
@@ -69,7 +81,10 @@ class Count:
     @property
     def work(self) -> Work:
         """All of it as work, every kernel a launch."""
-        return Work(float(self.flops), float(self.read_bytes), float(self.write_bytes), float(self.kernels))
+        return Work(*map(float, (
+            self.flops, self.read_bytes, self.write_bytes, self.kernels, self.convolutions, self.convolution_flops, self.padding_flops,
+            self.matrix_flops - self.convolution_flops,
+        )))
 
 
 def step_work(
@@ -108,26 +123,31 @@ def peak_memory_bytes(
 
 def count(
     model: nn.Module, batch_shape: Sequence[int], *, training: bool = True, dtype: torch.dtype = torch.float32,
-    loss: Callable[[Tensor], Tensor] | None = None, gradients_apart: bool = False,
+    loss: Callable[[Tensor], Tensor] | None = None, gradients_apart: bool = False, gradients_held: bool = False,
 ) -> Count:
     """Count one pass of *model* over an input of *batch_shape*; see `step_work`.
 
     With *gradients_apart* finished gradients do not count as alive: a training loop that zeroes them in place has memory for them anyway.
+    With *gradients_held* they are added to gradients that are there already, a kernel for each weight.
     """
     if not batch_shape or min(batch_shape) < 1:
         raise ValueError(f"the shape of a batch needs positive sizes, got {tuple(batch_shape)}")
     shadow = without_memory(model).train(training)
     batch = torch.empty(tuple(batch_shape), dtype=dtype, device="meta")
     meter = _Meter([batch, *shadow.parameters(), *shadow.buffers()])
-    if training and gradients_apart:
-        for weight in shadow.parameters():
-            if weight.requires_grad:
-                weight.register_post_accumulate_grad_hook(_drop_gradient)  # type: ignore[no-untyped-call]
+    for place, weight in enumerate(weight for weight in shadow.parameters() if weight.requires_grad and training):
+        if gradients_held:
+            weight.grad = torch.empty_like(weight)
+        if gradients_apart:
+            weight.register_post_accumulate_grad_hook(_drop_gradient)  # type: ignore[no-untyped-call]
+        else:
+            weight.register_post_accumulate_grad_hook(meter.finished(place))  # type: ignore[no-untyped-call]
     with meter, torch.set_grad_enabled(training):
         output = shadow(batch)
         meter.count.kept_bytes = meter.live.now
         ends = [loss(output)] if loss is not None else list(tensors_in(output))
         ends = [end for end in ends if end.requires_grad]
+        meter.count.forward = meter.count.work
         del output
         if ends:
             torch.autograd.backward(ends, [torch.empty_like(end) for end in ends])
@@ -203,6 +223,10 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._weights = {id(tensor.untyped_storage()) for tensor in given[1:]}
         self.live = LiveBytes(given, self._weights.discard)
 
+    def finished(self, place: int) -> Callable[[Tensor], None]:
+        """Return what notes that the gradient of a weight is there."""
+        return lambda _: self.count.finished.append((place, self.count.work))
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         result = func(*args, **(kwargs or {}))
         outputs = list(tensors_in(result))
@@ -210,7 +234,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.count.live_bytes = self.live.peak
         self._descend(args, kwargs or {}, outputs)
         name = func.overloadpacket.__name__
-        if outputs and not _moves_nothing(func, name):
+        if outputs and not moves_nothing(func, name):
             self._charge(func, name, args, kwargs or {}, result, outputs)
         return result
 
@@ -237,13 +261,18 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.unknown.add(str(func))
             return
         counted.matrix_flops += matrix
+        if name in CONVOLUTIONS:
+            weight, groups = (args[place] for place in CONVOLUTIONS[name])
+            counted.convolutions += 1
+            counted.convolution_flops += matrix
+            counted.padding_flops += round(matrix * (_padding(weight, groups) - 1))
         if matrix and any(map(self._is_weight, inputs)):
             counted.weight_flops += matrix
         counted.other_flops += other
         counted.flops_of[name] += matrix + other
 
 
-def _moves_nothing(func: Any, name: str) -> bool:
+def moves_nothing(func: Any, name: str) -> bool:
     """Whether the results are views of arguments, or memory that is not written."""
     aliases = [result.alias_info for result in func._schema.returns]
     return name in NOTHING or all(alias is not None and not alias.is_write for alias in aliases)
@@ -294,6 +323,24 @@ def _convolution(args: tuple[Any, ...], output: Tensor) -> int:
     per_meeting: int = 2 * math.prod(weight.shape[1:])
     return meets * per_meeting
 
+
+def _padding(weight: Tensor, groups: int) -> float:
+    """Return by what factor a convolution's operations grow when the channels of each of its groups are rounded up to `CHANNELS`.
+
+    A depthwise convolution (single channels) has `DEPTHWISE` times its operations: its groups lie side by side, but what is loaded is
+    used once.
+    """
+    outer, inner = weight.shape[0] // groups, weight.shape[1]
+    if groups > 1 and outer == inner == 1:
+        return DEPTHWISE
+    return math.prod(padded(channels) / channels for channels in (outer, inner))
+
+
+DEPTHWISE = 16.0
+"""Measured: a depthwise convolution of 3 x 3 takes 11 to 25 times as long per operation as a dense one (torch 2.13, one CPU thread)."""
+
+CONVOLUTIONS = {"convolution": (1, 8), "convolution_backward": (2, 9)}
+"""Where the weight and the number of groups stand among the arguments."""
 
 NOTHING = frozenset({
     "empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_unsafe_view", "unsafe_split", "unsafe_split_with_sizes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,12 +16,18 @@ from toolkit.core.context import Context
 from toolkit.core.work import Work
 from toolkit.datasets import Dataset, partition
 from toolkit.learning.flat import FlatLayout
-from toolkit.learning.work import peak_memory_bytes, step_work
+from toolkit.learning.meter import CallCosts, elementwise_work, gradient_work, loading_work
+from toolkit.learning.work import Count, peak_memory_bytes
 from toolkit.methods.model_spec import ModelSpec
 from toolkit.methods.objective import Objective
 
 EVALUATION_BATCH = 1000
 Indices = NDArray[np.int64]
+
+
+def cross_entropy_of(scores: Tensor) -> Tensor:
+    """Return a cross entropy of *scores* (n, classes) with labels, for counting."""
+    return functional.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64, device=scores.device))
 
 
 @dataclass
@@ -34,8 +41,8 @@ class Classification(Objective[Tensor]):
 
     def __post_init__(self) -> None:
         self._shapes = self.build(torch.Generator().manual_seed(0))
+        self._costs = CallCosts(self._shapes)
         self.layout = FlatLayout.of(self._shapes)
-        self._work: dict[int, Work] = {}
 
     @cached_property
     def _test(self) -> tuple[Tensor, Tensor]:
@@ -49,11 +56,22 @@ class Classification(Objective[Tensor]):
         """Return the shape of the inputs of a batch."""
         return (size, *self.data.train_images.shape[1:])
 
-    def gradient_work(self, batch: int) -> Work:
-        """Return the work of one gradient over *batch* samples."""
-        if batch not in self._work:
-            self._work[batch] = step_work(self._shapes, self.batch_shape(batch), training=True)
-        return self._work[batch]
+    def loading_work(self, batch: int) -> Work:
+        """Return the work of making a batch, every kernel a launch."""
+        shape = self.batch_shape(batch)
+        return loading_work(math.prod(shape), batch)
+
+    def gradient_work(self, batch: int, *, decayed: bool = False) -> Work:
+        """Return the work of one gradient over *batch* samples, the loading of these and the loss among it, every kernel a launch.
+
+        Where weights are *decayed* a multiple of them is added.
+        """
+        work = self.loading_work(batch) + gradient_work(self._costs, self.batch_shape(batch), loss=cross_entropy_of)
+        return work + elementwise_work(self.layout.size, flops=2, reads=2, writes=1, launches=1) if decayed else work
+
+    def gradient_count(self, batch: int) -> Count:
+        """Return the count of one gradient, of which each weight's part is noted when it is there."""
+        return self._costs.count("forward", self.batch_shape(batch), training=True, loss=cross_entropy_of, gradients_held=True)
 
     def memory_bytes(self, batch: int) -> float:
         """Return what training needs at its peak, with error feedback and momentum of the size of the weights."""

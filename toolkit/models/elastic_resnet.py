@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from toolkit.core.work import padded
 from toolkit.models import ModelError
 from toolkit.models.resnet import BasicBlock, ResNet
 
@@ -144,17 +145,20 @@ class Space:
         """Return what a subnet takes for images of *height* x *width*."""
         return SubnetCosts(self.parameters(config), self.multiply_adds(config, height, width), self.share(config))
 
-    def inference_work(self, config: Configuration, count: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """Return FLOPs, bytes read, bytes written and kernels of the subnet's scores of *count* images in eval mode.
+    def inference_work(self, config: Configuration, count: int, height: int, width: int) -> tuple[int, ...]:
+        """Return the fields of `toolkit.core.work.Work` for the subnet's scores of *count* images in eval mode.
 
         What `toolkit.learning.work` counts, without running anything.
         """
-        flops = read = write = 0
+        flops = read = write = convolutions = convolved = rounded = 0
         kernels = 2  # the mean and the classifier
         size, last = self.widths(config)[0][-1], 0
         for layer in self.layers(config, height, width):
             result = count * layer.outputs * layer.sites
-            flops += 2 * count * layer.weights * layer.sites + 2 * result
+            products = 2 * count * layer.weights * layer.sites
+            convolutions, convolved = convolutions + 1, convolved + products
+            rounded += products * padded(layer.inputs) * padded(layer.outputs) // (layer.inputs * layer.outputs)
+            flops += products + 2 * result
             read += count * layer.inputs * layer.input_sites + layer.weights + result + 4 * layer.outputs
             write += 2 * result + 2 * layer.outputs  # mean and deviation are written too
             kernels += {"stem": 3, "inner": 3, "outer": 4, "shortcut": 2}[layer.kind]
@@ -166,7 +170,7 @@ class Space:
         flops += last + 2 * size * scores + scores
         read += last + count * size + (size + 1) * self.num_classes
         write += count * size + scores
-        return flops, 4 * read, 4 * write, kernels
+        return flops, 4 * read, 4 * write, kernels, convolutions, convolved, rounded - convolved, 2 * size * scores
 
     def at_most(self, cap: int) -> Configuration:
         """Return the largest configuration under a stage *cap*, of the first *cap* ratios."""

@@ -63,7 +63,7 @@ class Watched(LocalContext):
         self._resume, self._closed = resume, closed
         self._task = 0
 
-    def compute(self, work: Work, phase: str = "") -> LocalFuture:
+    def compute(self, work: Work, phase: str = "", share: float = 1.0) -> LocalFuture:
         self.work[self._task, phase] += work
         self.counts[self._task, phase] += 1
         return DONE

@@ -212,7 +212,7 @@ def test_local_computation_is_charged_for_every_coordinate(monkeypatch: pytest.M
     charged: list[tuple[Work, str]] = []
     honest = LocalContext.compute
 
-    def compute(self: LocalContext, work: Work, phase: str = "") -> Any:
+    def compute(self: LocalContext, work: Work, phase: str = "", share: float = 1.0) -> Any:
         charged.append((work, phase))
         return honest(self, work, phase)
 

@@ -22,8 +22,10 @@ from torch import Generator, Tensor
 from toolkit.learning.finite import NotFiniteError, check_finite, is_finite
 
 Payload = tuple[Tensor, ...]
-WorkTuple = tuple[float, float, float]
-"""Floating-point operations, bytes read, bytes written."""
+WorkTuple = tuple[float, float, float, float]
+"""Floating-point operations, bytes read, bytes written, kernels started: the first fields of a `toolkit.core.work.Work`."""
+CHECKS = 14
+"""Kernels of looking for what is not finite, before and after compressing."""
 INDEX_BYTES = 4
 
 

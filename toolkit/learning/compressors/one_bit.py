@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.compressors import Compressor, Payload, WorkTuple, part_sums, per_part, spread
+from toolkit.learning.compressors import CHECKS, Compressor, Payload, WorkTuple, part_sums, per_part, spread
 from toolkit.learning.compressors.packing import pack, packed_bytes, unpack
 from toolkit.learning.compressors.sign import sign_bits
 
@@ -45,8 +45,8 @@ class OneBitCompressor(Compressor):
 
     def work(self, size: int) -> WorkTuple:
         """Comparison and packing (3 per element), two conditional sums (4); reads the vector twice, writes what is sent."""
-        return 7.0 * size, 8.0 * size, float(self.wire_bytes(size))
+        return 7.0 * size, 8.0 * size, float(self.wire_bytes(size)), CHECKS + 33.0 + 3.0 * len(self.sizes)
 
     def add_work(self, size: int) -> WorkTuple:
         """Unpacking, choosing, adding (4 per element); reads what was sent and the sum, writes the sum."""
-        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size
+        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size, 16.0

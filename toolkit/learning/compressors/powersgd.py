@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.compressors import Compressor, Payload, WorkTuple
+from toolkit.learning.compressors import CHECKS, Compressor, Payload, WorkTuple
 from toolkit.learning.finite import check_finite
 
 
@@ -97,8 +97,8 @@ class PowerSgdCompressor(Compressor):
     def work(self, size: int) -> WorkTuple:
         """Two products of 2 n m rank, a QR of 4 n rank^2; the matrices are read twice, each factor is read and written twice."""
         factors = 2.0 * self.wire_bytes(size)
-        return 4.0 * size * self.rank + 4.0 * self.left_size * self.rank, 8.0 * size + factors, factors
+        return 4.0 * size * self.rank + 4.0 * self.left_size * self.rank, 8.0 * size + factors, factors, CHECKS + 6.0 * len(self.shapes)
 
     def add_work(self, size: int) -> WorkTuple:
         """A product of 2 n m rank and an addition; reads both factors and the sum, writes the sum."""
-        return 2.0 * size * self.rank + size, self.wire_bytes(size) + 4.0 * size, 4.0 * size
+        return 2.0 * size * self.rank + size, self.wire_bytes(size) + 4.0 * size, 4.0 * size, 2.0 + len(self.shapes)

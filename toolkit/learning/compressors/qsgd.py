@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import pad
 
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.compressors import Compressor, Payload, WorkTuple
+from toolkit.learning.compressors import CHECKS, Compressor, Payload, WorkTuple
 from toolkit.learning.compressors.packing import pack, packed_bytes, unpack
 
 
@@ -64,8 +64,8 @@ class QsgdCompressor(Compressor):
 
     def work(self, size: int) -> WorkTuple:
         """Norm (2 per element), level, draw, rounding, packing (6); reads the vector twice, writes what is sent."""
-        return 8.0 * size, 8.0 * size, float(self.wire_bytes(size))
+        return 8.0 * size, 8.0 * size, float(self.wire_bytes(size)), CHECKS + 24.0
 
     def add_work(self, size: int) -> WorkTuple:
         """Unpacking, scaling, adding (4 per element); reads what was sent and the sum, writes the sum."""
-        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size
+        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size, 14.0

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.compressors import Compressor, Payload, WorkTuple
+from toolkit.learning.compressors import CHECKS, Compressor, Payload, WorkTuple
 
 
 @lru_cache(maxsize=4)
@@ -56,8 +56,8 @@ class RandomKCompressor(Compressor):
 
     def work(self, size: int) -> WorkTuple:
         """The draw shuffles d 8-byte indices (one read and write each); then k values are read and written."""
-        return float(size), 8.0 * size + 12.0 * self.k, 8.0 * size + 4.0 * self.k
+        return float(size), 8.0 * size + 12.0 * self.k, 8.0 * size + 4.0 * self.k, CHECKS + 3.0
 
     def add_work(self, size: int) -> WorkTuple:
         """A multiply-add per coordinate; reads index, value and sum, writes the sum (the draw is kept)."""
-        return 2.0 * self.k, 16.0 * self.k, 4.0 * self.k
+        return 2.0 * self.k, 16.0 * self.k, 4.0 * self.k, 1.0

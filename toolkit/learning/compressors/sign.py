@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.compressors import Compressor, Payload, WorkTuple, part_sums, per_part, spread
+from toolkit.learning.compressors import CHECKS, Compressor, Payload, WorkTuple, part_sums, per_part, spread
 from toolkit.learning.compressors.packing import pack, packed_bytes, unpack
 
 
@@ -55,8 +55,9 @@ class Sign(Compressor):
     def work(self, size: int) -> WorkTuple:
         """Comparison and packing (3 per element), mean magnitude (2); reads the vector once for each, writes what is sent."""
         passes = 2 if self.scaled else 1
-        return 3.0 * size + 2.0 * size * (passes - 1), 4.0 * size * passes, float(self.wire_bytes(size))
+        kernels = CHECKS + (16.0 + len(self.sizes) if self.scaled else 7.0)
+        return 3.0 * size + 2.0 * size * (passes - 1), 4.0 * size * passes, float(self.wire_bytes(size)), kernels
 
     def add_work(self, size: int) -> WorkTuple:
         """Unpacking, scaling, adding (4 per element); reads what was sent and the sum, writes the sum."""
-        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size
+        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size, 15.0 if self.scaled else 11.0

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.compressors import Compressor, Payload, WorkTuple, per_part, spread, too_large
+from toolkit.learning.compressors import CHECKS, Compressor, Payload, WorkTuple, per_part, spread, too_large
 from toolkit.learning.compressors.packing import pack, packed_bytes, unpack
 from toolkit.learning.finite import NotFiniteError, is_finite
 
@@ -53,8 +53,8 @@ class TernGradCompressor(Compressor):
 
     def work(self, size: int) -> WorkTuple:
         """Maximum and variance (4 per element), draw, comparison, packing (6); reads the vector twice, writes what is sent."""
-        return 10.0 * size, 8.0 * size, float(self.wire_bytes(size))
+        return 10.0 * size, 8.0 * size, float(self.wire_bytes(size)), CHECKS + 30.0 + 5.0 * len(self.sizes)
 
     def add_work(self, size: int) -> WorkTuple:
         """Unpacking, scaling, adding (4 per element); reads what was sent and the sum, writes the sum."""
-        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size
+        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size, 14.0

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.learning.compressors import INDEX_BYTES, Compressor, Payload, WorkTuple
+from toolkit.learning.compressors import CHECKS, INDEX_BYTES, Compressor, Payload, WorkTuple
 from toolkit.learning.top_k import top_k
 
 
@@ -44,8 +44,8 @@ class TopKCompressor(Compressor):
 
     def work(self, size: int) -> WorkTuple:
         """Two passes over the vector (histogram, choice) with a comparison each, then k values and indices."""
-        return 2.0 * size, 8.0 * size + 4.0 * self.k, 8.0 * self.k
+        return 2.0 * size, 8.0 * size + 4.0 * self.k, 8.0 * self.k, CHECKS + 4.0
 
     def add_work(self, size: int) -> WorkTuple:
         """A multiply-add per coordinate; reads index, value and sum, writes the sum."""
-        return 2.0 * self.k, 12.0 * self.k, 4.0 * self.k
+        return 2.0 * self.k, 12.0 * self.k, 4.0 * self.k, 4.0

@@ -36,15 +36,16 @@ class Costs:
             multiplicity[key] = np.bincount(owner[owner >= 0], minlength=groups.units).astype(np.float64)
         return cls(fixed, multiplicity, groups)
 
-    def _numbers(self, masks: Mask) -> dict[str, Counts]:
-        """How many numbers each parameter keeps, by mask (N,)."""
+    def _numbers(self, masks: Mask, channels: int = 1) -> dict[str, Counts]:
+        """How many numbers each parameter keeps, by mask (N,), its first two dimensions rounded up to multiples of *channels*."""
         floats = np.atleast_2d(masks).astype(np.float64)
         found: dict[str, Counts] = {}
         for name in self.groups.parameters:
             count = np.ones(len(floats), np.int64)
             for dim, size in enumerate(self.groups.shapes[name]):
                 key = (name, dim)
-                count = count * ((self.fixed[key] + floats @ self.multiplicity[key]).astype(np.int64) if key in self.fixed else size)
+                kept = (self.fixed[key] + floats @ self.multiplicity[key]).astype(np.int64) if key in self.fixed else np.int64(size)
+                count = count * (-(-kept // channels) * channels if dim < 2 else kept)
             found[name] = count
         return found
 
@@ -56,6 +57,13 @@ class Costs:
         """Return the multiply-adds per image of the convolutions, and of all layers."""
         numbers = self._numbers(masks)
         zero = np.zeros(len(np.atleast_2d(masks)), np.int64)
-        convolutions = sum((numbers[layer.weight] * layer.positions for layer in self.groups.layers if layer.convolution), zero)
+        convolutions = self._of_convolutions(numbers, zero)
         linear = sum((numbers[layer.weight] * layer.positions for layer in self.groups.layers if not layer.convolution), zero)
         return convolutions, convolutions + linear
+
+    def padded_macs(self, masks: Mask, channels: int) -> Counts:
+        """Return the multiply-adds per image of the convolutions when their channels come in groups of *channels*."""
+        return self._of_convolutions(self._numbers(masks, channels), np.zeros(len(np.atleast_2d(masks)), np.int64))
+
+    def _of_convolutions(self, numbers: dict[str, Counts], zero: Counts) -> Counts:
+        return sum((numbers[layer.weight] * layer.positions for layer in self.groups.layers if layer.convolution), zero)

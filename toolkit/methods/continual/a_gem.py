@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.learning.flat import gradient_of
 from toolkit.learning.projection import project_half_space
 from toolkit.learning.rings import Rings
 from toolkit.methods.continual import Batch, ContinualMethod
@@ -31,10 +30,10 @@ class AGem(EpisodicMemory, ContinualMethod[Rings]):
         loss = cross_entropy(scores, batch.labels)
         past = state.begins[-1]
         if past:
-            gradient = gradient_of(loss, learner.parameters)
+            gradient = learner.gradient_of(loss)
             drawn = torch.randperm(past, generator=learner.generator("method"))[: learner.replay_size]
             maps, stored = learner.recall(drawn)
-            reference = gradient_of(cross_entropy(learner.net.scores(maps), stored.labels), learner.parameters)
+            reference = learner.gradient_of(cross_entropy(learner.net.scores(maps), stored.labels))
             learner.over_weights(flops=6, reads=6, writes=1)  # two dot products and a difference
             descend_along(learner, project_half_space(gradient, reference))
         else:

@@ -163,7 +163,7 @@ class E2net(ContinualMethod[Representative]):
         net, total = learner.net, torch.zeros(())
 
         def go_back(loss: Tensor) -> None:
-            loss.backward()  # type: ignore[no-untyped-call]
+            learner.backward(loss)
             total.add_(loss.detach().cpu())
 
         if learner.bn == "concat" or not learner.remembers:

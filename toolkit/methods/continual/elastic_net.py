@@ -50,7 +50,7 @@ class ElasticNet(ContinualNet):
     def subnet_scores(self, maps: Tensor, config: Configuration) -> Tensor:
         """Return the scores (n, K) of a subnet; a front end and a selection of features act as on samples without labels."""
         self._count("plain_subnet_scores", maps, config)
-        return self.plain_subnet_scores(maps, config)
+        return self._answered(self.plain_subnet_scores(maps, config))
 
     def candidate_scores(self, maps: Tensor, config: Configuration) -> Tensor:
         """Return the same without gradients, counted in closed form: a search asks for hundreds of subnets, each another one."""

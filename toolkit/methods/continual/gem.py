@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.learning.flat import gradient_of
 from toolkit.learning.projection import project_cone
 from toolkit.learning.rings import Rings
 from toolkit.methods.continual import Batch, ContinualMethod
@@ -34,13 +33,13 @@ class Gem(EpisodicMemory, ContinualMethod[Rings]):
         references = []
         for slots in state.past():
             maps, stored = learner.recall(slots)
-            references.append(gradient_of(cross_entropy(learner.net.scores(maps), stored.labels), learner.parameters))
+            references.append(learner.gradient_of(cross_entropy(learner.net.scores(maps), stored.labels)))
         (scores,) = learner.passes(learner.augmented(batch), batch.labels)
         loss = cross_entropy(scores, batch.labels)
         if references:
             past = len(references)  # the products Gg and GG' and the sum g + G'v
             learner.over_weights(flops=2 * past + past * (past + 1) + 2 * past, reads=3 * past, writes=1)
-            descend_along(learner, project_cone(gradient_of(loss, learner.parameters), torch.stack(references), self.margin))
+            descend_along(learner, project_cone(learner.gradient_of(loss), torch.stack(references), self.margin))
         else:
             learner.descend(loss)
         remember(learner, state, batch)

@@ -88,7 +88,7 @@ class Hal(ContinualMethod[Anchors]):
                 ahead = learner.net.scores(anchors)
                 torch._foreach_copy_(list(learner.parameters), before)
             change = self.reg_weight * (learner.net.scores(anchors) - ahead).square().mean()
-        change.backward()  # type: ignore[no-untyped-call]
+        learner.backward(change)
         learner.over_weights(flops=0, reads=2, writes=2)  # weights put back, and their copy
         learner.apply_gradient()
         return change.detach()
@@ -104,6 +104,7 @@ class Hal(ContinualMethod[Anchors]):
                 kept = cross_entropy(learner.net.classify(learner.net.select(features)), labels, reduction="sum")
                 lost = cross_entropy(forgetful.scores(maps), labels, reduction="sum")
                 loss = kept - lost + self.gamma * (features - state.mean).square().sum()
+                learner.net.count_loss(loss)
                 (gradient,) = torch.autograd.grad(loss, maps)
                 maps = (maps - learner.lr * gradient).detach().requires_grad_()
         state.maps = torch.cat([state.maps, maps.detach()])
@@ -116,7 +117,9 @@ class Hal(ContinualMethod[Anchors]):
         order = torch.randperm(len(learner.memory()), generator=learner.generator("method"))
         for slots in learner.parts(order, learner.replay_size):
             maps, stored = learner.recall(slots)
-            gradients = torch.autograd.grad(cross_entropy(net.scores(maps), stored.labels), weights, materialize_grads=True)
+            loss = cross_entropy(net.scores(maps), stored.labels)
+            net.count_loss(loss)
+            gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
             with torch.no_grad():
                 torch._foreach_add_(weights, list(gradients), alpha=-learner.lr)
             learner.over_weights(flops=2, reads=2, writes=1)

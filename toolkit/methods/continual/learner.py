@@ -13,7 +13,8 @@ from toolkit.core.work import Work
 from toolkit.datasets.streams import Stream
 from toolkit.learning.augment import random_crop, random_flip
 from toolkit.learning.buffer import Replayed, ReservoirBuffer
-from toolkit.learning.meter import Meter, update_work
+from toolkit.learning.flat import gradient_of
+from toolkit.learning.meter import Meter, checking_work, elementwise_work, loading_work, update_work
 from toolkit.learning.random import torch_generator
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.network import ContinualNet
@@ -21,6 +22,8 @@ from toolkit.methods.continual.settings import Augment
 from toolkit.methods.continual.storage import BufferStorage
 
 Draw = Callable[..., np.random.Generator]
+VARYING = 14
+"""Kernels of a random crop (`toolkit.learning.augment`) on numbers of places, beside those on pixels."""
 
 
 class Learner:
@@ -86,10 +89,13 @@ class Learner:
 
     def augmented(self, batch: Batch) -> Tensor:
         """Return the images of *batch* augmented and normalised."""
+        self.did(loading_work(batch.images.numel(), len(batch)))
         return self.stream.normalise(self._varied(batch.images, None, self.augment.crop, None))
 
     def _varied(self, images: Tensor, mirror: Callable[[Tensor], Tensor] | None, padding: int, fill: Tensor | None) -> Tensor:
         generator = self.generators["augment"]
+        passes = 2 * bool(padding) + 2 * self.augment.flip  # each moves the pixels and chooses among two images
+        self.did(elementwise_work(images.numel(), flops=0, reads=passes, writes=passes, launches=VARYING * bool(padding) + 2 * passes))
         if padding:
             images = random_crop(images, padding, generator, even=self.augment.even and padding == self.augment.crop, fill=fill)
         return random_flip(images, generator, mirror=mirror) if self.augment.flip else images
@@ -113,15 +119,27 @@ class Learner:
         """Take one step of plain SGD against the gradient of *loss*."""
         for weight in self.parameters:
             weight.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.backward(loss)
         self.apply_gradient()
+
+    def backward(self, loss: Tensor) -> None:
+        """Go back from *loss*, counting it."""
+        self.net.count_loss(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def gradient_of(self, loss: Tensor) -> Tensor:
+        """Return the flat gradient of *loss*, counting it."""
+        self.net.count_loss(loss)
+        self.over_weights(flops=0, reads=1, writes=1)
+        return gradient_of(loss, self.parameters)
 
     @torch.no_grad()
     def apply_gradient(self) -> None:
         """Move every weight against the gradient it holds."""
         moved = [(weight.data, weight.grad) for weight in self.parameters if weight.grad is not None and weight.requires_grad]
         torch._foreach_add_([weight for weight, _ in moved], [gradient for _, gradient in moved], alpha=-self.lr)
-        self.did(update_work(sum(weight.numel() for weight, _ in moved))._replace(launches=0.0))
+        size = sum(weight.numel() for weight, _ in moved)
+        self.did(update_work(size) + checking_work(size))  # the program looks at the gradient after each step
 
     def did(self, work: Work) -> None:
         """Count work outside the network."""
@@ -174,6 +192,7 @@ class Learner:
     def _read(self, drawn: Replayed, *, augmented: bool) -> tuple[Tensor, Replayed]:
         self.meter.traffic(read_bytes=len(drawn) * self.memory().sample_nbytes)
         maps = self.storage.load(drawn, self.clean)
+        self.did(loading_work(maps.numel(), len(drawn)))
         if not augmented:
             return maps, drawn
         return self._varied(maps, self.net.mirror, *self.storage.cropping(self.net, self.augment.crop, self.clean)), drawn

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
-from toolkit.learning.importance import sample_gradients
+from toolkit.learning.importance import chunk_size, sample_gradients
+from toolkit.learning.loss_work import loss_work, place_of
 from toolkit.learning.meter import Call, CallCosts, Meter, elementwise_work
 
 
@@ -54,6 +55,8 @@ class ContinualNet(nn.Module):
         self.num_classes: int = model.classifier.out_features  # type: ignore[union-attr, assignment]
         self._meter: Meter | None = Meter()
         self._costs: CallCosts | None = None
+        self._answers: set[int] = set()
+        """Where in autograd's graph the counted answers lie; shared by copies, whose answers may come into one loss."""
 
     def put_behind(self, front: nn.Module, image_shape: tuple[int, int, int]) -> None:
         """Let images of *image_shape* pass through *front* first; what the network took so far are its maps. *front* can `mirror` maps."""
@@ -91,11 +94,11 @@ class ContinualNet(nn.Module):
 
     def counted_like(self, other: ContinualNet) -> None:
         """Let calls of this copy of *other* count as calls of *other*."""
-        self._meter, self._costs = other.meter, other.costs
+        self._meter, self._costs, self._answers = other.meter, other.costs, other._answers
 
     def __getstate__(self) -> dict[str, Any]:
         """A pickled network is not counted until `counted_like` says where."""
-        return {**self.__dict__, "_meter": None, "_costs": None}
+        return {**self.__dict__, "_meter": None, "_costs": None, "_answers": set()}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ContinualNet:
         """Copies share the meter: what a teacher or an averaged copy computes is the learner's work too."""
@@ -103,12 +106,29 @@ class ContinualNet(nn.Module):
         memo[id(self)] = new
         for key, value in self.__dict__.items():
             new.__dict__[key] = None if key in {"_meter", "_costs"} else copy.deepcopy(value, memo)
+        new._answers = set()
         if self._meter is not None:
             new.counted_like(self)
         return new
 
     def _count(self, method: str, tensor: Tensor, *arguments: Any) -> None:
         self.meter.add(self.costs.work(method, tuple(tensor.shape), *arguments, training=torch.is_grad_enabled()))
+
+    def _answered(self, answer: Tensor) -> Tensor:
+        """Note that the work behind *answer* is counted."""
+        place = place_of(answer)
+        if place is not None:
+            self._answers.add(place)
+        return answer
+
+    def count_loss(self, loss: Tensor) -> None:
+        """Count *loss* from the answers of this network or its copies, its way back, and the sums of gradients of several answers."""
+        work, answers = loss_work(loss, self._answers)
+        self._answers.clear()
+        self.meter.add(work)
+        if answers > 1:
+            trained = [weight.numel() for weight in self.parameters() if weight.requires_grad]
+            self.meter.add(elementwise_work(sum(trained), flops=1, reads=2, writes=1, launches=len(trained)).times(answers - 1))
 
     def encoding_work(self, count: int, *, training: bool = False) -> Work:
         """Return the work of the front end on *count* images; none where there is no front end.
@@ -135,24 +155,26 @@ class ContinualNet(nn.Module):
     def features(self, maps: Tensor) -> Tensor:
         """Return pooled features (n, d) of maps, before any selection."""
         self._count("plain_features", maps)
-        return self.plain_features(maps)
+        return self._answered(self.plain_features(maps))
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the scores (n, K) of features."""
         self._count("plain_classify", features)
-        return self.plain_classify(features)
+        return self._answered(self.plain_classify(features))
 
     def scores(self, maps: Tensor, labels: Tensor | None = None) -> Tensor:
         """Return the scores (n, K) of maps; *labels* as in `Selection`, for the first ``len(labels)`` of them."""
         self._count("plain_scores", maps)
         if labels is not None:
             self.meter.add(self.select.labelled_work(len(labels)))
-        return self.plain_scores(maps, labels)
+        return self._answered(self.plain_scores(maps, labels))
 
     def sample_gradients(self, maps: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield, for some samples at a time, the gradients of log p(y|x), flat (n, d), and log p(y|x), (n,); see `learning.importance`."""
         one = self.costs.work("plain_scores", (1, *maps.shape[1:]), training=True)
-        self.meter.add(one.times(len(maps)))
+        parts = -(-len(maps) // chunk_size(self.size))  # each starts its kernels once, for all its samples
+        starts = {"launches": parts * one.launches, "convolutions": parts * one.convolutions}
+        self.meter.add(one.times(len(maps))._replace(**starts))
         yield from self.plain_sample_gradients(maps, labels)
 
     def over_weights(self, *, flops: float, reads: float, writes: float) -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.learning.flat import assign_gradient, gradient_of, weights
+from toolkit.learning.flat import assign_gradient, weights
 from toolkit.learning.importance import fisher_of
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import evaluating
@@ -52,7 +52,7 @@ class Oewc(ContinualMethod[Springs]):
             return loss.detach()
         moved = weights(learner.parameters) - state.anchor
         pull = self.strength * state.fisher * moved
-        assign_gradient(learner.parameters, gradient_of(loss, learner.parameters) + 2 * pull)
+        assign_gradient(learner.parameters, learner.gradient_of(loss) + 2 * pull)
         learner.over_weights(flops=5, reads=4, writes=1)  # weight, anchor, importance and gradient
         learner.apply_gradient()
         return loss.detach() + pull @ moved

@@ -177,7 +177,7 @@ class RunPlan:
 
 
 def _computing_s(costs: PhaseCost, device: Device) -> float:
-    return device.duration_s(costs.each.work) if any(costs.each.work) else 0.0
+    return device.duration_s(costs.each.work, costs.phase) if any(costs.each.work) else 0.0
 
 
 @lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from toolkit.learning.flat import assign_gradient, gradient_of, weights
+from toolkit.learning.flat import assign_gradient, weights
 from toolkit.learning.importance import path_importance
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.learner import Learner
@@ -56,7 +56,7 @@ class Si(ContinualMethod[Synapses]):
         before = weights(learner.parameters)
         moved = before - state.anchor
         pull = self.strength * state.importance * moved
-        gradient = gradient_of(loss, learner.parameters)
+        gradient = learner.gradient_of(loss)
         assign_gradient(learner.parameters, (gradient + 2 * pull).clamp_(-LARGEST_GRADIENT, LARGEST_GRADIENT))
         learner.apply_gradient()
         state.path += gradient * (before - weights(learner.parameters))

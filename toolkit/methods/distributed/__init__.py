@@ -29,6 +29,10 @@ class Step:
     index: int
     """From 0."""
     lr: float
+    arriving: tuple[tuple[tuple[slice, ...], Any], ...] = ()
+    """Parts of the gradient (runs of its coordinates) in the order in which the backward pass gives them, each with what is to be waited
+    for; at a server with None. Empty where all of it is there.
+    """
 
 
 State = TypeVar("State", default=Any)
@@ -40,6 +44,8 @@ class ExchangeMethod(Part, Generic[State]):
 
     family: ClassVar[str] = "method"
     needs_servers: ClassVar[bool] = False
+    overlaps: ClassVar[bool] = False
+    """Whether parts of the gradient are exchanged while the backward pass works on others."""
 
     @property
     def cycle(self) -> int:

@@ -16,7 +16,7 @@ from toolkit.learning.flat import FlatLayout
 from toolkit.learning.random import torch_generator
 from toolkit.learning.top_k import top_k
 from toolkit.methods.distributed import ExchangeMethod, Step
-from toolkit.methods.distributed.sparse import Split, exchange_whole, moving
+from toolkit.methods.distributed.sparse import Split, charged, exchange_whole, moving
 
 
 @dataclass
@@ -89,34 +89,34 @@ class ArcTopK(ExchangeMethod[Ef14State | Ef21State]):
     def _ef14(self, ctx: Context, state: Ef14State, weights: Tensor, g: Tensor, step: Step) -> Asking:
         u = state.momentum.mul_(self.momentum).add_(g) if self.momentum else g
         state.error.add_(u, alpha=step.lr if self.lr_inside else 1.0)
-        yield ctx.compute(moving(g.numel(), 4, 4, 2), "compress")
+        yield charged(ctx, moving(g.numel(), 4, 4, 2, 3))
         places, _, total = yield from self._exchanged(ctx, state.matrices, state.error, step)
         rate = (1.0 if self.lr_inside else step.lr) / ctx.size
         weights.index_add_(0, state.split.places(places), total, alpha=-rate)
         state.error[places] = 0
         if self.masking and self.momentum:
             state.momentum[places] = 0
-        yield ctx.compute(moving(places.numel(), 2, 4, 3), "compress")
+        yield charged(ctx, moving(places.numel(), 2, 4, 3, 5))
 
     def _ef21m(self, ctx: Context, state: Ef21State, weights: Tensor, g: Tensor, step: Step) -> Asking:
         if state.tracker.numel():
             state.tracker.mul_(self.momentum).add_(g, alpha=1 - self.momentum)  # v = (1 - eta) v + eta g
         else:
             state.tracker = g.clone()
-        yield ctx.compute(moving(g.numel(), 4, 3, 2), "compress")
+        yield charged(ctx, moving(g.numel(), 4, 3, 2, 3))
         change = state.tracker - state.estimate
         places, mine, total = yield from self._exchanged(ctx, state.matrices, change, step)
         state.estimate.index_add_(0, places, mine)  # g_i = g_i + C(v - g_i)
         state.mean_estimate.index_add_(0, places, total, alpha=1 / ctx.size)
         state.split.add_compressed(weights, state.mean_estimate, -step.lr)
-        yield ctx.compute(moving(places.numel(), 3, 6, 2) + moving(g.numel(), 2, 2, 1), "compress")
+        yield charged(ctx, moving(places.numel(), 3, 6, 2, 2) + moving(g.numel(), 2, 2, 1, len(state.split.large)))
 
     def _exchanged(self, ctx: Context, matrices: tuple[tuple[int, int], ...], vector: Tensor, step: Step) -> Asking:
         """Agree on rows and sum them; return their places in *vector*, this worker's values there, and the sums."""
         parts = [part.view(shape) for part, shape in zip(vector.split_with_sizes([n * m for n, m in matrices]), matrices, strict=True)]
         generator = torch_generator(ctx.shared_rng("arc_top_k", step.index))
         sketches = [part @ torch.randn(part.shape[1], self.rank, generator=generator).to(part.device) for part in parts]
-        yield ctx.compute(projecting(matrices, self.rank), "compress")
+        yield charged(ctx, projecting(matrices, self.rank))
         summed = yield from ctx.all_reduce(torch.cat([sketch.view(-1) for sketch in sketches]), "sketch")
 
         places, begin = [], 0
@@ -127,7 +127,7 @@ class ArcTopK(ExchangeMethod[Ef14State | Ef21State]):
             begin += n * m
         where = torch.cat(places)
         mine = vector[where]
-        yield ctx.compute(moving(summed.numel(), 4, 2, 1) + moving(where.numel(), 0, 3, 3), "compress")
+        yield charged(ctx, moving(summed.numel(), 4, 2, 1, 4 * len(matrices)) + moving(where.numel(), 0, 3, 3, 2 + 4 * len(matrices)))
         return where, mine, (yield from ctx.all_reduce(mine, "values"))
 
     def _kept(self, rows: int) -> int:
@@ -153,5 +153,7 @@ def projecting(matrices: tuple[tuple[int, int], ...], rank: int) -> Work:
     """The work of drawing an m x rank matrix (some ten operations per normal number) and multiplying by it, for each n x m matrix."""
     work = Work()
     for n, m in matrices:
-        work += Work(2.0 * n * m * rank, FLOAT_BYTES * (n * m + m * rank), FLOAT_BYTES * n * rank) + moving(m * rank, 10, 0, 1)
+        products = 2.0 * n * m * rank
+        work += Work(products, FLOAT_BYTES * (n * m + m * rank), FLOAT_BYTES * n * rank, launches=1, matrix_flops=products)
+        work += moving(m * rank, 10, 0, 1)
     return work

@@ -15,7 +15,11 @@ from toolkit.learning.compressors.memory import Memory
 from toolkit.learning.flat import FlatLayout
 from toolkit.learning.random import torch_generator
 from toolkit.methods.distributed import Step
-from toolkit.methods.distributed.sparse import Split, exchange_whole, moving
+from toolkit.methods.distributed.sparse import Split, charged, exchange_whole, moving
+
+AVERAGING = 9
+"""Kernels of a mean beside those of its summands: an empty sum, looking for what is not finite, a division."""
+NO_WORK = Work()
 
 
 @dataclass
@@ -74,7 +78,7 @@ def compressed_step(
         return
     if state.memory:
         vector = state.memory.add(vector, step.lr if lr_inside else 1.0)  # e <- e + g
-        yield ctx.compute(Work(*state.memory.work()), "compress")
+        yield charged(ctx, Work(*state.memory.work()))
     mean = yield from average(ctx, compressor, vector, step, state.memory)  # send C(e); e <- e - C(e)
     yield from descend(ctx, weights, state.velocity, mean, momentum, 1.0 if lr_inside else step.lr, split=state.split)
 
@@ -88,7 +92,7 @@ def average(ctx: Context, compressor: Compressor, vector: Tensor, step: Step, me
     if memory:
         memory.remove(compressor, payload)
         work += adding
-    yield ctx.compute(work, "compress")
+    yield charged(ctx, work)
     if compressor.collective == "all_reduce":
         total = yield from ctx.all_reduce(payload[0], "values")
         mean = compressor.decompress((total,), size).div_(ctx.size)
@@ -97,15 +101,18 @@ def average(ctx: Context, compressor: Compressor, vector: Tensor, step: Step, me
         messages = yield from ctx.all_gather(bundle(payload), "values")
         mean = compressor.mean((unbundle(message, payload) for message in messages), size)
         received = len(messages)
-    yield ctx.compute(adding.times(received) + moving(size, 1, 1, 2), "compress")  # from an empty sum; divided at the end
+    yield charged(ctx, adding.times(received) + moving(size, 1, 1, 2, AVERAGING))  # from an empty sum; divided at the end
     return mean
 
 
 def descend(
     ctx: Context, weights: Tensor, velocity: Tensor, mean: Tensor, momentum: float, lr: float,
-    *, nesterov: bool = False, split: Split | None = None,
+    *, nesterov: bool = False, split: Split | None = None, more: Work = NO_WORK,
 ) -> Asking:
-    """Make the step of torch's SGD: v <- m v + g, w <- w - lr v, or with *nesterov* w <- w - lr (g + m v)."""
+    """Make the step of torch's SGD: v <- m v + g, w <- w - lr v, or with *nesterov* w <- w - lr (g + m v).
+
+    What was done to get *mean* and is not charged yet is *more*.
+    """
     update = mean
     if velocity.numel():
         velocity.mul_(momentum).add_(mean)
@@ -114,5 +121,6 @@ def descend(
         split.add_compressed(weights, update, -lr)
     else:
         weights.add_(update, alpha=-lr)
-    passes = (2, 2, 1) if velocity.numel() else (0, 0, 0)
-    yield ctx.compute(moving(mean.numel(), *passes) + moving(mean.numel(), 2, 2, 1), "compress")
+    passes = (2, 3, 2, 3 if nesterov else 2) if velocity.numel() else (0, 0, 0, 0)
+    runs = len(split.large) if split else 1
+    yield charged(ctx, moving(mean.numel(), *passes) + moving(mean.numel(), 2, 2, 1, runs) + more)

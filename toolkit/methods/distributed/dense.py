@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from pydantic import Field
@@ -13,7 +13,9 @@ from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES
 from toolkit.learning.flat import FlatLayout
 from toolkit.methods.distributed import ExchangeMethod, Step
+from toolkit.methods.distributed.buckets import summed
 from toolkit.methods.distributed.compressed import descend
+from toolkit.methods.distributed.sparse import dividing
 
 
 @dataclass
@@ -28,8 +30,10 @@ class DenseState:
 class Dense(ExchangeMethod[DenseState]):
     """Synchronous momentum SGD on the mean gradient, by the fabric's all-reduce: ``4 d`` bytes.
 
-    With the same seed it makes the steps of one worker with the batches of all.
+    With the same seed it makes the steps of one worker with the batches of all. Its buckets are added up during the backward pass.
     """
+
+    overlaps: ClassVar[bool] = True
 
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor")
     nesterov: bool = Field(False, description="look ahead along the momentum")
@@ -38,8 +42,9 @@ class Dense(ExchangeMethod[DenseState]):
         return DenseState(torch.zeros(layout.size if self.momentum else 0))
 
     def step(self, ctx: Context, state: DenseState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        total = yield from ctx.all_reduce(gradient, "gradient")
-        yield from descend(ctx, weights, state.velocity, total / ctx.size, self.momentum, step.lr, nesterov=self.nesterov)
+        total = yield from summed(ctx, gradient, step)
+        mean, more = total / ctx.size, dividing(total)
+        yield from descend(ctx, weights, state.velocity, mean, self.momentum, step.lr, nesterov=self.nesterov, more=more)
 
     def wire_bytes(self, layout: FlatLayout) -> float:
         return FLOAT_BYTES * layout.size

@@ -14,7 +14,7 @@ from toolkit.learning.compressors.top_k import TopKCompressor
 from toolkit.learning.flat import FlatLayout
 from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import CompressedState, begin, compressed_step, wire_bytes
-from toolkit.methods.distributed.sparse import Split, count, moving
+from toolkit.methods.distributed.sparse import Split, charged, count, moving
 
 
 @final
@@ -49,7 +49,7 @@ class Dgc(ExchangeMethod[CompressedState]):
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         if self.clip_norm:
             gradient = clipped(gradient, self.clip_norm * ctx.size**-0.5)  # Alg. 4, l. 6
-            yield ctx.compute(moving(gradient.numel(), 3, 2, 1), "compress")
+            yield charged(ctx, moving(gradient.numel(), 3, 2, 1, 2))
         compressor = TopKCompressor(count(None, self.density_at(step.index), state.split.size))
         yield from compressed_step(
             ctx, state, compressor, weights=weights, gradient=gradient, step=step, momentum=self.momentum, lr_inside=self.lr_inside

@@ -19,14 +19,7 @@ from toolkit.learning.sketch_sizes import columns
 from toolkit.methods.distributed import Step
 from toolkit.methods.distributed.gs_sgd import forget, forgetting
 from toolkit.methods.distributed.served_sketch import ServedSketch, gathered, told
-from toolkit.methods.distributed.sparse import (
-    PAIR_BYTES,
-    Split,
-    exchange_whole,
-    moving,
-    pack,
-    unpack,
-)
+from toolkit.methods.distributed.sparse import PAIR_BYTES, Split, charged, exchange_whole, moving, pack, unpack
 
 
 @dataclass
@@ -72,11 +65,11 @@ class FetchSgd(ServedSketch[FetchSgdState]):
         )
         sketch, server = state.sketch, ctx.size
         table = sketch.encode(state.split.compressed(gradient)).view(-1)
-        yield ctx.compute(Work(*sketch.encode_work(state.split.size)), "compress")
+        yield charged(ctx, Work(*sketch.encode_work(state.split.size)))
         yield post(ctx, server, table, "sketch")
         values, picked = unpack((yield ctx.recv(server, state.error_table.new_empty(2 * state.k, dtype=torch.int32))))
         weights.index_add_(0, state.split.places(picked), values, alpha=-(1.0 if self.lr_inside else step.lr))
-        yield ctx.compute(moving(state.k, 2, 4, 1), "compress")
+        yield charged(ctx, moving(state.k, 2, 4, 1, 4))
 
     def serve(self, ctx: Context, state: FetchSgdState, layout: FlatLayout, step: Step) -> Asking:
         if state.split.small:
@@ -89,8 +82,8 @@ class FetchSgd(ServedSketch[FetchSgdState]):
         update = sketch.estimate(state.error_table, picked)
         momentum = state.momentum_table if self.masking else None
         forget(sketch, state.error_table, momentum, picked, update, self.sketch_error)
-        work = moving(table.numel(), 4, 4, 2) + Work(*sketch.top_k_work(state.split.size, state.k))
-        yield ctx.compute(work + forgetting(sketch, state.k), "compress")
+        work = moving(table.numel(), 4, 4, 2, 3) + Work(*sketch.top_k_work(state.split.size, state.k))
+        yield charged(ctx, work + forgetting(sketch, state.k))
         yield from told(ctx, pack(update, picked), "update")
 
     def wire_bytes(self, layout: FlatLayout) -> float:

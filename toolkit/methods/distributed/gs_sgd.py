@@ -18,14 +18,7 @@ from toolkit.learning.sketch_sizes import candidates as candidate_count
 from toolkit.learning.sketch_sizes import check_table, columns
 from toolkit.learning.top_k import top_k
 from toolkit.methods.distributed import ExchangeMethod, Step
-from toolkit.methods.distributed.sparse import (
-    Split,
-    choosing,
-    count,
-    exchange_whole,
-    moving,
-    new_sketch,
-)
+from toolkit.methods.distributed.sparse import Split, charged, choosing, count, exchange_whole, moving, new_sketch
 
 
 @dataclass
@@ -137,11 +130,11 @@ class GsSgd(ExchangeMethod[LocalState | TableState]):
     def _exact(self, ctx: Context, state: LocalState, weights: Tensor, u: Tensor, step: Step) -> Asking:
         sketch, k, error = state.sketch, state.k, state.error
         error.add_(u, alpha=step.lr if self.lr_inside else 1.0)  # e = e + lr u
-        yield ctx.compute(moving(error.numel(), 4, 4, 2), "compress")
+        yield charged(ctx, moving(error.numel(), 4, 4, 2, 3))
 
         table = yield from self._summed(ctx, sketch, (yield from self._truncated(ctx, error, k)))  # T = allreduce(sketch(e))
         candidates = find_candidates(sketch, table, k=k, p2=self.p2, size=error.numel())  # cand = top_{p2 k} |estimate(T)|
-        yield ctx.compute(Work(*sketch.top_k_work(error.numel(), candidates.numel())), "compress")
+        yield charged(ctx, Work(*sketch.top_k_work(error.numel(), candidates.numel())))
 
         values = yield from ctx.all_reduce(error[candidates], "values")  # x = allreduce(e[cand]), no indices
         best, picked, update = choose(candidates, values, k)  # I = top_k |x|
@@ -150,7 +143,7 @@ class GsSgd(ExchangeMethod[LocalState | TableState]):
         rate = (1.0 if self.lr_inside else step.lr) / ctx.size
         weights.index_add_(0, state.split.places(picked), update, alpha=-rate)  # w[cand[I]] -= x[I] / P
         forget_sent(picked, error, state.momentum if self.masking else None)  # e[cand[I]] = u[cand[I]] = 0
-        yield ctx.compute(choosing(values.numel(), k) + moving(k, 2, 4, 3), "compress")
+        yield charged(ctx, choosing(values.numel(), k) + moving(k, 2, 4, 3, 7))
 
     def _truncated(self, ctx: Context, error: Tensor, k: int) -> Asking:
         """What of *error* is sketched: all of it, or its p1 k largest coordinates."""
@@ -159,20 +152,20 @@ class GsSgd(ExchangeMethod[LocalState | TableState]):
         kept = top_k(error, self.p1 * k)
         sparse = torch.zeros_like(error)
         sparse[kept] = error[kept]
-        yield ctx.compute(choosing(error.numel(), kept.numel()) + moving(error.numel(), 0, 0, 1), "compress")
+        yield charged(ctx, choosing(error.numel(), kept.numel()) + moving(error.numel(), 0, 0, 1, 3))
         return sparse
 
     def _summed(self, ctx: Context, sketch: CountSketch, vector: Tensor) -> Asking:
         """The table of the sum of all workers' vectors."""
         table = sketch.encode(vector)
-        yield ctx.compute(Work(*sketch.encode_work(vector.numel())), "compress")
+        yield charged(ctx, Work(*sketch.encode_work(vector.numel())))
         return (yield from ctx.all_reduce(table.view(-1), "sketch")).view(sketch.rows, sketch.cols)
 
     def _sketch_only(self, ctx: Context, state: TableState, weights: Tensor, u: Tensor, step: Step) -> Asking:
         """FetchSGD without its server: every worker keeps the server's tables."""
         sketch, k = floating(state.sketch), state.k
         if state.momentum.numel():
-            yield ctx.compute(moving(u.numel(), 2, 2, 1), "compress")
+            yield charged(ctx, moving(u.numel(), 2, 2, 1, 2))
         table = (yield from self._summed(ctx, state.sketch, u)) * state.sketch.unit
         if state.momentum_table.numel():
             table = state.momentum_table.mul_(self.momentum).add_(table)  # V = m V + T
@@ -188,8 +181,8 @@ class GsSgd(ExchangeMethod[LocalState | TableState]):
         forget(sketch, state.error_table, state.momentum_table if self.masking else None, picked, update, self.sketch_error)
         if self.masking and state.momentum.numel():
             state.momentum[picked] = 0
-        work = moving(table.numel(), 4, 4, 2) + Work(*sketch.top_k_work(u.numel(), k)) + moving(k, 2, 4, 3)
-        yield ctx.compute(work + forgetting(sketch, k), "compress")
+        work = moving(table.numel(), 4, 4, 2, 4) + Work(*sketch.top_k_work(u.numel(), k)) + moving(k, 2, 4, 3, 4)
+        yield charged(ctx, work + forgetting(sketch, k))
 
     def _watch(
         self, ctx: Context, step: Step, sketch: CountSketch, *, table: Tensor, candidates: Tensor, values: Tensor, best: Tensor
@@ -239,4 +232,4 @@ def forget(sketch: CountSketch, error: Tensor, momentum: Tensor | None, picked: 
 
 def forgetting(sketch: CountSketch, k: int) -> Work:
     """The work of `forget`: k coordinates hashed for each row (some 16 operations), and two cells written for each."""
-    return moving(sketch.rows * k, 16, 3, 2)
+    return moving(sketch.rows * k, 16, 3, 2, 32 * sketch.rows)

@@ -15,7 +15,7 @@ from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.flat import FlatLayout
 from toolkit.learning.top_k import top_k
 from toolkit.methods.distributed import ExchangeMethod, Step
-from toolkit.methods.distributed.sparse import PAIR_BYTES, Split, choosing, count, exchange_whole, moving, pack, unpack
+from toolkit.methods.distributed.sparse import PAIR_BYTES, Split, charged, choosing, count, exchange_whole, moving, pack, unpack
 
 
 @dataclass
@@ -76,7 +76,7 @@ class GTopK(ExchangeMethod[GTopKState]):
         picked = top_k(error, state.k)
         mine = error[picked]
         error[picked] = 0
-        yield ctx.compute(moving(size, 4, 4, 2) + choosing(size, state.k), "compress")
+        yield charged(ctx, moving(size, 4, 4, 2, 3) + choosing(size, state.k) + moving(state.k, 0, 2, 2, 2))
 
         lost_values, lost = yield from self._merged(ctx, mine, picked, state.k)
         values, chosen = lost_values[0], lost[0]
@@ -113,20 +113,20 @@ class GTopK(ExchangeMethod[GTopKState]):
                 dropped_values.append(sums[~kept])
                 dropped.append(union[~kept])
                 values, indices = sums[kept], union[kept]
-                yield ctx.compute(merging(k), "merge")
+                yield ctx.compute(merging(k).beyond_first(), "merge")
             level <<= 1
         return [values, *dropped_values], [indices, *dropped]
 
     def _apply(self, ctx: Context, state: GTopKState, weights: Tensor, values: Tensor, chosen: Tensor, step: Step) -> Asking:
         rate = 1.0 if self.lr_inside else step.lr
-        work = moving(state.k, 2, 4, 2)
+        work = moving(state.k, 2, 4, 2, 8)  # what was dropped goes back, what was chosen is applied
         if self.form == "global" and self.momentum:
             state.momentum.mul_(self.momentum).index_add_(0, chosen, values, alpha=1 / ctx.size)
             state.split.add_compressed(weights, state.momentum, -rate)
-            work += moving(state.momentum.numel(), 3, 3, 2)
+            work += moving(state.momentum.numel(), 3, 3, 2, 2 + len(state.split.large))
         else:
             weights.index_add_(0, state.split.places(chosen), values, alpha=-rate / ctx.size)
-        yield ctx.compute(work, "compress")
+        yield charged(ctx, work)
 
     def wire_bytes(self, layout: FlatLayout) -> float:
         """The tree sends the pairs as a binomial all-reduce would send a vector of that many bytes."""
@@ -138,4 +138,4 @@ def merging(k: int) -> Work:
     """The work of adding two lists of k pairs and keeping k: a sort of 2k pairs (log2 2k passes), a sum and a choice."""
     pairs = 2.0 * k
     passes = math.ceil(math.log2(pairs)) + 3
-    return Work(pairs * passes, PAIR_BYTES * pairs * passes, PAIR_BYTES * pairs * passes)
+    return Work(pairs * passes, PAIR_BYTES * pairs * passes, PAIR_BYTES * pairs * passes, 12.0)

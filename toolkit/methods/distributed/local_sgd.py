@@ -14,7 +14,7 @@ from toolkit.core.work import FLOAT_BYTES
 from toolkit.learning.flat import FlatLayout
 from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import descend
-from toolkit.methods.distributed.sparse import moving
+from toolkit.methods.distributed.sparse import charged, moving
 
 
 @dataclass
@@ -62,7 +62,7 @@ class LocalSgd(ExchangeMethod[LocalSgdState]):
             state.velocity.copy_(mean[weights.numel() :])
         elif self.at_average == "reset":
             state.velocity.zero_()
-        yield ctx.compute(moving(own.numel(), 1, 1, 1), "compress")
+        yield charged(ctx, moving(own.numel(), 1, 2, 2, 3))
 
     def wire_bytes(self, layout: FlatLayout) -> float:
         vectors = 2 if self.momentum and self.at_average == "average" else 1

@@ -14,7 +14,9 @@ from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES
 from toolkit.learning.flat import FlatLayout
 from toolkit.methods.distributed import ExchangeMethod, Step
+from toolkit.methods.distributed.buckets import summed
 from toolkit.methods.distributed.compressed import descend
+from toolkit.methods.distributed.sparse import dividing
 
 
 @dataclass
@@ -34,6 +36,7 @@ class ParameterServer(ExchangeMethod[ParameterServerState]):
     """
 
     needs_servers: ClassVar[bool] = True
+    overlaps: ClassVar[bool] = True
 
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor")
     nesterov: bool = Field(False, description="look ahead along the momentum")
@@ -42,11 +45,12 @@ class ParameterServer(ExchangeMethod[ParameterServerState]):
         return ParameterServerState(torch.zeros(layout.size if self.momentum and not ctx.is_server else 0))
 
     def step(self, ctx: Context, state: ParameterServerState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        total = yield from ctx.all_reduce(gradient, "gradient", Schedule())
-        yield from descend(ctx, weights, state.velocity, total / ctx.size, self.momentum, step.lr, nesterov=self.nesterov)
+        total = yield from summed(ctx, gradient, step, schedule=Schedule())
+        mean, more = total / ctx.size, dividing(total)
+        yield from descend(ctx, weights, state.velocity, mean, self.momentum, step.lr, nesterov=self.nesterov, more=more)
 
     def serve(self, ctx: Context, state: ParameterServerState, layout: FlatLayout, step: Step) -> Asking:
-        yield from ctx.all_reduce(torch.empty(layout.size), "gradient", Schedule())
+        yield from summed(ctx, torch.empty(layout.size), step, schedule=Schedule())
 
     def wire_bytes(self, layout: FlatLayout) -> float:
         return FLOAT_BYTES * layout.size

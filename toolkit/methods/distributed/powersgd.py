@@ -17,7 +17,7 @@ from toolkit.learning.compressors.memory import Residual
 from toolkit.learning.flat import FlatLayout
 from toolkit.learning.random import torch_generator
 from toolkit.methods.distributed import ExchangeMethod, Step
-from toolkit.methods.distributed.sparse import Split, moving
+from toolkit.methods.distributed.sparse import Split, charged, moving
 
 
 @dataclass
@@ -73,14 +73,14 @@ class PowerSgd(ExchangeMethod[PowerSgdState]):
             approximation = yield from self._approximated(ctx, state, split.compressed(gradient), scale, step)
             split.add_compressed(mean, approximation, 1.0)
         rate = 1.0 if self.lr_inside else step.lr
-        work = moving(gradient.numel(), 2, 2, 1)
+        work = moving(gradient.numel(), 2, 3, 2, 1 + len(split.large) + len(split.small))
         update = mean
         if self.momentum:
             state.velocity.mul_(self.momentum).add_(mean)  # Alg. 2, l. 12
             update = mean + state.velocity if self.form == "paper" else state.velocity  # l. 13
-            work += moving(gradient.numel(), 3, 4, 2) if self.form == "paper" else moving(gradient.numel(), 2, 2, 1)
+            work += moving(gradient.numel(), 3, 5, 3, 3) if self.form == "paper" else moving(gradient.numel(), 2, 3, 2, 2)
         weights.add_(update, alpha=-rate)
-        yield ctx.compute(work, "compress")
+        yield charged(ctx, work)
 
     def _approximated(self, ctx: Context, state: PowerSgdState, gradient: Tensor, scale: float, step: Step) -> Asking:
         """The low-rank approximation of the mean over all workers of gradient and memory; what it misses goes into the memory."""
@@ -89,13 +89,13 @@ class PowerSgd(ExchangeMethod[PowerSgdState]):
             state.right = compressor.draw(torch_generator(ctx.shared_rng("powersgd", step.index)))
         matrices = state.memory.add(gradient, scale)  # Alg. 2, l. 7
         left = compressor.left(matrices, state.right)  # Alg. 1, l. 3
-        yield ctx.compute(Work(*state.memory.work()) + Work(*compressor.work(size)), "compress")
+        yield charged(ctx, Work(*state.memory.work()) + Work(*compressor.work(size)))
         left = compressor.orthogonal((yield from ctx.all_reduce(left, "values")))  # l. 4 and 5
         total = yield from ctx.all_reduce(compressor.right(matrices, left), "values")  # l. 6 and 7
         state.right = total / ctx.size
         approximation = compressor.product(left, state.right)
         state.memory.error.sub_(approximation)  # Alg. 2, l. 9
-        yield ctx.compute(Work(*compressor.add_work(size)), "compress")
+        yield charged(ctx, Work(*compressor.add_work(size)))
         return approximation
 
     def _parted(self, layout: FlatLayout) -> tuple[Split, powersgd.PowerSgdCompressor]:

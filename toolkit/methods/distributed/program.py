@@ -23,6 +23,7 @@ from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import TrainState
 from toolkit.methods.classification import Classification
 from toolkit.methods.distributed import ExchangeMethod, Step
+from toolkit.methods.distributed.buckets import MEBIBYTE, Bucket, buckets_of, pieces
 from toolkit.methods.distributed.estimate import estimate
 from toolkit.methods.loop import training_loop
 from toolkit.methods.task import TaskSpec
@@ -36,8 +37,10 @@ HUGE = 1e9
 class DistributedSgd(Program):
     """Synchronous data-parallel SGD: each worker takes the gradient of its own batch, and `method` makes one step of all of them.
 
-    Work: a gradient costs what `toolkit.learning.work` counts for model and batch; what the method computes and sends, it charges
-    itself. Evaluations cost no simulated time. If a worker is lost, the others go back to the beginning of the earliest unfinished step
+    Work: a gradient costs what `toolkit.learning.work` counts for model and batch, every kernel of it, the loading of the batch, the
+    loss and the sums of gradients among them; what the method computes and sends, it charges itself. Evaluations cost no simulated time.
+    With `overlap` the parts of the gradient are exchanged one after the other as the backward pass gives them (dense, parameter_server);
+    other methods begin with the whole. If a worker is lost, the others go back to the beginning of the earliest unfinished step
     and share its data; what only it knew (error feedback, momentum) is lost with it.
     """
 
@@ -52,6 +55,9 @@ class DistributedSgd(Program):
     evaluate_every: int = Field(25, ge=1, description="steps between two evaluations")
     threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")
     save_every: int = Field(50, ge=1, description="steps between two checkpoints, of drivers that keep any")
+    overlap: bool = Field(True, description="exchange parts of the gradient during the backward pass, as DDP does; of methods that can")
+    bucket_bytes: int = Field(25 * MEBIBYTE, ge=4, description="bytes after which a part of the gradient is full")
+    first_bucket_bytes: int = Field(MEBIBYTE, ge=4, description="the same of the first part, which begins early")
     learn: bool = Field(True, description="false: nothing is learnt; gradients are stand-ins, and steps cost what they would")
     targets: list[Share] = Field(default_factory=list, description="test accuracies whose first reaching is reported")
 
@@ -106,12 +112,22 @@ class DistributedSgd(Program):
         state = self.method.init(ctx, layout)
         saved = ctx.saved()
         begin = 0
+        arriving = tuple((bucket.runs, None) for bucket in self.buckets())
         if saved is not None:
             begin, state = saved["step"], restored(state, saved["state"])
         for index in range(begin, self.steps):
-            yield from self.method.serve(ctx, state, layout, Step(index, self.lr_at(index)))
+            yield from self.method.serve(ctx, state, layout, Step(index, self.lr_at(index), arriving))
             if (index + 1) % self.save_every == 0:
                 ctx.save(index + 1, {"step": index + 1, "state": plain(state)})
+
+    def buckets(self) -> tuple[Bucket, ...]:
+        """Return the parts in which the gradient is exchanged during the backward pass; none where that would be all of it at once."""
+        if not self.overlap or not self.method.overlaps:
+            return ()
+        task = self.task.load()
+        counted = task.gradient_count(self.batch)
+        found = buckets_of(task.layout, counted, bucket_bytes=self.bucket_bytes, first_bytes=self.first_bucket_bytes)
+        return found if len(found) > 1 else ()
 
     def _begin(self, ctx: Context, task: Classification) -> TrainState[Any]:
         """All workers begin with the same weights, or with what they kept."""
@@ -145,6 +161,10 @@ class WorkerTrainer:
         self._loss = torch.zeros(())
         self.accuracy = float("nan")
         """On the test set, when it was last used."""
+        self._buckets = program.buckets()
+        work = task.gradient_work(program.batch, decayed=program.weight_decay > 0)
+        self._pieces = list(pieces(work, task.gradient_count(program.batch), self._buckets)) if self._buckets else [(work, 1.0)]
+        """What is computed until each part of the gradient is there, and its share of the whole."""
         size = 0 if program.learn else state.gradient.numel()
         self._stand_in = torch.randn(size, generator=torch_generator(ctx.shared_rng("stand-in", ctx.rank))).to(ctx.accelerator)
         """What stands for every gradient where nothing is learnt."""
@@ -153,17 +173,20 @@ class WorkerTrainer:
         program, ctx, state = self.program, self.ctx, self.state
         if ctx.may_lose_peers:
             self.snapshots = [*self.snapshots[-1:], (state.step, state.weights.clone(), copy.deepcopy(state.optimiser))]
-        step = Step(state.step, program.lr_at(state.step))
         if program.learn:
             images, labels = (tensor.to(ctx.accelerator) for tensor in self.task.batch(ctx, state.step, program.batch))
             state.model.train()
             self._loss = self.task.loss(state.model, images, labels)
-            state.backward(self._loss, rate=step.lr)
+            state.backward(self._loss, rate=program.lr_at(state.step))
         else:
             state.gradient.copy_(self._stand_in)
         if program.weight_decay:
             state.gradient.add_(state.weights, alpha=program.weight_decay)
-        yield ctx.compute(self.task.gradient_work(program.batch), "gradient")
+        done = [ctx.compute(work.beyond_first(), "gradient", share) for work, share in self._pieces]
+        if not self._buckets:
+            yield done[0]
+        arriving = tuple((bucket.runs, ready) for bucket, ready in zip(self._buckets, done, strict=False))
+        step = Step(state.step, program.lr_at(state.step), arriving)
         try:
             yield from program.method.step(ctx, state.optimiser, state.weights, state.gradient, step)
         except ValueError as error:

@@ -13,7 +13,7 @@ from toolkit.learning.compressors.sign import Sign
 from toolkit.learning.flat import FlatLayout
 from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.distributed.compressed import CompressedState, average, begin, wire_bytes
-from toolkit.methods.distributed.sparse import exchange_whole, moving
+from toolkit.methods.distributed.sparse import charged, exchange_whole, moving
 
 
 @final
@@ -43,10 +43,10 @@ class SignSgd(ExchangeMethod[CompressedState]):
             return
         if self.momentum:
             own = state.velocity.lerp_(own, 1 - self.momentum)  # Signum: each worker's own, unlike other methods' velocity
-            yield ctx.compute(moving(split.size, 3, 2, 1), "compress")
+            yield charged(ctx, moving(split.size, 3, 2, 1))
         votes = yield from average(ctx, Sign(), own, step)
         split.add_compressed(weights, torch.sign(votes), -step.lr)
-        yield ctx.compute(moving(split.size, 3, 2, 1), "compress")
+        yield charged(ctx, moving(split.size, 3, 3, 2, 1 + len(split.large)))
 
     def wire_bytes(self, layout: FlatLayout) -> float:
         return wire_bytes(layout, self.dense_below, Sign())

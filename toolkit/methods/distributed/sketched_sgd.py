@@ -19,14 +19,7 @@ from toolkit.learning.sketch_sizes import candidates, columns
 from toolkit.learning.top_k import top_k
 from toolkit.methods.distributed import Step
 from toolkit.methods.distributed.served_sketch import ServedSketch, gathered, told
-from toolkit.methods.distributed.sparse import (
-    Split,
-    choosing,
-    exchange_whole,
-    moving,
-    pack,
-    unpack,
-)
+from toolkit.methods.distributed.sparse import Split, charged, choosing, exchange_whole, moving, pack, unpack
 
 
 @dataclass
@@ -71,7 +64,7 @@ class SketchedSgd(ServedSketch[SketchedSgdState]):
             u = state.momentum.mul_(self.momentum).add_(u)
         error.add_(u, alpha=step.lr if self.lr_inside else 1.0)
         table = sketch.encode(error).view(-1)
-        yield ctx.compute(moving(error.numel(), 4, 4, 2) + Work(*sketch.encode_work(error.numel())), "compress")
+        yield charged(ctx, moving(error.numel(), 4, 4, 2, 3) + Work(*sketch.encode_work(error.numel())))
         yield post(ctx, server, table, "sketch")
 
         asked = (yield ctx.recv(server, error.new_empty(state.candidates, dtype=torch.int32))).to(torch.int64)
@@ -83,7 +76,7 @@ class SketchedSgd(ServedSketch[SketchedSgdState]):
         error[picked] = 0
         if self.masking and self.momentum:
             state.momentum[picked] = 0
-        yield ctx.compute(moving(asked.numel(), 0, 3, 1) + moving(state.k, 2, 4, 3), "compress")
+        yield charged(ctx, moving(asked.numel(), 0, 3, 1, 2) + moving(state.k, 2, 4, 3, 5))
 
     def serve(self, ctx: Context, state: SketchedSgdState, layout: FlatLayout, step: Step) -> Asking:
         if state.split.small:
@@ -91,11 +84,11 @@ class SketchedSgd(ServedSketch[SketchedSgdState]):
         sketch = state.sketch
         table = yield from gathered(ctx, state.error.new_empty(sketch.rows * sketch.cols), "sketch")
         asked = sketch.top_k(table.view(sketch.rows, sketch.cols), state.candidates)
-        yield ctx.compute(Work(*sketch.top_k_work(state.split.size, state.candidates)), "compress")
+        yield charged(ctx, Work(*sketch.top_k_work(state.split.size, state.candidates)))
         yield from told(ctx, asked.to(torch.int32), "indices")
         values = yield from gathered(ctx, state.error.new_empty(state.candidates), "values")
         best = top_k(values, state.k)
-        yield ctx.compute(choosing(state.candidates, state.k), "compress")
+        yield charged(ctx, choosing(state.candidates, state.k))
         yield from told(ctx, pack(values[best], asked[best]), "update")
 
     def wire_bytes(self, layout: FlatLayout) -> float:

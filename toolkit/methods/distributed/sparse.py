@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -106,9 +106,19 @@ def unpack(message: Tensor) -> tuple[Tensor, Tensor]:
     return message[:half].view(torch.float32), message[half:].to(torch.int64)
 
 
-def moving(elements: float, flops: float, reads: float, writes: float) -> Work:
-    """The work of a pass over *elements* that reads, writes and computes so many numbers for each."""
-    return Work(flops * elements, FLOAT_BYTES * reads * elements, FLOAT_BYTES * writes * elements)
+def charged(ctx: Context, work: Work) -> Any:
+    """Charge what a method does beside gradient and sums; *work* counts every kernel."""
+    return ctx.compute(work.beyond_first(), "compress")
+
+
+def moving(elements: float, flops: float, reads: float, writes: float, kernels: float = 1) -> Work:
+    """The work of *kernels* passes over *elements* that together read, write and compute so many numbers for each."""
+    return Work(flops * elements, FLOAT_BYTES * reads * elements, FLOAT_BYTES * writes * elements, kernels)
+
+
+def dividing(total: Tensor) -> Work:
+    """The work of making a mean of a sum."""
+    return moving(total.numel(), 1, 1, 1)
 
 
 def choosing(size: int, k: int) -> Work:
@@ -126,7 +136,7 @@ def exchange_whole(
     total = yield from ctx.all_reduce(split.whole(gradient), "dense", schedule)
     velocity.mul_(momentum).add_(total, alpha=1 / ctx.size)
     split.add_whole(weights, velocity, -step.lr)
-    yield ctx.compute(moving(split.small_size, 4, 3, 2), "compress")
+    yield charged(ctx, moving(split.small_size, 4, 4, 3, 3 + len(split.small)))
 
 
 def refuse_servers(ctx: Context, name: str) -> None:

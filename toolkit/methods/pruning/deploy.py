@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from toolkit.core.device import Device
-from toolkit.core.work import Work
 from toolkit.learning.work import Count, count, peak_memory_bytes
 
 BATCHES = (1, 256)
@@ -34,9 +33,8 @@ def profiles() -> dict[str, Device]:
 
 
 def deployed(counted: Count, memory_bytes: int, device: Device) -> Deployment:
-    """Return latency and energy of work that was counted: the roofline of the whole, and the overhead of a launch for each kernel."""
-    work = Work(float(counted.flops), float(counted.read_bytes), float(counted.write_bytes))
-    latency_s = device.duration_s(work) + (counted.kernels - 1) * device.overhead_s
+    """Return latency and energy of work that was counted, each kernel paid for."""
+    latency_s = device.duration_s(counted.work.beyond_first())
     return Deployment(latency_s, latency_s * device.busy_w, memory_bytes)
 
 

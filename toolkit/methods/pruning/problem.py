@@ -11,17 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from toolkit.core.work import Work
+from toolkit.core.work import CHANNELS, Work
 from toolkit.datasets import Dataset
 from toolkit.learning.genetic.fitness import Fitness, wilson_lower
 from toolkit.learning.genetic.genome import Floats, Genome, Mask
 from toolkit.learning.pruning import saliency as saliencies
 from toolkit.learning.pruning.costs import Costs
-from toolkit.learning.pruning.evaluate import Evaluator, best_evaluator
+from toolkit.learning.pruning.evaluate import CHUNK, Evaluator, best_evaluator
 from toolkit.learning.pruning.finetune import FineTuning, train
 from toolkit.learning.pruning.groups import Groups, find_groups
 from toolkit.learning.pruning.select import SizeBudget
 from toolkit.learning.random import torch_generator
+from toolkit.learning.work import Count, count
 from toolkit.methods.task import TaskSpec
 
 Counts = tuple[int | None, int | None, int | None]
@@ -168,10 +169,20 @@ class Problem:
         return np.asarray(self.fitness.of(hopeful) > threshold)
 
     def work(self, mask: Mask, images: int) -> Work:
-        """Return what evaluating one mask on so many images asks of a machine: its multiply-adds, weights read once, activations apart.
+        """Return what evaluating one mask on so many images asks of a machine: the kernels of the whole network, in parts of `CHUNK`
+        images, with the multiply-adds that the mask leaves; weights read once, activations apart.
 
         Departure: activations are taken to stay in the cache, so a device is limited by its arithmetic, as it is for these networks.
         """
-        (macs,) = self.costs.macs(mask)[1]
-        pixels = int(np.prod(self.samples.shape))
-        return Work(2.0 * float(macs) * images, float(BYTES * (self.costs.params(mask)[0] + images * pixels)), 0.0)
+        (convolved,), (macs,) = (2.0 * images * each for each in self.costs.macs(mask))
+        (padded,) = 2.0 * images * self.costs.padded_macs(mask, CHANNELS)
+        pixels, parts = int(np.prod(self.samples.shape)), -(-images // CHUNK)
+        return Work(
+            float(macs), float(BYTES * (self.costs.params(mask)[0] + images * pixels)), 0.0, float(self.kernels.kernels * parts - 1),
+            float(self.kernels.convolutions * parts), float(convolved), float(padded - convolved), float(macs - convolved),
+        )
+
+    @cached_property
+    def kernels(self) -> Count:
+        """The network's forward pass before anything is removed, which starts as many kernels as after that."""
+        return count(self.model, (1, *self.samples.shape), training=False)

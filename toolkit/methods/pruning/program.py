@@ -23,13 +23,13 @@ from toolkit.learning.pruning.rebuild import rebuild
 from toolkit.learning.pruning.result import PruneResult
 from toolkit.learning.pruning.select import SizeBudget
 from toolkit.learning.random import torch_generator
-from toolkit.learning.work import step_work
 from toolkit.methods.loop import divergence_told
 from toolkit.methods.pruning import Pruner
 from toolkit.methods.pruning.evaluation_pool import EvaluationPool, serve
 from toolkit.methods.pruning.islands import archipelago
 from toolkit.methods.pruning.problem import Counts, Problem, SampleSets, Whole, trained
 from toolkit.methods.pruning.records import Outcome, record
+from toolkit.methods.pruning.tuning_work import tuning_work
 from toolkit.methods.task import TaskSpec
 from toolkit.methods.trained import hand_out
 from toolkit.models import initialise
@@ -228,9 +228,8 @@ class Pruning(Program):
             teacher = outcome.whole.model if self.distil else None
             order = ctx.shared_rng("fine tune", index)
             train(outcome.model, *samples.train, recipe, order, teacher=teacher, alive=outcome.alive_weights)
-            work = step_work(outcome.model, (recipe.batch, *samples.shape), training=True)
             steps = self.fine_tune_epochs * -(-len(samples.train[1]) // recipe.batch)
-            yield ctx.compute(work.times(steps), "fine_tune")
+            yield ctx.compute(tuning_work(outcome.model, (recipe.batch, *samples.shape)).times(steps).beyond_first(), "fine_tune")
         ctx.metric("validation_error", wrong(outcome.model, *samples.validation) / len(samples.validation[1]), step=index)
         outcome.rounds = index + 1
 

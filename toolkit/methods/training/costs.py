@@ -13,7 +13,7 @@ from toolkit.core.device import Device
 from toolkit.core.program import Estimate
 from toolkit.core.work import Work
 from toolkit.learning.complexity import parameters
-from toolkit.learning.meter import CallCosts, Meter
+from toolkit.learning.meter import CallCosts, Meter, gradient_work
 from toolkit.learning.work import Count
 from toolkit.methods.task import TaskSpec
 from toolkit.methods.training.recipe import Recipe
@@ -22,11 +22,13 @@ from toolkit.models.evolving import Evolving
 
 @lru_cache(maxsize=64)
 def work_of_step(task: TaskSpec, recipe: Recipe) -> Work:
-    """Return the work of one step: augmentation, gradient, update; every kernel is a launch."""
+    """Return the work of one step: loading, augmentation, gradient with loss, update; every kernel is a launch."""
     costs, image_shape = _trained(task)
     shape = (recipe.batch, *image_shape)
     meter = Meter()
-    meter.add(costs.count("forward", shape, training=True, loss=_loss).work)
+    meter.add(task.load().loading_work(recipe.batch))
+    meter.elementwise(prod(shape), flops=0, reads=1, writes=1, launches=1)  # channels last
+    meter.add(gradient_work(costs, shape, loss=_loss))
     count_update(meter, parameters(costs.network), recipe)
     meter.elementwise(prod(shape), flops=0, reads=recipe.passes, writes=recipe.passes, launches=recipe.passes)
     return meter.take(beyond_first=True)
@@ -52,7 +54,8 @@ def estimate(task: TaskSpec, recipe: Recipe, inference_batches: list[int], devic
     charges = [(work_of_step(task, recipe), recipe.epochs * steps_per_epoch(len(loaded.data.train_labels), recipe))]
     charges += [(work_in_use(task, batch), inferences(len(loaded.data.test_labels), batch)) for batch in inference_batches]
     work = sum((each.times(count) for each, count in charges), Work())
-    time_s = sum(device.duration_s(each) * count for each, count in charges)
+    phases = ["gradient", *(f"inference_{batch}" for batch in inference_batches)]
+    time_s = sum(device.duration_s(each, phase) * count for (each, count), phase in zip(charges, phases, strict=True))
     return Estimate(
         flops=work.flops, moved_nbytes=work.read_bytes + work.write_bytes, sent_nbytes=0.0,
         memory_nbytes=loaded.memory_bytes(recipe.batch), storage_nbytes=0.0, time_s=time_s, energy_j=time_s * device.busy_w,
@@ -96,10 +99,8 @@ def _inference(task: TaskSpec, batch: int) -> Count:
 
 
 def count_update(meter: Meter, size: int, recipe: Recipe) -> None:
-    """Count `updated` on *size* weights held as one vector, and setting the gradients to zero before."""
-    meter.update(
-        size, momentum=recipe.momentum > 0, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay > 0, zeroed=True
-    )
+    """Count `updated` on *size* weights held as one vector."""
+    meter.update(size, momentum=recipe.momentum > 0, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay > 0)
 
 
 def updated(weights: Tensor, gradient: Tensor, momentum: Tensor, lr: float, recipe: Recipe) -> None:

@@ -29,8 +29,8 @@ from toolkit.models.evolving import Evolving
 class Training(Program):
     """One machine trains a network by a recipe and then classifies the test set, in each of several batch sizes.
 
-    Work: a step costs augmentation, gradient and update, an inference its forward pass, as `toolkit.learning.work` counts them, each
-    kernel being one launch; the loading of data costs nothing. Evaluations cost nothing. A CondenseNet condenses on the way, is counted
+    Work: a step costs loading, augmentation, gradient and update, an inference its forward pass, as `toolkit.learning.work` counts them,
+    each kernel being one launch. Evaluations cost nothing. A CondenseNet condenses on the way, is counted
     as dense while it trains, and used condensed.
     """
 
