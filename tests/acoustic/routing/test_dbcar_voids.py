@@ -81,7 +81,7 @@ def test_what_is_all_but_hopeless_is_tried_once_before_it_is_given_up(network) -
     assert last == [pytest.approx(3585.0, abs=1.0)]
 
 
-@pytest.mark.parametrize(("growth", "gaps_s"), [(1.0, [30.0, 30.0, 30.0, 30.0]), (2.0, [30.0, 60.0, 120.0, 240.0])])
+@pytest.mark.parametrize(("growth", "gaps_s"), [(1.0, [30.0, 30.0, 30.0, 30.0]), (2.0, [30.0, 60.0, 120.0, 120.0])])
 def test_a_neighbour_that_stays_silent_is_left_alone_longer_each_time(network, growth: float, gaps_s: list[float]) -> None:
     """However good the forecast says it is: what did not answer four times is asked more and more seldom."""
     net = network([(0, 0, 500)], [(0, 0, 0)], dbcar(tries=1, hold_s=10.0, backoff_s=0.0, blacklist_growth=growth), duration_s=600.0)
