@@ -67,7 +67,7 @@ def test_there_is_something_to_walk() -> None:
     assert len(list(numeric_fields())) > 500
 
 
-@pytest.mark.parametrize("value", [1e28, -1e28, float("nan"), float("inf"), True], ids=str)
+@pytest.mark.parametrize("value", [1e39, -1e39, float("nan"), float("inf"), True], ids=str)
 def test_no_number_is_without_bounds(value: object) -> None:
     """Neither a number beyond all measure nor a truth value is taken by any field in any shape."""
     taken = [

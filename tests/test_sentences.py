@@ -82,7 +82,7 @@ def test_a_file_that_is_no_table_is_not_quoted(tmp_path, capsys) -> None:
     (tmp_path / "passwd").write_text("root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1\n")
     assert run(tiny(tmp_path, **{"fabric.sea.wind.file": str(tmp_path / "passwd")}), tmp_path / "out") == 2
     errors = capsys.readouterr().err
-    assert "is no header of names separated by commas" in errors
+    assert "has 1 columns and none called 'wind_speed_m_s'" in errors
     assert "root" not in errors.replace(str(tmp_path), "")
 
 

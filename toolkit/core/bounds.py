@@ -18,7 +18,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 BOUNDS: dict[str, tuple[float, float]] = {
-    "per_s": (-1e24, 1e24),          # operations, bytes, samples, rates
+    "per_s": (-1e30, 1e30),          # operations, bytes, samples, rates
     "m_s": (-1e4, 1e4),              # sound in rock is slower
     "j_per_bit": (0.0, 1e3),
     "db_per_m": (-100.0, 100.0),
@@ -39,8 +39,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
 }
 """Unit: least and greatest value."""
 SEEDS = (0.0, 2.0**63 - 1)
-OTHER_FLOATS = (-1e15, 1e15)
-"""Numbers without a unit: doubles carry 15 digits."""
+OTHER_FLOATS = (-3.4e38, 3.4e38)
+"""Numbers without a unit: what float32 holds, in which networks are reckoned."""
 OTHER_COUNTS = (-(2.0**53), 2.0**53)
 """Whole numbers without a unit: doubles hold no more exactly."""
 
