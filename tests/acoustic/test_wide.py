@@ -60,7 +60,9 @@ def test_with_all_pairs_in_reach_it_is_the_channel_of_matrices(seed: int, monkey
 def test_plain_and_compiled_agree(fading: str, monkeypatch) -> None:
     spec = scenario(1, fading=fading)
     plain, compiled = (simulate(spec, wide=True, monkeypatch=monkeypatch, compiled=compiled) for compiled in (False, True))
-    assert plain.equals(compiled)
+    times = ["t0_s", "dur_s", "energy_j"]
+    assert plain.drop(columns=times).equals(compiled.drop(columns=times))
+    assert plain[times].to_numpy() == pytest.approx(compiled[times].to_numpy(), rel=1e-15, abs=0.0)  # one way in 36,921 ends in another bit
 
 
 def test_leaving_out_what_is_far_below_the_noise_changes_next_to_nothing(monkeypatch) -> None:

@@ -383,7 +383,8 @@ def _decide(node, until_s, found, where):
     """Decide, in order of their start, every arrival at *node* that began by *until_s*; `near` lists *found* around them.
 
     A receiver that is idle locks on the first arrival whose preamble it can detect against everything else that arrives; a later one takes
-    over only when it is stronger by the capture ratio. A node that sends hears nothing.
+    over only when it is stronger by the capture ratio. A node that sends hears nothing. Frames of one sender come one after the other and
+    do not disturb each other, although one whose sender draws near begins a few microseconds before the one sent just before it is over.
     """
     nodes, near, here = nodes_in(where), near_in(where), arrivals_in(where)[node]
     start_s, end_s, power, heard_s, number, state = (
@@ -391,6 +392,8 @@ def _decide(node, until_s, found, where):
     )
     near_start_s, near_end_s, near_power, near_number, own = near["start_s"], near["end_s"], near["power"], near["frame"], near["own"]
     locked_power, locked_s = nodes["locked_power"], nodes["locked_until_s"]
+    src = flights_in(where)["src"]
+    rows = len(src)
     while True:
         new = -1
         t_s = np.inf
@@ -409,9 +412,9 @@ def _decide(node, until_s, found, where):
                     sending = True
                 elif t_s < near_start_s[i] < next_send_s:
                     next_send_s = near_start_s[i]
-            elif near_number[i] != number[new] and near_start_s[i] <= t_s < near_end_s[i]:
+            elif near_start_s[i] <= t_s < near_end_s[i] and src[near_number[i] % rows] != src[number[new] % rows]:
                 interference += near_power[i]
-        receiving = locked_s[node] > t_s
+        receiving = locked_s[node] > t_s and src[nodes["locked"][node] % rows] != src[number[new] % rows]
         if sending:
             state[new] = HALF_DUPLEX
         elif receiving and power[new] < settings_in(where)["capture"][0] * locked_power[node]:
@@ -467,6 +470,7 @@ def _decode(node, place, draw, found, where):
     near_start_s, near_end_s, near_power, near_number, own = near["start_s"], near["end_s"], near["power"], near["frame"], near["own"]
     wanted, end_s, signal = here["frame"][place], here["end_s"][place], here["power"][place]
     row = wanted % len(flights_in(where))
+    src = flights_in(where)["src"]
     dur_s, bits = flights_in(where)["dur_s"][row], 8.0 * frames_in(where)["nbytes"][row]
     noise = nodes_in(where)["noise"][node]
     piecewise = settings_in(where)["piecewise"][0] != 0
@@ -478,7 +482,7 @@ def _decode(node, place, draw, found, where):
         interference = 0.0
         next_s = end_s
         for i in range(found):
-            if near_number[i] == wanted or own[i] or near_power[i] <= 0.0:
+            if src[near_number[i] % len(src)] == src[row] or own[i] or near_power[i] <= 0.0:
                 continue
             other_s = near_start_s[i]
             if other_s <= t_s:
