@@ -55,3 +55,12 @@ def test_two_processes_and_one_give_the_same_bytes(tmp_path: Path) -> None:
         run(scenario, out=tmp_path / str(jobs), jobs=jobs)
     for file in ("report.csv", "ledger/gs-SGD-s1-000.parquet", "requests/QSGD-s2.parquet"):
         assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
+
+
+def test_three_links_have_the_same_arms() -> None:
+    """VGG-16's prices: every way of exchanging at 1, 10 and 100 Gbit/s, nothing learnt."""
+    scenario = Scenario.load(FOLDER / "vgg16_links.yaml", quick=True)
+    scenario.check()
+    names = [{name.rpartition("-")[0] for name in scenario.compare if name.endswith(f"-{link}")} for link in ("1G", "10G", "100G")]
+    assert names[0] == names[1] == names[2]
+    assert {"dense", "dense-apart", "gs-SGD"} <= names[0]

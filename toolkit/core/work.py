@@ -39,7 +39,10 @@ class Work(NamedTuple):
     def __add__(self, other: object) -> Work:
         if not isinstance(other, Work):
             return NotImplemented
-        return Work(*[one + another for one, another in zip(self, other, strict=True)])
+        return Work(  # written out: meters add at every call of a network
+            self[0] + other[0], self[1] + other[1], self[2] + other[2], self[3] + other[3], self[4] + other[4], self[5] + other[5],
+            self[6] + other[6], self[7] + other[7],
+        )
 
     def __sub__(self, other: Work) -> Work:
         return Work(*[one - another for one, another in zip(self, other, strict=True)])

@@ -61,6 +61,7 @@ def loss_work(loss: Tensor, counted: Container[int]) -> tuple[Work, int]:
             continue
         ways = 0 if name in VIEWS else 1 if name in FREE_AHEAD else 2
         kernels += ways
-        numbers += ways * sum(math.prod(result.shape) for result in node._input_metadata)
+        if ways:
+            numbers += ways * sum([math.prod(result.shape) for result in node._input_metadata])
         waiting += [following for following, _ in node.next_functions]
     return Work(float(numbers), float(FLOAT_BYTES * numbers), float(FLOAT_BYTES * numbers), float(kernels)), answers
