@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -30,12 +32,13 @@ def decoded_once(files: Iterable[Path], settings: dict[str, object], make: Calla
     facts = [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
     key = hashlib.sha256(json.dumps([facts, settings], sort_keys=True, default=str).encode()).hexdigest()
     place = cache_folder() / f"{key[:32]}.npz"
-    with contextlib.suppress(OSError, ValueError, KeyError), np.load(place) as kept:
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error), place.open("rb") as file:
+        kept = np.load(file)
         return {name: kept[name] for name in kept.files}
     arrays = make()
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".partial", delete=False) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-        Path(file.name).replace(place)
+        with tempfile.NamedTemporaryFile(dir=place.parent, suffix=".partial", delete=False) as partial:
+            np.savez(partial, **arrays)  # type: ignore[arg-type]
+        Path(partial.name).replace(place)
     return arrays
