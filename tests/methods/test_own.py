@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -130,6 +133,46 @@ def test_images_are_decoded_once(study: Path, monkeypatch: pytest.MonkeyPatch) -
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(study / "photos" / "cat" / "0.png")
     assert not torch.equal(images.load(study / "photos", 16).train_images, first.train_images) or len(calls) == 2
     assert len(calls) == 2
+
+
+def test_a_damaged_cache_is_done_without(study: Path) -> None:
+    from toolkit.datasets import images
+
+    first = images.load(study / "photos", 16)
+    (kept,) = (study.parent / "cache").glob("*.npz")
+    for content in (kept.read_bytes()[:-100], b"PK", b""):
+        kept.write_bytes(content)
+        assert torch.equal(images.load(study / "photos", 16).train_images, first.train_images)
+
+
+def test_a_network_of_ones_own_comes_out_where_its_code_is_trusted(
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run directory names code; without trust it is refused by that name, and not called damaged."""
+    monkeypatch.delenv("TOOLKIT_TRUST", raising=False)
+    out, stem = study.parent / "out", (study / "stem").read_text()
+    assert main([str(scenario(study, PHOTOS)), "--out", str(out), "--jobs", "1", "--quiet"]) == 0
+    command = [sys.executable, "-m", "toolkit.export", str(out), "--format", "safetensors", "--out", str(out / "net.safetensors")]
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(study), str(Path(__file__).parents[2])])}
+    refused = subprocess.run(command, env=paths, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert f"--trust {stem}" in refused.stderr
+    assert "damaged" not in refused.stderr
+    assert subprocess.run([*command, "--trust", stem], env=paths, check=False).returncode == 0
+
+
+def test_photographs_are_learnt_one_class_after_the_other(study: Path) -> None:
+    """Data of one's own through continual learning, as docs/data.md says."""
+    tree = yaml12.read(scenario(study, PHOTOS))
+    tree["fabric"]["workers"] = 1
+    tree["program"] = {
+        "type": "continual", "method": "er", "stream": {"tasks": 2}, "buffer": {"images": 5}, "budget": {"epochs": 1}, "batch": 8,
+        "replay": 4, "task": {"dataset": PHOTOS, "model": {"name": "resnet18", "options": {"nf": 4}}},
+    }
+    (study / "own.yaml").write_text(yaml12.dump(tree))
+    out = study.parent / "continual"
+    assert main([str(study / "own.yaml"), "--out", str(out), "--jobs", "1", "--quiet"]) == 0
+    assert (out / "report.csv").is_file()
 
 
 def test_a_table_names_images_in_any_layout(study: Path) -> None:

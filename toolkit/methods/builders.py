@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from toolkit.core import trust
 from toolkit.core.part import nearest
@@ -33,7 +33,7 @@ def checked_options(what: str, call: Callable[..., Any], options: Mapping[str, A
             continue
         try:
             adapter = TypeAdapter(kinds[option], config=ConfigDict(strict=True, arbitrary_types_allowed=True))
-        except Exception:
+        except (PydanticUserError, NameError, TypeError):  # a type that pydantic does not know is not judged
             continue
         try:
             adapter.validate_json(json.dumps(value, default=str))

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import nn
 
 from toolkit.core.context import Context
 from toolkit.core.network_file import network_paths
+from toolkit.core.part import explain
 from toolkit.core.rundir import reading
 from toolkit.datasets import Dataset
-from toolkit.errors import RunDirectoryError
+from toolkit.errors import RunDirectoryError, ScenarioError
 from toolkit.learning.pruning.groups import find_groups
 from toolkit.learning.pruning.rebuild import rebuild
 from toolkit.methods.model_spec import ModelSpec
@@ -64,10 +66,15 @@ def trained_network(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
     path, told = network_paths(stem)
     if not path.is_file() or not told.is_file():
         raise RunDirectoryError(f"{path}: no network was left there")
-    with reading(path):
+    with reading(told):
         facts = dict(json.loads(told.read_text(encoding="utf-8")))
-        spec = ModelSpec.model_validate(facts["model"])
         channels, height, _ = facts["shape"]
+        name, options = facts["model"]["name"], facts["model"]["options"]
+    try:
+        spec = ModelSpec(name=name, options=options)
+    except ValidationError as error:  # code that may not be run, or is not there, is no damage
+        raise ScenarioError([f"{told}: {problem}" for problem in explain(error)]) from error
+    with reading(path):
         generator = torch.Generator().manual_seed(0)
         model = spec.build(generator, num_classes=facts["num_classes"], in_channels=channels, image_size=height)
         if isinstance(model, Evolving) and facts["finished"]:
@@ -78,7 +85,7 @@ def trained_network(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
             model = rebuild(model, find_groups(model, facts["shape"]), kept)
         try:
             weights = load_file(path)
-        except SafetensorError as error:
+            model.load_state_dict(weights)
+        except (SafetensorError, RuntimeError) as error:
             raise ValueError(str(error)) from error
-        model.load_state_dict(weights)
     return model.eval(), facts

@@ -22,7 +22,8 @@ def test_who_is_heard_from_beyond_the_range_is_named(network, mac: str) -> None:
 
 
 def test_far_nodes_that_nobody_hears_are_no_matter(network) -> None:  # noqa: F811
-    network([(0, 0, 900), (9000, 0, 900)], [(0, 0, 0)], {"type": "dbr"}, mac={"type": "sfama", "range_m": 1500.0})
+    net = network([(0, 0, 900), (9000, 0, 900)], [(0, 0, 0)], {"type": "dbr"}, mac={"type": "sfama", "range_m": 1500.0})
+    assert net.count == 3
 
 
 def test_nodes_that_drift_apart_are_noticed(network) -> None:  # noqa: F811
