@@ -65,6 +65,8 @@ def restored(template: State, kept: Any) -> State:
         found = kept.to(template.device) if kept is not None else None
     elif isinstance(template, dict):
         found = {key: restored(template.get(key), value) for key, value in kept.items()}
+    elif isinstance(template, list) and isinstance(kept, list) and len(template) == len(kept):
+        found = [restored(own, value) for own, value in zip(template, kept, strict=True)]
     elif dataclasses.is_dataclass(template) and not isinstance(template, type) and kept is not None:
         for each in dataclasses.fields(template):
             value = getattr(template, each.name)

@@ -113,10 +113,99 @@ def test_a_step_takes_what_the_closed_form_says() -> None:
     assert took(arm) == pytest.approx(closed_form_s(arm), rel=2e-3)  # chunks of a ring differ by a number
 
 
-def test_it_is_never_slower_and_gains_where_both_take_time() -> None:
-    for method in ("dense", "parameter_server"):
-        together, apart = (took(scenario(method, learn=False, batch=256, overlap=overlap)) for overlap in (True, False))
-        assert together < 0.95 * apart
+@pytest.mark.parametrize("method", ["dense", "parameter_server"])
+def test_it_is_never_slower_and_gains_where_both_take_time(method: str) -> None:
+    together, apart = (took(scenario(method, learn=False, batch=256, overlap=overlap)) for overlap in (True, False))
+    assert together < 0.95 * apart
+
+
+BY_PART: list[Any] = ["qsgd", "terngrad", "signsgd", "ef_signsgd", "one_bit", {"type": "dgc", "density": 0.05}, "powersgd"]
+
+
+@pytest.mark.parametrize("method", BY_PART, ids=str)
+def test_a_part_by_itself_gains_where_both_take_time(method: Any) -> None:
+    """Over links that take about as long as the backward pass."""
+    times = []
+    for overlap in (True, False):
+        arm = scenario(method, learn=False, batch=256, overlap=overlap).dump()
+        arm["fabric"]["topology"]["link"]["rate_bps"] = 1e8
+        times.append(took(Scenario.build(arm)))
+    assert len(scenario(method).program.buckets()) > 2  # type: ignore[attr-defined]
+    assert times[0] < 0.95 * times[1]
+
+
+def test_a_step_by_parts_takes_what_the_closed_form_says() -> None:
+    """Pieces and packing in turn; the wire takes one bucket after the other; what comes of them is worked out after all that was asked."""
+    arm = scenario("qsgd", learn=False)
+    program: Any = arm.program
+    device, task, method = arm.fabric.device, program.task.load(), program.method  # type: ignore[attr-defined]
+    ring = Collectives.model_validate({"all_gather": "ring"}).all_gather
+    compressor, cost = method._compressor(), LinkCost(2e-5, 8 / 2e9, 0.0)
+    buckets = program.buckets()
+    there, free = [], 0.0
+    for bucket, (work, _) in zip(buckets, pieces(task.gradient_work(16), task.gradient_count(16), buckets), strict=True):
+        free += device.duration_s(work.beyond_first())
+        free += device.duration_s(Work(*compressor.work(bucket.size)).beyond_first())
+        there.append(free)
+    wire = 0.0
+    for bucket, ready in zip(buckets, there, strict=True):
+        wire = max(ready, wire) + ring.seconds(compressor.wire_bytes(bucket.size), WORKERS, cost)
+        size = bucket.size
+        mean = Work(*compressor.add_work(size)).times(WORKERS) + Work(size, 4.0 * size, 8.0 * size, 9)
+        moved = Work(4.0 * size, 4.0 * 5 * size, 4.0 * 3 * size, 2 + len(bucket.runs))
+        free = max(free, wire) + device.duration_s(mean.beyond_first()) + device.duration_s(moved.beyond_first())
+    arm = Scenario.build({**arm.dump(), "fabric": {**arm.fabric.dump(), "collectives": {"all_gather": "ring"}}})
+    assert took(arm) == pytest.approx(program.steps * free, rel=2e-3)
+
+
+def learned(method: Any, **program: Any) -> list[float]:
+    """All metrics of two workers."""
+    found: list[Any] = []
+
+    def run(ctx: Any) -> Any:
+        yield from scenario(method, **program).program.run(ctx)
+        found.append(ctx.metrics)
+
+    run_local(run, 2, 1, collectives=Collectives.model_validate({"all_reduce": "ring"}))
+    return [metric.value for metrics in found for metric in metrics]
+
+
+@pytest.mark.parametrize("method", ["one_bit", {"type": "one_bit", "dense_below": 600}], ids=str)
+def test_what_is_compressed_by_layer_is_learnt_alike_by_parts(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layer's two values are its own, wherever a vector is cut: the same to the bit where nothing is drawn for zeros."""
+    monkeypatch.setattr("toolkit.methods.distributed.compressed.torch_generator", lambda *_: None)
+    assert learned(method) == learned(method, overlap=False)
+
+
+@pytest.mark.parametrize("method", BY_PART, ids=str)
+def test_parts_learn_and_repeat(method: Any) -> None:
+    first = learned(method, steps=6)
+    assert first == learned(method, steps=6)
+
+
+def test_parts_have_draws_of_their_own() -> None:
+    """Two parts with the same gradient are not rounded alike."""
+    drawn: list[Any] = []
+
+    class Watched(type(scenario("terngrad").program.method)):  # type: ignore[misc]
+        def step(self, ctx: Any, state: Any, weights: Any, gradient: Any, step: Any) -> Any:
+            drawn.append(ctx.shared_rng("compress", ctx.node, *step.key).random())
+            yield from super().step(ctx, state, weights, gradient, step)
+
+    program = scenario("terngrad", steps=1).program.model_copy(update={"method": Watched.model_construct(type="terngrad")})
+    run_local(program.run, 1, 1, collectives=Collectives())
+    assert len(set(drawn)) == len(drawn) == len(program.buckets())
+
+
+def test_a_method_that_sends_before_it_computes_is_told() -> None:
+    class Hasty(type(scenario("qsgd").program.method)):  # type: ignore[misc]
+        def step(self, ctx: Any, state: Any, weights: Any, gradient: Any, step: Any) -> Any:
+            yield from ctx.all_reduce(gradient, "values")
+            yield ctx.compute(Work(1.0), "compress")
+
+    program = scenario("qsgd").program.model_copy(update={"method": Hasty.model_construct(type="qsgd")})
+    with pytest.raises(RuntimeError, match=r"does not begin with ctx\.compute"):
+        run_local(program.run, 2, 1, collectives=Collectives())
 
 
 def test_what_was_measured_is_shared_out_among_the_pieces() -> None:
@@ -141,19 +230,21 @@ def test_two_workers_learn_the_same_to_the_bit() -> None:
     np.testing.assert_array_equal(*ends)
 
 
-def test_a_run_is_priced_again_as_it_was(tmp_path: Path) -> None:
-    toolkit.run(scenario(), out=tmp_path / "run")
+@pytest.mark.parametrize("method", ["dense", "qsgd", "powersgd"])
+def test_a_run_is_priced_again_as_it_was(tmp_path: Path, method: str) -> None:
+    toolkit.run(scenario(method), out=tmp_path / "run")
     recost(tmp_path / "run", {}, out=tmp_path / "again")
     recost(tmp_path / "run", {"fabric.device.memory_bytes_per_s": 1e9}, out=tmp_path / "slow")
-    toolkit.run(Scenario.build({**scenario().dump(), "fabric": {**scenario().fabric.dump(), "device": {
+    toolkit.run(Scenario.build({**scenario(method).dump(), "fabric": {**scenario().fabric.dump(), "device": {
         **DEVICE, "memory_bytes_per_s": 1e9}}}), out=tmp_path / "trained")
     for one, other in (("run", "again"), ("slow", "trained")):
         before, after = (pd.read_csv(tmp_path / name / "report.csv") for name in (one, other))
         pd.testing.assert_frame_equal(before, after, rtol=1e-9)
 
 
-def test_an_estimate_is_what_a_run_takes() -> None:
-    arm = scenario(learn=False, steps=20)
+@pytest.mark.parametrize("method", ["dense", "signsgd"])
+def test_an_estimate_is_what_a_run_takes(method: str) -> None:
+    arm = scenario(method, learn=False, steps=20)
     found = arm.program.estimate(arm.fabric)
     assert found is not None
     assert found.time_s == pytest.approx(took(arm), rel=1e-9)

@@ -33,6 +33,13 @@ class Step:
     """Parts of the gradient (runs of its coordinates) in the order in which the backward pass gives them, each with what is to be waited
     for; at a server with None. Empty where all of it is there.
     """
+    part: int = 0
+    """Which part of the gradient it is for, where a method takes each by itself."""
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """What names the random draws of this step."""
+        return (self.index, self.part) if self.part else (self.index,)
 
 
 State = TypeVar("State", default=Any)
@@ -46,6 +53,15 @@ class ExchangeMethod(Part, Generic[State]):
     needs_servers: ClassVar[bool] = False
     overlaps: ClassVar[bool] = False
     """Whether parts of the gradient are exchanged while the backward pass works on others."""
+
+    @property
+    def by_part(self) -> bool:
+        """Whether a part of the gradient (some of its tensors) can be exchanged by itself, as if it were all.
+
+        Such a method has a state for each part, and `step` is called for each. The first thing that it asks of its context is all that it
+        computes before it sends, so that no message begins before its part is there.
+        """
+        return False
 
     @property
     def cycle(self) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES, Work
-from toolkit.learning.compressors import Compressor, bundle, unbundle
+from toolkit.learning.compressors import Compressor, Payload, bundle, unbundle
 from toolkit.learning.compressors.memory import Memory
 from toolkit.learning.flat import FlatLayout
 from toolkit.learning.random import torch_generator
@@ -70,29 +70,42 @@ def compressed_step(
     With *lr_inside* the learning rate scales what enters the memory (Karimireddy et al. 2019), else the mean of what was sent (as in
     torch): the two differ only when it changes.
     """
+    vector, more = state.split.compressed(gradient), Work()
+    if state.memory and vector.numel():
+        vector = state.memory.add(vector, step.lr if lr_inside else 1.0)  # e <- e + g
+        more = Work(*state.memory.work())
+    payload = yield from compressed(ctx, compressor, vector, step, state.memory, more=more)  # C(e); e <- e - C(e)
     yield from exchange_whole(
         ctx, state.split, velocity=state.small_velocity, momentum=momentum, weights=weights, gradient=gradient, step=step
     )
-    vector = state.split.compressed(gradient)
-    if not vector.numel():
+    if not payload:
         return
-    if state.memory:
-        vector = state.memory.add(vector, step.lr if lr_inside else 1.0)  # e <- e + g
-        yield charged(ctx, Work(*state.memory.work()))
-    mean = yield from average(ctx, compressor, vector, step, state.memory)  # send C(e); e <- e - C(e)
+    mean = yield from average(ctx, compressor, payload, vector.numel())
     yield from descend(ctx, weights, state.velocity, mean, momentum, 1.0 if lr_inside else step.lr, split=state.split)
 
 
-def average(ctx: Context, compressor: Compressor, vector: Tensor, step: Step, memory: Memory | None = None) -> Asking:
-    """Return the mean over all workers of what their payloads stand for; take this worker's out of its *memory*."""
+def compressed(
+    ctx: Context, compressor: Compressor, vector: Tensor, step: Step, memory: Memory | None = None, *, more: Work = NO_WORK
+) -> Asking:
+    """Return this worker's payload for *vector*, taken out of its *memory*; nothing for an empty one.
+
+    The work is charged at once, with what was done to get *vector* and is not charged yet (*more*).
+    """
     size = vector.numel()
-    generator = torch_generator(ctx.shared_rng("compress", ctx.node, step.index), vector.device)
-    payload = compressor.compress(vector, generator)
-    work, adding = Work(*compressor.work(size)), Work(*compressor.add_work(size))
-    if memory:
+    payload: Payload = ()
+    if size:
+        generator = torch_generator(ctx.shared_rng("compress", ctx.node, *step.key), vector.device)
+        payload = compressor.compress(vector, generator)
+        more += Work(*compressor.work(size))
+    if memory and size:
         memory.remove(compressor, payload)
-        work += adding
-    yield charged(ctx, work)
+        more += Work(*compressor.add_work(size))
+    yield charged(ctx, more)
+    return payload
+
+
+def average(ctx: Context, compressor: Compressor, payload: Payload, size: int) -> Asking:
+    """Return the mean over all workers of what their payloads for *size* coordinates stand for."""
     if compressor.collective == "all_reduce":
         total = yield from ctx.all_reduce(payload[0], "values")
         mean = compressor.decompress((total,), size).div_(ctx.size)
@@ -101,6 +114,7 @@ def average(ctx: Context, compressor: Compressor, vector: Tensor, step: Step, me
         messages = yield from ctx.all_gather(bundle(payload), "values")
         mean = compressor.mean((unbundle(message, payload) for message in messages), size)
         received = len(messages)
+    adding = Work(*compressor.add_work(size))
     yield charged(ctx, adding.times(received) + moving(size, 1, 1, 2, AVERAGING))  # from an empty sum; divided at the end
     return mean
 

@@ -21,8 +21,8 @@ from toolkit.methods.distributed.sparse import Split, charged, count, moving
 class Dgc(ExchangeMethod[CompressedState]):
     """u <- m u + g; v <- v + u; send the k largest of v; u, v <- 0 there. ``8 k`` bytes by all-gather.
 
-    Source: Lin et al. 2018, Alg. 4 (without its Nesterov form) and section 3.3. Departure: the largest of all tensors together, not of
-    each tensor, which is what Top-k and gTop-k here choose too.
+    Source: Lin et al. 2018, Alg. 4 (without its Nesterov form) and section 3.3. Departure: the largest of all tensors together, which
+    is what Top-k and gTop-k here choose too, or of each part that is exchanged during the backward pass; not of each tensor.
     """
 
     density: float = Field(0.001, gt=0, le=1, description="share of the coordinates sent per step, after the warm-up")
@@ -39,6 +39,11 @@ class Dgc(ExchangeMethod[CompressedState]):
     @property
     def settles_after(self) -> int:
         return self.warmup_steps * len(self.warmup)
+
+    @property
+    def by_part(self) -> bool:
+        """The norm is that of the whole gradient, and a part may have no tensor that is large enough."""
+        return not self.clip_norm and not self.dense_below
 
     def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         memory = partial(Corrected.zeros, momentum=self.momentum, masking=self.masking)

@@ -27,6 +27,10 @@ class EfSignSgd(ExchangeMethod[CompressedState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
+    @property
+    def by_part(self) -> bool:
+        return True
+
     def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         return begin(layout, self.dense_below, self.momentum, Residual.zeros)
 

@@ -58,6 +58,10 @@ class PowerSgd(ExchangeMethod[PowerSgdState]):
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole")
 
+    @property
+    def by_part(self) -> bool:
+        return True
+
     def init(self, ctx: Context, layout: FlatLayout) -> PowerSgdState:
         split, compressor = self._parted(layout)
         right = compressor.draw(torch_generator(ctx.shared_rng("powersgd")))
@@ -66,11 +70,12 @@ class PowerSgd(ExchangeMethod[PowerSgdState]):
     def step(self, ctx: Context, state: PowerSgdState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
         split, scale = state.split, step.lr if self.lr_inside else 1.0
         mean = torch.zeros_like(gradient)
+        matrices, left = yield from self._begun(ctx, state, split.compressed(gradient), scale, step)
         if split.small:
             total = yield from ctx.all_reduce(split.whole(gradient), "dense")
             split.add_whole(mean, total, scale / ctx.size)
         if split.large:
-            approximation = yield from self._approximated(ctx, state, split.compressed(gradient), scale, step)
+            approximation = yield from self._approximated(ctx, state, matrices, left)
             split.add_compressed(mean, approximation, 1.0)
         rate = 1.0 if self.lr_inside else step.lr
         work = moving(gradient.numel(), 2, 3, 2, 1 + len(split.large) + len(split.small))
@@ -82,14 +87,22 @@ class PowerSgd(ExchangeMethod[PowerSgdState]):
         weights.add_(update, alpha=-rate)
         yield charged(ctx, work)
 
-    def _approximated(self, ctx: Context, state: PowerSgdState, gradient: Tensor, scale: float, step: Step) -> Asking:
-        """The low-rank approximation of the mean over all workers of gradient and memory; what it misses goes into the memory."""
+    def _begun(self, ctx: Context, state: PowerSgdState, gradient: Tensor, scale: float, step: Step) -> Asking:
+        """What is approximated, and this worker's P: all that it computes before it sends."""
         compressor, size = state.compressor, gradient.numel()
+        if not size:
+            yield charged(ctx, Work())
+            return gradient, gradient
         if not self.warm_start:
-            state.right = compressor.draw(torch_generator(ctx.shared_rng("powersgd", step.index)))
+            state.right = compressor.draw(torch_generator(ctx.shared_rng("powersgd", *step.key)))
         matrices = state.memory.add(gradient, scale)  # Alg. 2, l. 7
         left = compressor.left(matrices, state.right)  # Alg. 1, l. 3
         yield charged(ctx, Work(*state.memory.work()) + Work(*compressor.work(size)))
+        return matrices, left
+
+    def _approximated(self, ctx: Context, state: PowerSgdState, matrices: Tensor, left: Tensor) -> Asking:
+        """The low-rank approximation of the mean over all workers of gradient and memory; what it misses goes into the memory."""
+        compressor, size = state.compressor, matrices.numel()
         left = compressor.orthogonal((yield from ctx.all_reduce(left, "values")))  # l. 4 and 5
         total = yield from ctx.all_reduce(compressor.right(matrices, left), "values")  # l. 6 and 7
         state.right = total / ctx.size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 from typing import Any, Literal, final
 
@@ -23,7 +24,7 @@ from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import TrainState
 from toolkit.methods.classification import Classification
 from toolkit.methods.distributed import ExchangeMethod, Step
-from toolkit.methods.distributed.buckets import MEBIBYTE, Bucket, buckets_of, pieces
+from toolkit.methods.distributed.buckets import MEBIBYTE, Bucket, buckets_of, pieces, step_by_part
 from toolkit.methods.distributed.estimate import estimate
 from toolkit.methods.loop import training_loop
 from toolkit.methods.task import TaskSpec
@@ -39,8 +40,10 @@ class DistributedSgd(Program):
 
     Work: a gradient costs what `toolkit.learning.work` counts for model and batch, every kernel of it, the loading of the batch, the
     loss and the sums of gradients among them; what the method computes and sends, it charges itself. Evaluations cost no simulated time.
-    With `overlap` the parts of the gradient are exchanged one after the other as the backward pass gives them (dense, parameter_server);
-    other methods begin with the whole. If a worker is lost, the others go back to the beginning of the earliest unfinished step
+    With `overlap` the parts of the gradient are exchanged one after the other as the backward pass gives them: summed (dense,
+    parameter_server), or each by itself, with scales and memory of its own (qsgd, terngrad, signsgd, ef_signsgd, one_bit, dgc, powersgd).
+    Methods that choose among all coordinates begin with the whole.
+    If a worker is lost, the others go back to the beginning of the earliest unfinished step
     and share its data; what only it knew (error feedback, momentum) is lost with it.
     """
 
@@ -122,7 +125,7 @@ class DistributedSgd(Program):
 
     def buckets(self) -> tuple[Bucket, ...]:
         """Return the parts in which the gradient is exchanged during the backward pass; none where that would be all of it at once."""
-        if not self.overlap or not self.method.overlaps:
+        if not self.overlap or not (self.method.overlaps or self.method.by_part):
             return ()
         task = self.task.load()
         counted = task.gradient_count(self.batch)
@@ -132,7 +135,9 @@ class DistributedSgd(Program):
     def _begin(self, ctx: Context, task: Classification) -> TrainState[Any]:
         """All workers begin with the same weights, or with what they kept."""
         model = task.build(torch_generator(ctx.shared_rng("model"))).to(ctx.accelerator)
-        state = TrainState.create(model, self.method.init(ctx, task.layout))
+        parts = self.buckets() if self.method.by_part else ()
+        own = [self.method.init(ctx, part.tensors) for part in parts] if parts else self.method.init(ctx, task.layout)
+        state = TrainState.create(model, own)
         saved = ctx.saved()
         if saved is not None:
             state.load_state_dict(saved)
@@ -182,18 +187,28 @@ class WorkerTrainer:
             state.gradient.copy_(self._stand_in)
         if program.weight_decay:
             state.gradient.add_(state.weights, alpha=program.weight_decay)
-        done = [ctx.compute(work.beyond_first(), "gradient", share) for work, share in self._pieces]
-        if not self._buckets:
-            yield done[0]
-        arriving = tuple((bucket.runs, ready) for bucket, ready in zip(self._buckets, done, strict=False))
-        step = Step(state.step, program.lr_at(state.step), arriving)
+        step = Step(state.step, program.lr_at(state.step))
         try:
-            yield from program.method.step(ctx, state.optimiser, state.weights, state.gradient, step)
+            yield from self._exchange(step)
         except ValueError as error:
             sane = torch.isfinite(state.weights).all() and float(state.weights.abs().max()) < HUGE
             if sane and not isinstance(error, NotFiniteError):
                 raise
             raise DivergenceError(str(error), step.index, step.lr) from error
+
+    def _exchange(self, step: Step) -> Asking:
+        """Charge the gradient, and let the method make its step, of the parts as they come or of all of it."""
+        ctx, state, method = self.ctx, self.state, self.program.method
+        if self._buckets and method.by_part:
+            yield from step_by_part(
+                ctx, method, state.optimiser, state.weights, state.gradient, step, buckets=self._buckets, computing=self._pieces
+            )
+            return
+        done = [ctx.compute(work.beyond_first(), "gradient", share) for work, share in self._pieces]
+        if not self._buckets:
+            yield done[0]
+        arriving = tuple((bucket.runs, ready) for bucket, ready in zip(self._buckets, done, strict=False))
+        yield from method.step(ctx, state.optimiser, state.weights, state.gradient, dataclasses.replace(step, arriving=arriving))
 
     def step_done(self) -> None:
         if self.ctx.rank == 0 and self.program.learn:

@@ -29,6 +29,10 @@ class Qsgd(ExchangeMethod[CompressedState]):
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, on the averaged gradient")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce")
 
+    @property
+    def by_part(self) -> bool:
+        return True
+
     def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         return begin(layout, self.dense_below, self.momentum)
 

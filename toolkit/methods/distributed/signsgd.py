@@ -9,10 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from toolkit.core.context import Asking, Context
+from toolkit.core.work import Work
 from toolkit.learning.compressors.sign import Sign
 from toolkit.learning.flat import FlatLayout
 from toolkit.methods.distributed import ExchangeMethod, Step
-from toolkit.methods.distributed.compressed import CompressedState, average, begin, wire_bytes
+from toolkit.methods.distributed.compressed import CompressedState, average, begin, compressed, wire_bytes
 from toolkit.methods.distributed.sparse import charged, exchange_whole, moving
 
 
@@ -31,20 +32,25 @@ class SignSgd(ExchangeMethod[CompressedState]):
     momentum: float = Field(0.9, ge=0, lt=1, description="share of the past in each worker's own average (b)")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce, and take SGD steps")
 
+    @property
+    def by_part(self) -> bool:
+        return True
+
     def init(self, ctx: Context, layout: FlatLayout) -> CompressedState:
         return begin(layout, self.dense_below, self.momentum)
 
     def step(self, ctx: Context, state: CompressedState, weights: Tensor, gradient: Tensor, step: Step) -> Asking:
-        split, own = state.split, state.split.compressed(gradient)
+        split, own, more = state.split, state.split.compressed(gradient), Work()
+        if self.momentum and split.size:
+            own = state.velocity.lerp_(own, 1 - self.momentum)  # Signum: each worker's own, unlike other methods' velocity
+            more = moving(split.size, 3, 2, 1)
+        payload = yield from compressed(ctx, Sign(), own, step, more=more)
         yield from exchange_whole(
             ctx, split, velocity=state.small_velocity, momentum=self.momentum, weights=weights, gradient=gradient, step=step
         )
-        if not split.size:
+        if not payload:
             return
-        if self.momentum:
-            own = state.velocity.lerp_(own, 1 - self.momentum)  # Signum: each worker's own, unlike other methods' velocity
-            yield charged(ctx, moving(split.size, 3, 2, 1))
-        votes = yield from average(ctx, Sign(), own, step)
+        votes = yield from average(ctx, Sign(), payload, split.size)
         split.add_compressed(weights, torch.sign(votes), -step.lr)
         yield charged(ctx, moving(split.size, 3, 3, 2, 1 + len(split.large)))
 
