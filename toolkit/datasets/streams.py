@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -100,8 +101,10 @@ class Stream:
         return Samples(transform(found) if transform is not None else found, mapped[chosen])
 
 
-def split_classes(dataset: Dataset, tasks: int, order: Sequence[int] | None = None) -> Stream:
+def split_classes(dataset: Dataset, tasks: int, order: Sequence[int] | None = None, *, first: int | None = None) -> Stream:
     """Return the class-incremental stream of *tasks* tasks with equally many classes, in *order* (or that of the labels).
+
+    With *first* the first task has so many, and the others share the rest evenly.
 
     Raises:
         DataError: the classes cannot be dealt evenly, *order* is not a permutation of them, or one has no image to train or to test on.
@@ -109,14 +112,21 @@ def split_classes(dataset: Dataset, tasks: int, order: Sequence[int] | None = No
     labels = list(range(dataset.num_classes)) if order is None else [int(label) for label in order]
     if sorted(labels) != list(range(dataset.num_classes)):
         raise DataError(f"stream: the order of classes must name each of 0 to {dataset.num_classes - 1} once")
-    if tasks < 1 or len(labels) % tasks:
+    rest = 0 if first is None else len(labels) - first
+    if first is not None and (tasks < 2 or rest < tasks - 1 or rest % (tasks - 1)):
+        raise DataError(
+            f"stream: of {len(labels)} classes of {dataset.name} {first} go to the first task, and {max(rest, 0)} cannot be dealt evenly "
+            f"to {max(tasks - 1, 0)} more"
+        )
+    if first is None and (tasks < 1 or len(labels) % tasks):
         raise DataError(f"stream: {len(labels)} classes of {dataset.name} cannot be dealt evenly to {tasks} tasks")
     for part, held in (("training", dataset.train_labels), ("test", dataset.test_labels)):
         empty = [str(label) for label in labels if not (held == label).any()]
         if empty:
             raise DataError(f"stream: class {listed(empty)} of {dataset.name} has no {part} image; every class of a stream needs some")
-    each = len(labels) // tasks
-    return Stream(dataset, tuple(tuple(labels[task * each : (task + 1) * each]) for task in range(tasks)), (None,) * tasks)
+    each = len(labels) // tasks if first is None else rest // (tasks - 1)
+    ends = [(each if first is None else first) + task * each for task in range(tasks)]
+    return Stream(dataset, tuple(tuple(labels[begin:end]) for begin, end in pairwise([0, *ends])), (None,) * tasks)
 
 
 def permuted(dataset: Dataset, tasks: int, rng: np.random.Generator) -> Stream:

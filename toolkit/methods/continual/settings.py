@@ -20,6 +20,7 @@ class StreamSpec(Spec):
 
     kind: Literal["class", "permuted", "rotated"] = Field("class", description="new classes per task, or all classes seen another way")
     tasks: int = Field(5, ge=1, description="number of tasks")
+    first: int | None = Field(None, ge=1, description="classes of the first task, the others sharing the rest evenly; none: all alike")
     order: Literal["natural", "seeded"] = Field("natural", description="order in which classes appear")
 
     def open(self, dataset: Dataset, rng: np.random.Generator) -> Stream:
@@ -30,7 +31,10 @@ class StreamSpec(Spec):
         """
         try:
             if self.kind == "class":
-                return split_classes(dataset, self.tasks, rng.permutation(dataset.num_classes).tolist() if self.order == "seeded" else None)
+                order = rng.permutation(dataset.num_classes).tolist() if self.order == "seeded" else None
+                return split_classes(dataset, self.tasks, order, first=self.first)
+            if self.first is not None:
+                raise ScenarioError(f"program.stream.first: tasks of kind {self.kind} all have every class; leave it out")
             return (permuted if self.kind == "permuted" else rotated)(dataset, self.tasks, rng)
         except DataError as error:
             raise ScenarioError(f"program.stream.tasks: {error}") from error
