@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from toolkit.learning.known_shapes import tensors_in
 from toolkit.learning.loss_work import loss_work, place_of
-from toolkit.learning.work import moves_nothing, tensors_in
+from toolkit.learning.work import moves_nothing
 
 
 class Seen(TorchDispatchMode):

@@ -19,9 +19,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from toolkit.learning.work import LiveBytes, tensors_in
-
-META = torch.device("meta")
+from toolkit.learning.known_shapes import META, result_on_meta, tensors_in
+from toolkit.learning.work import LiveBytes
 
 
 class StandIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -44,7 +43,9 @@ class StandIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
             args, kwargs = _as_meta(args), _as_meta(kwargs)
             if kwargs.get("device") is not None:
                 kwargs["device"] = META
-        result = func(*args, **kwargs)
+            result = result_on_meta(func, args, kwargs)
+        else:
+            result = func(*args, **kwargs)
         self.live.watch(tensor for tensor in tensors_in(result) if tensor.is_meta)
         return result
 

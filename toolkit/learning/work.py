@@ -38,6 +38,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from toolkit.core.work import Work, padded
+from toolkit.learning.known_shapes import result_on_meta, tensors_in
 
 
 class UncountedWork(UserWarning):
@@ -175,18 +176,6 @@ def _nbytes(tensors: Iterator[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def tensors_in(nested: object) -> Iterator[Tensor]:
-    """All tensors in *nested* lists, tuples and dicts."""
-    if isinstance(nested, Tensor):
-        yield nested
-    elif isinstance(nested, dict):
-        for value in nested.values():
-            yield from tensors_in(value)
-    elif isinstance(nested, (list, tuple)):
-        for value in nested:
-            yield from tensors_in(value)
-
-
 class LiveBytes:
     """Keeps account of the memory behind tensors, which is freed with the last tensor that uses it; that of those *given* is left out."""
 
@@ -228,7 +217,7 @@ class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return lambda _: self.count.finished.append((place, self.count.work))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = result_on_meta(func, args, kwargs or {})
         outputs = list(tensors_in(result))
         self.live.watch(outputs)
         self.count.live_bytes = self.live.peak

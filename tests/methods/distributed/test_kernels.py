@@ -12,7 +12,8 @@ from toolkit.collectives import Collectives
 from toolkit.core.context import Context
 from toolkit.core.local import LocalContext, run_local
 from toolkit.core.work import Work
-from toolkit.learning.work import moves_nothing, tensors_in
+from toolkit.learning.known_shapes import tensors_in
+from toolkit.learning.work import moves_nothing
 from toolkit.methods.distributed import ExchangeMethod, Step
 from toolkit.methods.task import TaskSpec
 
