@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from toolkit.core.work import FLOAT_BYTES
 from toolkit.datasets.streams import Samples, Stream
 from toolkit.learning.importance import chunk_size
+from toolkit.learning.known_shapes import META
 from toolkit.learning.meter import CallCosts
-from toolkit.learning.standin import META, Shapes
+from toolkit.learning.standin import Shapes
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
