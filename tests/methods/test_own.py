@@ -161,13 +161,18 @@ def test_a_network_of_ones_own_comes_out_where_its_code_is_trusted(
     assert subprocess.run([*command, "--trust", stem], env=paths, check=False).returncode == 0
 
 
-def test_photographs_are_learnt_one_class_after_the_other(study: Path) -> None:
-    """Data of one's own through continual learning, as docs/data.md says."""
+@pytest.mark.parametrize("model", [
+    {"name": "resnet18", "options": {"nf": 4}}, {"name": "Net"}, {"name": "Net", "classifier": "head"},
+])
+@pytest.mark.parametrize("method", ["er", {"type": "clfd", "host": "er", "parts": "selection"}])
+def test_photographs_are_learnt_one_class_after_the_other(study: Path, model: dict[str, object], method: object) -> None:
+    """Data and networks of one's own through continual learning, as docs/data.md says."""
     tree = yaml12.read(scenario(study, PHOTOS))
     tree["fabric"]["workers"] = 1
+    model = {**model, "name": f"{(study / 'stem').read_text()}:Net"} if model["name"] == "Net" else model
     tree["program"] = {
-        "type": "continual", "method": "er", "stream": {"tasks": 2}, "buffer": {"images": 5}, "budget": {"epochs": 1}, "batch": 8,
-        "replay": 4, "task": {"dataset": PHOTOS, "model": {"name": "resnet18", "options": {"nf": 4}}},
+        "type": "continual", "method": method, "stream": {"tasks": 2}, "buffer": {"images": 5}, "budget": {"epochs": 1}, "batch": 8,
+        "replay": 4, "task": {"dataset": PHOTOS, "model": model},
     }
     (study / "own.yaml").write_text(yaml12.dump(tree))
     out = study.parent / "continual"

@@ -52,6 +52,11 @@ class Classification(Objective[Tensor]):
         _, channels, height, _ = self.data.train_images.shape
         return self.model.build(generator, num_classes=self.data.num_classes, in_channels=channels, image_size=height)
 
+    def build_in_parts(self, generator: torch.Generator, shape: tuple[int, int, int]) -> nn.Module:
+        """Return a network with `features` and `classifier` for inputs of *shape* (channels, height, width)."""
+        num_classes = self.data.num_classes
+        return self.model.build_in_parts(generator, shape, num_classes=num_classes, in_channels=shape[0], image_size=shape[1])
+
     def batch_shape(self, size: int) -> tuple[int, ...]:
         """Return the shape of the inputs of a batch."""
         return (size, *self.data.train_images.shape[1:])

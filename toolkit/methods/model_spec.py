@@ -5,19 +5,21 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self, final
 
 import torch
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, model_serializer, model_validator
 from torch import nn
 
 from toolkit import models
 from toolkit.core.part import Spec, nearest
 from toolkit.errors import ScenarioError, listed, shortened
 from toolkit.methods.builders import checked_options, own_module
+from toolkit.models import ModelError
+from toolkit.models.parted import in_parts
 
 GIVEN = ("generator",)
 """What a builder is always given, and no option of the user's."""
@@ -33,6 +35,12 @@ class ModelSpec(Spec):
 
     name: str = Field("small_cnn", description="function in toolkit/models, e.g. small_cnn, lenet5, resnet20, or module:Class of your own")
     options: dict[str, Any] = Field(default_factory=dict, description="its arguments, e.g. {width: 32}")
+    features: str | None = Field(None, description="module or method that gives features, by path, where they are wanted apart")
+    classifier: str | None = Field(None, description="linear layer after them, by path; without it the last one, found by running it")
+
+    @model_serializer(mode="wrap")
+    def _plain(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in plain(self).items() if value is not None}
 
     @model_validator(mode="after")
     def _known(self, info: ValidationInfo) -> Self:
@@ -74,6 +82,19 @@ class ModelSpec(Spec):
         if not isinstance(model, nn.Module):
             raise ScenarioError(f"model {self.name}: gives {type(model).__name__}, and must give a torch.nn.Module")
         return model
+
+
+    def build_in_parts(self, generator: torch.Generator, shape: Sequence[int], **defaults: Any) -> nn.Module:
+        """Return a new network as `build` does, with `features` and `classifier`, for images of *shape* (channels, height, width).
+
+        Raises:
+            ScenarioError: also where it cannot be taken apart.
+        """
+        model = self.build(generator, **defaults)
+        try:
+            return in_parts(model, shape, features=self.features, classifier=self.classifier)
+        except ModelError as error:
+            raise ScenarioError(f"program.task.model: {error}") from error
 
 
 def _seeded(builder: Callable[..., Any], settings: dict[str, Any], generator: torch.Generator) -> Any:

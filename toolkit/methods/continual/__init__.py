@@ -49,6 +49,10 @@ class ContinualMethod(Part, Generic[S]):
         """The type of a state is for readers and type checkers; it makes no class of its own, which would look like another member."""
         return cls
 
+    def trunk_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return for what height and width, of images of *image_shape*, the network is built that `network` is given."""
+        return image_shape
+
     def network(self, model: nn.Module, image_shape: tuple[int, int, int], weights: Generator) -> ContinualNet:
         """Return the network around *model*; methods that change it begin here, and draw what weights they add from *weights*."""
         return ContinualNet(model, image_shape)

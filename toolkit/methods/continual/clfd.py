@@ -106,6 +106,9 @@ class Clfd(ContinualMethod[Frequencies]):
     def selects(self) -> bool:
         return self.parts != "encoder"
 
+    def trunk_shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        return half(image_shape, image_shape[0]) if self.encodes else image_shape
+
     def network(self, model: nn.Module, image_shape: tuple[int, int, int], weights: Generator) -> ContinualNet:
         if not self.encodes:
             net = self.host.network(model, image_shape, weights)

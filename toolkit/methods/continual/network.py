@@ -21,6 +21,7 @@ from toolkit.errors import ScenarioError
 from toolkit.learning.importance import chunk_size, sample_gradients
 from toolkit.learning.loss_work import loss_work, place_of
 from toolkit.learning.meter import Call, CallCosts, Meter, elementwise_work
+from toolkit.models.parted import has_parts
 
 
 class Selection(nn.Module):
@@ -36,14 +37,14 @@ class Selection(nn.Module):
 
 
 class ContinualNet(nn.Module):
-    """A model of `toolkit.models` (with `features` and `classifier`) between a front end and a selection of features."""
+    """A model with `features` and `classifier` (`toolkit.models.parted` makes one of any) between front end and selection of features."""
 
     def __init__(
         self, model: nn.Module, image_shape: tuple[int, int, int], front: nn.Module | None = None, select: Selection | None = None,
         map_shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(getattr(model, "classifier", None), nn.Linear) or not hasattr(model, "features"):
+        if not has_parts(model):
             wants = "continual learning needs a network with pooled features and a linear classifier, such as resnet"
             raise ScenarioError(f"program.task.model: {wants}; {type(model).__name__} has not both")
         self.model: Any = model

@@ -38,7 +38,8 @@ class RunPlan:
         """Return the blueprint with a new network; *weights* draws them, *rng* the stream's order."""
         task = spec.task.load()
         channels, height, width = task.data.train_images.shape[1:]
-        net = spec.method.network(task.build(weights), (channels, height, width), weights)
+        shape = (channels, height, width)
+        net = spec.method.network(task.build_in_parts(weights, spec.method.trunk_shape(shape)), shape, weights)
         return cls(spec, net, spec.stream.open(task.data, rng))
 
     @property
