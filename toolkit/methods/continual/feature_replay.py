@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
+from toolkit.learning.feature_gan import FeatureGan
 from toolkit.learning.feature_vae import FeatureVae, Judged
 from toolkit.learning.loss_work import loss_work, place_of
 from toolkit.methods.continual.adam import Adam
@@ -36,7 +37,7 @@ def ratio(learner: Learner) -> float:
     return learner.stream.seen(learner.task - 1) / len(learner.task_classes) if learner.task else 0.0
 
 
-def codes(learner: Learner, vae: FeatureVae, count: int) -> tuple[Tensor, Tensor]:
+def codes(learner: Learner, vae: FeatureVae | FeatureGan, count: int) -> tuple[Tensor, Tensor]:
     """Draw *count* latents with old classes; return both side by side, (count, latent + K), and the classes."""
     generator = learner.generator("method")
     labels = torch.randint(learner.stream.seen(learner.task - 1), (count,), generator=generator)
@@ -45,7 +46,7 @@ def codes(learner: Learner, vae: FeatureVae, count: int) -> tuple[Tensor, Tensor
 
 
 @torch.no_grad()
-def replayed(learner: Learner, vae: FeatureVae, count: int) -> tuple[Tensor, Tensor]:
+def replayed(learner: Learner, vae: FeatureVae | FeatureGan, count: int) -> tuple[Tensor, Tensor]:
     """Return *count* generated features of old classes, and the classes."""
     given, labels = codes(learner, vae, count)
     learner.meter.call(vae, given.shape, "decode", training=False)

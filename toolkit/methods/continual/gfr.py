@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from toolkit.datasets.streams import Stream
+from toolkit.learning.feature_gan import FeatureGan
 from toolkit.learning.feature_vae import FeatureVae
 from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.adam import Adam
 from toolkit.methods.continual.etag import check_bases
 from toolkit.methods.continual.feature_replay import Coding, ratio, replayed, train_generator
+from toolkit.methods.continual.gan_replay import train_gan
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.teacher import frozen_copy
@@ -28,7 +30,7 @@ from toolkit.models import fresh
 class Generation:
     """What lasts between steps."""
 
-    vae: FeatureVae
+    vae: FeatureVae | FeatureGan
     adam: Adam
     teacher: ContinualNet | None = None
 
@@ -37,12 +39,14 @@ class Generation:
 class Gfr(ContinualMethod[Generation]):
     """CE(C(F(x)), y) + rho CE(C(G(z, c)), c) + lambda rho |F(x) - F'(x)|, BatchNorm frozen after the first task; rho = old / new classes.
 
-    Source: Liu et al., *Generative Feature Replay for Class-Incremental Learning*, CVPR workshops 2020. The generator is the conditional
-    autoencoder that eTag's authors use for it; Departure: the conditional WGAN-GP of the source is not built.
+    Source: Liu et al., *Generative Feature Replay for Class-Incremental Learning*, CVPR workshops 2020. The source's generator is
+    a conditional WGAN-GP (`generator: wgan`); eTag's authors use the conditional autoencoder for it (`vae`). Departures: the generator's
+    features are taken once, of images that are not augmented; its layers are those of eTag's decoder.
     """
 
     replays: ClassVar[bool] = False
 
+    generator: Literal["vae", "wgan"] = Field("vae", description="a conditional autoencoder, or the source's conditional WGAN-GP")
     distil: float = Field(1.0, ge=0, description="weight lambda of the feature distance")
     alignment: float = Field(1e-3, ge=0, description="weight of the distance between new and old generator on old classes")
     generator_epochs: int = Field(60, ge=1, description="epochs of the generator after each task")
@@ -56,7 +60,8 @@ class Gfr(ContinualMethod[Generation]):
 
     def init(self, learner: Learner) -> Generation:
         size, generator = learner.net.feature_size, learner.generator("generator")
-        vae = fresh(lambda: FeatureVae(size, learner.num_classes, self.hidden, self.latent), generator)
+        kind = FeatureVae if self.generator == "vae" else FeatureGan
+        vae: FeatureVae | FeatureGan = fresh(lambda: kind(size, learner.num_classes, self.hidden, self.latent), generator)
         return Generation(vae.to(learner.device), Adam())
 
     def resume(self, learner: Learner, begun: Generation, kept: Any) -> Generation:
@@ -92,4 +97,7 @@ class Gfr(ContinualMethod[Generation]):
         state.teacher, state.adam = None, Adam()
         if learner.task < learner.stream.tasks - 1:
             coding = Coding(self.generator_epochs, self.generator_lr, 0.0, self.alignment, cached=True)
-            train_generator(learner, state.vae, coding, named=learner.seen)
+            if isinstance(state.vae, FeatureGan):
+                train_gan(learner, state.vae, coding)
+            else:
+                train_generator(learner, state.vae, coding, named=learner.seen)
