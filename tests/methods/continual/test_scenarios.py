@@ -28,6 +28,16 @@ def test_published_settings_can_be_read(name: str) -> None:
         assert program.task.model.name == "resnet18"
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in (SCENARIOS / "paper").glob("etag_*.yaml")))
+def test_published_settings_of_exemplar_free_learning_can_be_read(name: str) -> None:
+    """A first task, and so many later ones, as the file's name says; no arm keeps a sample."""
+    first, later = map(int, name.removesuffix(".yaml").rsplit("_", 2)[1:])
+    for arm in loaded(name).arms().values():
+        program: Any = arm.program
+        assert (program.stream.first, program.stream.tasks, program.batch) == (first, later + 1, 128)
+        assert not program.method.replays
+
+
 def test_a_row_of_the_published_table() -> None:
     """CLFD, Table A1: CLS-ER and CLFD-CLS-ER on S-Tiny-ImageNet with a memory of 125."""
     arms = loaded("clfd_tiny_imagenet_125.yaml").arms()
