@@ -54,7 +54,9 @@ def test_the_cifar_network_has_its_exact_size_and_function() -> None:
 
 def test_the_imagenet_network_has_its_exact_size() -> None:
     with torch.device("meta"):
-        net = UNet(in_channels=3, width=128, multipliers=(1, 2, 3, 4), blocks=3, attention=(2, 3), classes=1000, dropout=0, rows=1025, groups=32)
+        net = UNet(
+            in_channels=3, width=128, multipliers=(1, 2, 3, 4), blocks=3, attention=(2, 3), classes=1000, dropout=0, rows=1025, groups=32
+        )
     assert parameters(net) == 116_451_203
     assert count(AtTime(net, True), (1, 3, 64, 64), training=False).matrix_flops // 2 == 39_717_621_760
     assert parameters(unet_imagenet64()) == 116_451_203

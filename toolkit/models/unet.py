@@ -1,8 +1,8 @@
 """UNets of diffusion: noisy images and a time index in, an image of the same shape out.
 
-Source: Ho, Jain, Abbeel 2020 (arXiv 2006.11239), in the sizes that progressive distillation and RDD use. Every block is GroupNorm, Swish and
-a 3x3 convolution, twice, with the embedded time added between; attention has one head of full width. The last convolution of a block, of an
-attention and of the network starts near zero (Xavier, gain 1e-5).
+Source: Ho, Jain, Abbeel 2020 (arXiv 2006.11239), in the sizes that progressive distillation and RDD use. Every block is GroupNorm, Swish
+and a 3x3 convolution, twice, with the embedded time added between; attention has one head of full width. The last convolution of a block,
+of an attention and of the network starts near zero (Xavier, gain 1e-5).
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ class UNet(nn.Module):
     """Predicts an image of the shape of its input (batch, channels, side, side) at time indices (batch,)."""
 
     def __init__(
-        self, *, in_channels: int, width: int, multipliers: Sequence[int], blocks: int, attention: Sequence[int], classes: int, dropout: float,
-        rows: int, groups: int,
+        self, *, in_channels: int, width: int, multipliers: Sequence[int], blocks: int, attention: Sequence[int], classes: int,
+        dropout: float, rows: int, groups: int,
     ) -> None:
         super().__init__()
         if min(in_channels, width, blocks, rows, groups) < 1 or not multipliers or width % groups or width % 2:
@@ -152,7 +152,8 @@ class UNet(nn.Module):
         if height % self.factor or width % self.factor:
             raise ModelError(f"unet: images of {height}x{width} cannot be halved to its depth; sides must be multiples of {self.factor}")
         if (labels is None) != (self.label is None):
-            raise ModelError("unet: it was built with classes and needs labels" if labels is None else "unet: labels, and it has no classes")
+            why = "it was built with classes and needs labels" if labels is None else "it was built without classes and takes no labels"
+            raise ModelError(f"unet: {why}")
 
 
 def unet(
@@ -210,6 +211,7 @@ def unet_digits(size: int = 8, width: int = 16, generator: torch.Generator | Non
         ModelError: *size* cannot be halved that often.
     """
     multipliers = (1, 2) if size <= 8 else (1, 2, 2)
-    if size % 2 ** (len(multipliers) - 1):
-        raise ModelError(f"unet: images of {size}x{size} cannot be halved to its depth; sides must be multiples of {2 ** (len(multipliers) - 1)}")
+    factor = 2 ** (len(multipliers) - 1)
+    if size % factor:
+        raise ModelError(f"unet: images of {size}x{size} cannot be halved to its depth; sides must be multiples of {factor}")
     return unet(1, width, multipliers, generator=generator)
