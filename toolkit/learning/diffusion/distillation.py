@@ -79,6 +79,8 @@ class Ladder:
         if terms.consistency:
             self.target_model = copy.deepcopy(student).requires_grad_(False)
         self.step = 0
+        self.enqueues = True
+        """Whether each step puts its own pixels into the memory; else they are left in `loss.outbox`."""
         self.parts: dict[str, float] = {}
         """Of the last step's loss."""
         self.reached: dict[int, nn.Module] = {}
@@ -108,9 +110,11 @@ class Ladder:
         _, within, length = self.place() if not self.terms.consistency else (0, self.step, self.total)
         return 0.5 * self.stages.lr * (1 + math.cos(math.pi * within / length))
 
-    def gradient(self, share: Tensor | None = None) -> float:
-        """Leave the gradient of this step in the state(s), and return the loss; *share* are the indices of images to draw from."""
-        draws = self.seeded("distil", self.step)
+    def gradient(self, share: Tensor | None = None, who: tuple[int, ...] = ()) -> float:
+        """Leave the gradient of this step in the state(s), and return the loss; *share* are the indices of images to
+        draw from, *who* says whose draws they are where several learn together.
+        """
+        draws = self.seeded("distil", self.step, *who)
         pool = torch.arange(len(self.images)) if share is None else share
         x = self.images[pool[torch.randint(len(pool), (self.stages.batch,), generator=draws)]]
         if self.head_state is not None:
@@ -146,7 +150,7 @@ class Ladder:
         t = 2 * stride * torch.randint(1, student + 1, (len(x),), generator=draws)
         z = noisy(x, t, self.schedule, draws)
         target, _ = halving_target(self.teacher, z, t, stride, self.schedule)
-        loss, self.parts = self.loss(self.state.model(z, t), target, t, draws)
+        loss, self.parts = self.loss(self.state.model(z, t), target, t, draws, enqueue=self.enqueues)
         return loss
 
     def _consistency(self, x: Tensor, draws: torch.Generator) -> Tensor:

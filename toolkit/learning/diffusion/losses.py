@@ -77,6 +77,8 @@ class DistillationLoss:
         self.terms, self.schedule, self.features = terms, schedule, features
         self.queue: PixelQueue | None = None
         self.head: nn.Sequential | None = None
+        self.outbox: Tensor | None = None
+        """What would have entered the memory, where entering is left to whoever asks."""
         if terms.memory and features is not None:
             self.queue = PixelQueue(
                 terms.queue, features.channels, keys=terms.keys, per_step=terms.per_step, generator=generator,
@@ -106,7 +108,8 @@ class DistillationLoss:
                 some = slice(terms.relation_images)
                 parts["relation"] = terms.relation * relation_loss(taught[some], learnt[some], terms.pairs, terms.relation_temperature)
             if self.queue is not None and self.head is not None:
+                self.outbox = self.queue.chosen(taught, generator)
                 if enqueue:
-                    self.queue.put(self.queue.chosen(taught, generator))
+                    self.queue.put(self.outbox)
                 parts["memory"] = terms.memory * memory_loss(taught, self.head(learnt), self.queue.keys, terms.memory_temperature)
         return torch.stack(list(parts.values())).sum(), {name: float(part.detach()) for name, part in parts.items()}

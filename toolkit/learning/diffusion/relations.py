@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -37,16 +38,18 @@ def relation_loss(teacher: Tensor, student: Tensor, pairs: Pairs = "all", temper
     Images b and d have the similarities of d and b, transposed, so each pair is multiplied once and taken along both axes.
     """
     images, places = len(student), student[0, 0].numel()
-    if pairs == "same":
-        one = other = torch.arange(images)
-    else:
-        one, other = torch.triu_indices(images, images)
+    one, other, apart = _pairs(images, pairs)
     taught, learnt = ((maps[one] @ maps[other].transpose(1, 2)) / temperature for maps in (pixels(teacher), pixels(student)))
     total = divergence(taught, learnt).sum()
     if pairs == "same":
         return total / (images * places)
-    apart = (one != other).nonzero()[:, 0]
     return (total + divergence(taught[apart], learnt[apart], dim=1).sum()) / (images**2 * places)
+
+
+def _pairs(images: int, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the first and the second image of every pair, and the places of pairs of two; each pair once."""
+    one, other = np.triu_indices(images) if pairs == "all" else (np.arange(images), np.arange(images))
+    return torch.from_numpy(one), torch.from_numpy(other), torch.from_numpy(np.flatnonzero(one != other))
 
 
 def memory_loss(teacher: Tensor, student: Tensor, keys: Tensor, temperature: float = 0.1) -> Tensor:
