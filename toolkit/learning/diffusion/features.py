@@ -1,0 +1,77 @@
+"""Networks that look at images for a loss or a metric: the last map after its ReLU, and its mean over the places."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from toolkit.learning.diffusion.optimiser import Adam
+from toolkit.learning.diffusion.schedule import DiffusionError
+from toolkit.learning.train_state import TrainState
+from toolkit.models import fresh
+
+
+class FeatureNet(nn.Module):
+    """A small classifier, of which only `maps` is used once it is trained."""
+
+    def __init__(self, in_channels: int, widths: tuple[int, int], classes: int) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.conv1, self.conv2 = nn.Conv2d(in_channels, widths[0], 3, padding=1), nn.Conv2d(widths[0], widths[1], 3, stride=2, padding=1)
+        self.conv3, self.classifier = nn.Conv2d(widths[1], widths[1], 3, padding=1), nn.Linear(widths[1], classes)
+        self.channels = widths[1]
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Return the last map (n, channels, height / 2, width / 2), at least 0.
+
+        Raises:
+            DiffusionError: images have other channels than those it was trained on.
+        """
+        if images.shape[1] != self.in_channels:
+            raise DiffusionError(f"feature network: it looks at {self.in_channels} channels, and images have {images.shape[1]}")
+        found: Tensor = functional.relu(self.conv3(functional.relu(self.conv2(functional.relu(self.conv1(images))))))
+        return found
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.classifier(pooled(self.maps(images)))
+        return scores
+
+
+def pooled(maps: Tensor) -> Tensor:
+    """Return the mean over places (n, channels)."""
+    return maps.mean((2, 3))
+
+
+def trained_features(
+    images: Tensor, labels: Tensor, *, widths: tuple[int, int] = (32, 64), steps: int = 400, batch: int = 64, seed: int = 0
+) -> FeatureNet:
+    """Return a frozen classifier of *images* (n, channels, side, side) in [-1, 1] with *labels* (n,).
+
+    Raises:
+        DiffusionError: a class between others has no image.
+    """
+    classes = int(labels.max()) + 1
+    counts = torch.bincount(labels, minlength=classes)
+    if int(counts.min()) == 0:
+        raise DiffusionError(f"labels: class {int(counts.argmin())} has no image; every class from 0 to {classes - 1} needs some")
+    generator = torch.Generator().manual_seed(seed)
+    net = fresh(lambda: FeatureNet(images.shape[1], widths, classes), generator, "he")
+    state = TrainState.create(net, None)
+    adam = Adam.of(state.weights)
+    for _ in range(steps):
+        chosen = torch.randint(len(images), (batch,), generator=generator)
+        state.backward(functional.cross_entropy(net(images[chosen]), labels[chosen]), rate=2e-3)
+        adam.step(state.weights, state.gradient, 2e-3)
+        state.step += 1
+    return net.requires_grad_(False).eval()
+
+
+def fingerprint(net: nn.Module) -> str:
+    """Return eight hexadecimal digits that say which network it is."""
+    digest = hashlib.blake2b(digest_size=4)
+    for tensor in net.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,72 @@
+"""What the arms of a seed have in common, made once per process: data, the networks that look, the base and its first halvings."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.learning.diffusion import scaled, seeded_by
+from toolkit.learning.diffusion.base import trained_base
+from toolkit.learning.diffusion.distillation import Ladder, Stages
+from toolkit.learning.diffusion.features import FeatureNet, trained_features
+from toolkit.learning.diffusion.losses import preset
+from toolkit.learning.diffusion.schedule import Schedule
+from toolkit.methods.dataset_spec import DatasetSpec
+from toolkit.methods.diffusion.settings import BaseSettings, Judging, NetSettings
+from toolkit.models.unet import UNet, unet
+
+SCHEDULE = Schedule()
+
+
+class Prepared(NamedTuple):
+    """Where the compared losses begin."""
+
+    images: Tensor
+    """(n, channels, side, side) in [-1, 1]."""
+    base: nn.Module
+    teacher: nn.Module
+    """Samples in `begin` steps."""
+    looks: FeatureNet
+    """The network in the losses."""
+    judges: FeatureNet
+
+
+def network(spec: NetSettings, channels: int, generator: torch.Generator) -> UNet:
+    """Return the network of *spec* for images of so many channels."""
+    return unet(
+        channels, spec.width, tuple(spec.multipliers), spec.blocks, tuple(spec.attention), groups=spec.groups, generator=generator
+    )
+
+
+@lru_cache(maxsize=8)
+def prepared(
+    data: DatasetSpec, path: str | None, net: NetSettings, base: BaseSettings, judging: Judging, begin: int, seed: int
+) -> Prepared:
+    """Return what a seed begins with; a pure function of its arguments."""
+
+    def seeded(*names: object) -> torch.Generator:
+        return seeded_by(seed if base.seed is None else base.seed, *names)
+
+    images, labels = scaled(data.load(path))
+    looks, judges = (
+        trained_features(
+            images, labels, widths=widths, steps=judging.feature_steps, seed=int(torch.randint(2**31, (), generator=seeded(name)))
+        )
+        for name, widths in (("looks", judging.loss_widths), ("judges", judging.metric_widths))
+    )
+    whole = trained_base(
+        network(net, images.shape[1], seeded("model")), images, steps=base.steps, batch=base.batch, lr=base.lr, schedule=SCHEDULE,
+        seeded=seeded,
+    )
+    teacher = whole
+    if base.sampling > begin:
+        stages = Stages(base.sampling, begin, base.halving_steps, batch=base.batch)
+        ladder = Ladder(whole, images, preset("pd"), stages, schedule=SCHEDULE, seeded=seeded)
+        while ladder.step < ladder.total:
+            ladder.gradient()
+            ladder.update()
+        teacher = ladder.student(begin)
+    return Prepared(images, whole, teacher, looks, judges)
