@@ -83,7 +83,6 @@ class ModelSpec(Spec):
             raise ScenarioError(f"model {self.name}: gives {type(model).__name__}, and must give a torch.nn.Module")
         return model
 
-
     def build_in_parts(self, generator: torch.Generator, shape: Sequence[int], **defaults: Any) -> nn.Module:
         """Return a new network as `build` does, with `features` and `classifier`, for images of *shape* (channels, height, width).
 
