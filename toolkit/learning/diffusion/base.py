@@ -8,7 +8,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from toolkit.learning.diffusion.optimiser import Adam, average, clip
+from toolkit.learning.adam import Adam
+from toolkit.learning.diffusion.optimiser import average, clip
 from toolkit.learning.diffusion.parameterisation import Weight, noisy, weighted_error
 from toolkit.learning.diffusion.schedule import Schedule
 from toolkit.learning.train_state import TrainState
@@ -26,7 +27,7 @@ def trained_base(
         on_step: told each step and its loss.
     """
     state = TrainState.create(network, None)
-    adam, mean = Adam.of(state.weights), state.weights.clone()
+    adam, mean = Adam.of([state.weights]), state.weights.clone()
     for step in range(steps):
         draws = seeded("base", step)
         x = images[torch.randint(len(images), (batch,), generator=draws)]
@@ -37,7 +38,7 @@ def trained_base(
         state.step = step
         state.backward(loss, rate=rate)
         clip(state.gradient)
-        adam.step(state.weights, state.gradient, rate)
+        adam.step([state.weights], [state.gradient], rate)
         average(mean, state.weights, min(decay, (1 + step) / (10 + step)))
         if on_step is not None:
             on_step(step, float(loss.detach()))

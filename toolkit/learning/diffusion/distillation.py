@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from toolkit.learning.adam import Adam
 from toolkit.learning.diffusion.consistency import ConsistencyModel, consistency_target, pseudo_huber
 from toolkit.learning.diffusion.features import FeatureNet
 from toolkit.learning.diffusion.losses import DistillationLoss, Terms
-from toolkit.learning.diffusion.optimiser import Adam, average, clip
+from toolkit.learning.diffusion.optimiser import average, clip
 from toolkit.learning.diffusion.parameterisation import noisy
 from toolkit.learning.diffusion.samplers import ddim_step
 from toolkit.learning.diffusion.schedule import MOST, DiffusionError, Schedule, check_steps
@@ -71,10 +72,10 @@ class Ladder:
         self.teacher = copy.deepcopy(teacher).requires_grad_(False).eval()
         student = copy.deepcopy(teacher).requires_grad_(True)
         self.state = TrainState.create(student, None)
-        self.adam = Adam.of(self.state.weights)
+        self.adam = Adam.of([self.state.weights])
         self.loss = DistillationLoss(terms, schedule, features, seeded("memory"))
         self.head_state = TrainState.create(self.loss.head, None) if self.loss.head is not None else None
-        self.head_adam = Adam.of(self.head_state.weights) if self.head_state is not None else None
+        self.head_adam = Adam.of([self.head_state.weights]) if self.head_state is not None else None
         self.target_model: nn.Module | None = None
         if terms.consistency:
             self.target_model = copy.deepcopy(student).requires_grad_(False)
@@ -129,9 +130,9 @@ class Ladder:
         student, within, length = self.place()
         lr = self.lr()
         clip(self.state.gradient, self.stages.clip)
-        self.adam.step(self.state.weights, self.state.gradient, lr)
+        self.adam.step([self.state.weights], [self.state.gradient], lr)
         if self.head_state is not None and self.head_adam is not None:
-            self.head_adam.step(self.head_state.weights, self.head_state.gradient, self.stages.lr)
+            self.head_adam.step([self.head_state.weights], [self.head_state.gradient], self.stages.lr)
         if self.target_model is not None:
             for mean, weight in zip(self.target_model.parameters(), self.state.model.parameters(), strict=True):
                 average(mean.data, weight.data, self.stages.decay)
@@ -142,7 +143,7 @@ class Ladder:
     def _stage_done(self, student: int) -> None:
         self.reached[student] = copy.deepcopy(self.state.model).requires_grad_(False).eval()
         self.teacher = self.reached[student]
-        self.adam = Adam.of(self.state.weights)
+        self.adam = Adam.of([self.state.weights])
 
     def _halving(self, x: Tensor, draws: torch.Generator) -> Tensor:
         student, _, _ = self.place()

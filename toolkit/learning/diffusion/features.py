@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from toolkit.learning.diffusion.optimiser import Adam
+from toolkit.learning.adam import Adam
 from toolkit.learning.diffusion.schedule import DiffusionError
 from toolkit.learning.train_state import TrainState
 from toolkit.models import fresh
@@ -60,11 +60,11 @@ def trained_features(
     generator = torch.Generator().manual_seed(seed)
     net = fresh(lambda: FeatureNet(images.shape[1], widths, classes), generator, "he")
     state = TrainState.create(net, None)
-    adam = Adam.of(state.weights)
+    adam = Adam.of([state.weights])
     for _ in range(steps):
         chosen = torch.randint(len(images), (batch,), generator=generator)
         state.backward(functional.cross_entropy(net(images[chosen]), labels[chosen]), rate=2e-3)
-        adam.step(state.weights, state.gradient, 2e-3)
+        adam.step([state.weights], [state.gradient], 2e-3)
         state.step += 1
     return net.requires_grad_(False).eval()
 

@@ -15,11 +15,12 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
+from toolkit.learning.adam import Adam
 from toolkit.learning.feature_vae import FeatureVae
 from toolkit.learning.meter import elementwise_work
 from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
-from toolkit.methods.continual.adam import Adam
+from toolkit.methods.continual.adam_steps import adam_step
 from toolkit.methods.continual.auxiliary_net import AuxiliaryNet, auxiliary_net, joint_labels, turned
 from toolkit.methods.continual.feature_replay import Coding, ratio, replayed, train_generator
 from toolkit.methods.continual.learner import Learner
@@ -117,12 +118,8 @@ class Etag(ContinualMethod[Generation]):
         views = turned(images, self.rotations)
         learner.did(elementwise_work(views.numel(), flops=0, reads=1, writes=1, launches=self.rotations))
         loss = self._base_loss(learner, views, batch) if state.teacher is None else self._loss(learner, state, views, batch)
-        for weight in learner.parameters:
-            weight.grad = None
-        learner.backward(loss)
         rate = learner.lr * 0.1 ** (learner.epoch // self.decay_every)
-        state.adam.step(learner.parameters, learner.meter, rate=rate, weight_decay=self.weight_decay)
-        return loss.detach()
+        return adam_step(learner, state.adam, loss, self.weight_decay, rate=rate)
 
     def _named(self, learner: Learner) -> int:
         return learner.seen if self.mask_unseen else learner.num_classes

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
+from toolkit.learning.adam import Adam
 from toolkit.learning.feature_gan import FeatureGan
 from toolkit.learning.feature_vae import FeatureVae, Judged
 from toolkit.learning.loss_work import loss_work, place_of
-from toolkit.methods.continual.adam import Adam
+from toolkit.methods.continual.adam_steps import move
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.learner import Learner
@@ -83,7 +84,7 @@ def train_generator(learner: Learner, vae: FeatureVae, coding: Coding, *, named:
             for weight in weights:
                 weight.grad = None
             loss.backward()  # type: ignore[no-untyped-call]
-            adam.step(weights, learner.meter, rate=coding.rate)
+            move(learner, adam, weights, rate=coding.rate)
     for weight in weights:
         weight.grad = None
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from toolkit.learning.adam import Adam
 from toolkit.learning.feature_gan import FeatureGan
 from toolkit.learning.loss_work import loss_work, place_of
 from toolkit.learning.meter import elementwise_work
-from toolkit.methods.continual.adam import Adam
+from toolkit.methods.continual.adam_steps import move
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.feature_replay import Coding, codes, ratio
 from toolkit.methods.continual.learner import Learner
@@ -53,7 +54,7 @@ def _descend(learner: Learner, adam: Adam, weights: Sequence[Tensor], found: tup
     gradients = torch.autograd.grad(loss, weights)
     for weight, gradient in zip(weights, gradients, strict=True):
         weight.grad = gradient
-    adam.step(weights, learner.meter, rate=rate)
+    move(learner, adam, weights, rate=rate)
     for weight in weights:
         weight.grad = None
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from toolkit.datasets.streams import Stream
+from toolkit.learning.adam import Adam
 from toolkit.learning.feature_gan import FeatureGan
 from toolkit.learning.feature_vae import FeatureVae
 from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
-from toolkit.methods.continual.adam import Adam
+from toolkit.methods.continual.adam_steps import adam_step
 from toolkit.methods.continual.etag import check_bases
 from toolkit.methods.continual.feature_replay import Coding, ratio, replayed, train_generator
 from toolkit.methods.continual.gan_replay import train_gan
@@ -87,11 +88,7 @@ class Gfr(ContinualMethod[Generation]):
                 before = state.teacher.features(maps)
             loss = loss + rho * cross_entropy(net.classify(made)[:, : learner.seen], classes)
             loss = loss + self.distil * rho * torch.linalg.vector_norm(features - before)
-        for weight in learner.parameters:
-            weight.grad = None
-        learner.backward(loss)
-        state.adam.step(learner.parameters, learner.meter, rate=learner.lr, weight_decay=self.weight_decay)
-        return loss.detach()
+        return adam_step(learner, state.adam, loss, self.weight_decay)
 
     def end_task(self, learner: Learner, state: Generation) -> None:
         state.teacher, state.adam = None, Adam()

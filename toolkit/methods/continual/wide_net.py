@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from toolkit.learning.adam import Adam
 from toolkit.learning.plain_state import restored
-from toolkit.methods.continual.adam import Adam
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
@@ -95,12 +95,3 @@ def old_classes(learner: Learner, count: int) -> Tensor:
     """Draw *count* classes of past tasks."""
     old = learner.stream.seen(learner.task - 1)
     return torch.randint(old, (count,), generator=learner.generator("method")).to(learner.device)
-
-
-def adam_step(learner: Learner, adam: Adam, loss: Tensor, weight_decay: float) -> Tensor:
-    """Take one step of *adam* against the gradient of *loss*; return the loss."""
-    for weight in learner.parameters:
-        weight.grad = None
-    learner.backward(loss)
-    adam.step(learner.parameters, learner.meter, rate=learner.lr, weight_decay=weight_decay)
-    return loss.detach()
