@@ -65,6 +65,10 @@ class DivergenceError(ScenarioError):
         return type(self), (self.what, self.step, self.rate)
 
 
+class Note(UserWarning):
+    """What a user should know of a scenario that runs all the same; commands tell it in one line."""
+
+
 class DataError(UserError):
     """An input file is missing, malformed or does not cover what is asked of it."""
 

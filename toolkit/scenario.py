@@ -6,7 +6,8 @@ import copy
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -15,9 +16,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toolkit.core import trust, yaml12
 from toolkit.core.fabric import Fabric
-from toolkit.core.part import RenamedSetting, Spec, explain, nearest
+from toolkit.core.part import Spec, explain, nearest
 from toolkit.core.program import Program
-from toolkit.errors import ScenarioError, shortened
+from toolkit.errors import Note, ScenarioError, shortened
 
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+@-]{0,99}")
 RUN_FIELDS = ("duration_s", "fabric", "program")
@@ -240,11 +241,20 @@ def read_for_command(path: str, settings: list[str], *, quick: bool = False, tru
     """
     trust.trust(list(trusted))
     overrides = dict(parse_setting(text) for text in settings)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RenamedSetting)
-        warnings.simplefilter("always", trust.OwnModule)
+    with telling_notes(lambda note: sys.stderr.write(f"note: {path}: {note}\n")):
         scenario = Scenario.load(path, overrides, quick=quick)
         scenario.arms()
-    for note in dict.fromkeys(str(warning.message) for warning in caught):
-        sys.stderr.write(f"note: {path}: {note}\n")
     return scenario
+
+
+@contextmanager
+def telling_notes(tell: Callable[[str], object] | None) -> Iterator[None]:
+    """Tell the notes of what is done inside, each once, at its end; without *tell* they stay warnings."""
+    if tell is None:
+        yield
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", Note)
+        yield
+    for note in dict.fromkeys(str(warning.message) for warning in caught):
+        tell(note)

@@ -60,7 +60,7 @@ def _simulate(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from toolkit.errors import ScenarioError
-    from toolkit.scenario import read_for_command
+    from toolkit.scenario import read_for_command, telling_notes
     from toolkit.stopping import output_lost
     from toolkit.sweep import check, run
 
@@ -72,7 +72,8 @@ def _simulate(args: argparse.Namespace) -> int:
     scenario = read_for_command(args.scenario, settings, quick=args.quick, trusted=args.trust)
     console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
     if args.check:
-        check(scenario)
+        with telling_notes(_note):
+            check(scenario)
         length = "to the end of their programs" if scenario.duration_s is None else f"of {scenario.duration_s / 3600:g} h each"
         console.print(f"{args.scenario}: good; {len(scenario.arms())} arms x {scenario.seeds} seeds {length}", markup=False)
         return 0

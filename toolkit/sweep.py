@@ -28,7 +28,7 @@ from toolkit.core.trust import admitted, readmit
 from toolkit.core.world import World
 from toolkit.errors import RunDirectoryError, ScenarioError, shortened
 from toolkit.pool import Engine
-from toolkit.scenario import Scenario
+from toolkit.scenario import Scenario, telling_notes
 
 if TYPE_CHECKING:
     from toolkit.render.result import Result
@@ -89,7 +89,8 @@ def run(
         scenario = Scenario.build({**scenario.dump(), "seeds": seeds})
     engine = Engine(backend, jobs, address)
     engine.check()
-    module = check(scenario)
+    with telling_notes(tell):
+        module = check(scenario)
     arms = scenario.arms()
     directory = RunDirectory(Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-")))
 

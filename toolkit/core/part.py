@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, Validat
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from toolkit.core import bounds, trust
-from toolkit.errors import LONG, listed, shortened
+from toolkit.errors import LONG, Note, listed, shortened
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -34,7 +34,7 @@ def nearest(name: str, known: list[str]) -> str:
     return f"; did you mean '{match[0]}'?" if match else ""
 
 
-class RenamedSetting(UserWarning):
+class RenamedSetting(Note):
     """A scenario uses a setting's older name."""
 
 

@@ -13,6 +13,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from toolkit.errors import Note
+
 VARIABLE = "TOOLKIT_TRUST"
 OURS = __name__.partition(".")[0]
 LEFT_BY_A_RUN = ("versions.json", "runs", "report.csv", "DONE")
@@ -25,7 +27,7 @@ _admitted: dict[str, str] = {}
 """Modules of others that this process was allowed to import, and the folder beside whose scenario they lie, if any."""
 
 
-class OwnModule(UserWarning):
+class OwnModule(Note):
     """A module beside the scenario is imported."""
 
 

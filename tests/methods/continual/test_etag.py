@@ -18,11 +18,13 @@ from toolkit.learning.feature_vae import FeatureVae
 from toolkit.learning.flat import weights
 from toolkit.learning.work import count
 from toolkit.methods.continual.auxiliary_net import AuxiliaryNet, joint_labels, turned
-from toolkit.methods.continual.etag import WeakBaseWarning, check_bases, embedding_loss
+from toolkit.methods.continual.bases import WeakBase, check_bases
+from toolkit.methods.continual.etag import embedding_loss
 from toolkit.methods.continual.feature_replay import ratio
 from toolkit.methods.continual.settings import StreamSpec
 from toolkit.methods.task import Blank
 from toolkit.models.resnet import resnet18
+from toolkit.simulate import main
 
 MIB = 2**20
 
@@ -196,9 +198,17 @@ def test_streams_that_give_no_base_are_told_in_a_sentence() -> None:
         check_bases(Stream(stream_of(1).dataset, ((0, 1), (1, 2)), (None, None)), "etag")
     with pytest.raises(ScenarioError, match=r"^program\.stream\.tasks: the first task has one class"):
         check_bases(stream_of(10), "etag")
-    with pytest.warns(WeakBaseWarning, match="the first task has 2 classes and a later one 8: etag leans"):
+    with pytest.warns(WeakBase, match="the first task has 2 classes and a later one 8: etag leans"):
         check_bases(stream_of(2, 2), "etag")
     with pytest.raises(ScenarioError, match=r"program\.stream\.tasks: stream: of 10 classes of blank 5 go to the first task, and 5 cannot"):
         StreamSpec(tasks=3, first=5).open(stream_of(1).dataset, torch.Generator())  # type: ignore[arg-type]
     with pytest.raises(ScenarioError, match=r"^program\.method\.heads: 3 is no stage of a network with 2 stages; use 1 to 2"):
         run_plan(make("etag", heads=[3]))
+
+
+def test_a_weak_base_is_a_note_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["program.stream.first=2", "program.stream.tasks=2", "compare={fine-tune: {program.method: fetril}}"]
+    assert main(["scenarios/etag_edge.yaml", "--check", "--quiet", *(word for each in settings for word in ("--set", each))]) == 0
+    assert capsys.readouterr().err == (
+        "note: program.stream: the first task has 2 classes and a later one 8: fetril leans on the features of a strong first task\n"
+    )

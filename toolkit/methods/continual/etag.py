@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
@@ -22,15 +21,12 @@ from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.adam_steps import adam_step
 from toolkit.methods.continual.auxiliary_net import AuxiliaryNet, auxiliary_net, joint_labels, turned
+from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.feature_replay import Coding, ratio, replayed, train_generator
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.models import fresh
 from toolkit.models.resnet import ResNet
-
-
-class WeakBaseWarning(UserWarning):
-    """The first task has fewer classes than a later one."""
 
 
 @dataclass
@@ -172,15 +168,3 @@ def embedding_loss(told: Sequence[Tensor], said: Sequence[Tensor], temperature: 
         temperature**2 * kl_div(log_softmax(ours / temperature, 1), softmax(theirs / temperature, 1), reduction="batchmean")
         for ours, theirs in zip(told, said, strict=True)
     ), start=torch.zeros(()))
-
-
-def check_bases(stream: Stream, method: str) -> None:
-    """Raise `ScenarioError` where a class comes back or the first task has one class alone; warn where it is smaller than another."""
-    if len({label for labels in stream.classes for label in labels}) < sum(map(len, stream.classes)):
-        raise ScenarioError(f"program.stream.kind: a class returns in a later task, and {method} takes a task's classes for new; use class")
-    sizes = [len(labels) for labels in stream.classes]
-    if sizes[0] < 2 and len(sizes) > 1:
-        raise ScenarioError(f"program.stream.tasks: the first task has one class, of which {method} learns no features; give it at least 2")
-    if sizes[0] < max(sizes):
-        told = f"the first task has {sizes[0]} classes and a later one {max(sizes)}: {method} leans on the features of a strong first task"
-        warnings.warn(f"program.stream: {told}", WeakBaseWarning, stacklevel=2)

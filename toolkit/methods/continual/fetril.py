@@ -11,8 +11,8 @@ from torch.nn.functional import cross_entropy
 
 from toolkit.datasets.streams import Stream
 from toolkit.methods.continual import Batch, ContinualMethod
+from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.bulk import evaluating
-from toolkit.methods.continual.etag import check_bases
 from toolkit.methods.continual.feature_replay import ratio
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.sgd import plain_step

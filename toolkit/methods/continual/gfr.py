@@ -18,7 +18,7 @@ from toolkit.learning.feature_vae import FeatureVae
 from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.adam_steps import adam_step
-from toolkit.methods.continual.etag import check_bases
+from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.feature_replay import Coding, ratio, replayed, train_generator
 from toolkit.methods.continual.gan_replay import train_gan
 from toolkit.methods.continual.learner import Learner

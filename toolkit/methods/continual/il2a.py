@@ -14,7 +14,7 @@ from toolkit.learning.adam import Adam
 from toolkit.learning.meter import elementwise_work
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.adam_steps import adam_step
-from toolkit.methods.continual.etag import check_bases
+from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.wide_net import Prototypes, WideNet, old_classes, wide_net

@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 from toolkit.datasets.streams import Stream
 from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
-from toolkit.methods.continual.etag import check_bases
+from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.teacher import Taught, frozen_copy
 

@@ -14,8 +14,8 @@ from toolkit.datasets.streams import Stream
 from toolkit.learning.meter import elementwise_work
 from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
+from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.bulk import evaluating
-from toolkit.methods.continual.etag import check_bases
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.lwf import distillation
 from toolkit.methods.continual.network import ContinualNet
