@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
+from toolkit.learning.feature_vae import decoder
+
 SLOPE = 0.2
 """Of the critic's LeakyReLU below 0."""
 
@@ -49,10 +51,7 @@ class FeatureGan(nn.Module):
     def __init__(self, feature_size: int, num_classes: int, hidden: int, latent: int) -> None:
         super().__init__()
         self.latent, self.num_classes = latent, num_classes
-        self.decoder = nn.Sequential(
-            nn.Linear(latent + num_classes, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, feature_size),
-            nn.ReLU(),
-        )
+        self.decoder = decoder(feature_size, num_classes, hidden, latent)
         self.critic = Critic(feature_size, num_classes, hidden)
 
     def decode(self, codes: Tensor) -> Tensor:

@@ -10,6 +10,13 @@ import torch
 from torch import Tensor, nn
 
 
+def decoder(feature_size: int, num_classes: int, hidden: int, latent: int) -> nn.Sequential:
+    """Return what makes features of latents and one-hot classes side by side."""
+    return nn.Sequential(
+        nn.Linear(latent + num_classes, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, feature_size), nn.ReLU()
+    )
+
+
 class FeatureVae(nn.Module):
     """Turns features and classes into latents, and latents and classes into features; 1,461,136 weights in the published size."""
 
@@ -20,10 +27,7 @@ class FeatureVae(nn.Module):
             nn.Linear(feature_size + num_classes, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
         )
         self.mean, self.log_variance = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
-        self.decoder = nn.Sequential(
-            nn.Linear(latent + num_classes, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, feature_size),
-            nn.ReLU(),
-        )
+        self.decoder = decoder(feature_size, num_classes, hidden, latent)
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return features (n, d) of latents and one-hot classes side by side, (n, latent + K)."""

@@ -242,17 +242,11 @@ def test_a_stopped_distillation_goes_on_and_ends_alike(losses: str) -> None:
         return Ladder(unet(width=8, groups=4), images, terms, Stages(4, 1, 3, batch=4), schedule=S, seeded=seeded, features=net)
 
     whole, stopped = ladder(), ladder()
-    for _ in range(6):
-        whole.gradient()
-        whole.update()
-    for _ in range(4):
-        stopped.gradient()
-        stopped.update()
+    whole.run()
+    stopped.run(4)
     again = ladder()
     again.load_state_dict(stopped.state_dict())
-    while again.step < again.total:
-        again.gradient()
-        again.update()
+    again.run()
     assert torch.equal(again.state.weights, whole.state.weights)
     assert torch.equal(again.student(2)(images[:2], torch.tensor([512, 512])), whole.student(2)(images[:2], torch.tensor([512, 512])))
 

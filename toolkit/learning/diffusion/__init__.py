@@ -60,9 +60,7 @@ def distil(
         teacher, images, preset(losses), Stages(begin, end, steps), schedule=Schedule(), seeded=lambda *names: seeded_by(seed, *names),
         features=features,
     )
-    while ladder.step < ladder.total:
-        ladder.gradient()
-        ladder.update()
+    ladder.run()
     return ladder.student(end)
 
 

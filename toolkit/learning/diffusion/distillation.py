@@ -126,7 +126,7 @@ class Ladder:
         return float(loss.detach())
 
     def update(self) -> None:
-        """Take the step that the gradient asks for; count it, and change over where a stage is done."""
+        """Take the step that the gradient asks for, and change over where a stage is done; whoever calls counts `step`."""
         student, within, length = self.place()
         lr = self.lr()
         clip(self.state.gradient, self.stages.clip)
@@ -136,9 +136,16 @@ class Ladder:
         if self.target_model is not None:
             for mean, weight in zip(self.target_model.parameters(), self.state.model.parameters(), strict=True):
                 average(mean.data, weight.data, self.stages.decay)
-        self.step += 1
         if within == length - 1 and not self.terms.consistency:
             self._stage_done(student)
+
+    def run(self, steps: int | None = None) -> None:
+        """Take so many steps, or all that are left."""
+        end = self.total if steps is None else self.step + steps
+        while self.step < end:
+            self.gradient()
+            self.update()
+            self.step += 1
 
     def _stage_done(self, student: int) -> None:
         self.reached[student] = copy.deepcopy(self.state.model).requires_grad_(False).eval()

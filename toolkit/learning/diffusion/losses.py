@@ -63,6 +63,21 @@ def preset(name: str, **changes: object) -> Terms:
     return replace(PRESETS[name], **changes)  # type: ignore[arg-type]
 
 
+def seen_losses(terms: Terms, taught: Tensor, learnt: Tensor, head: nn.Module | None, keys: Tensor | None) -> dict[str, Tensor]:
+    """Return the terms, each with its weight, of the maps that the feature network makes of the teacher's and the student's images."""
+    parts: dict[str, Tensor] = {}
+    if terms.cfd:
+        parts["cfd"] = terms.cfd * class_loss(pooled(taught), pooled(learnt), terms.temperature)
+    if terms.feature_l2:
+        parts["feature_l2"] = terms.feature_l2 * (pooled(learnt) - pooled(taught)).square().sum(1).mean()
+    if terms.relation:
+        some = slice(terms.relation_images)
+        parts["relation"] = terms.relation * relation_loss(taught[some], learnt[some], terms.pairs, terms.relation_temperature)
+    if head is not None and keys is not None:
+        parts["memory"] = terms.memory * memory_loss(taught, head(learnt), keys, terms.memory_temperature)
+    return parts
+
+
 class DistillationLoss:
     """The sum of the terms, with the memory and the student's head that some of them need."""
 
@@ -100,16 +115,11 @@ class DistillationLoss:
             learnt = self.features.maps(student)
             with torch.no_grad():
                 taught = self.features.maps(target)
-            if terms.cfd:
-                parts["cfd"] = terms.cfd * class_loss(pooled(taught), pooled(learnt), terms.temperature)
-            if terms.feature_l2:
-                parts["feature_l2"] = terms.feature_l2 * (pooled(learnt) - pooled(taught)).square().sum(1).mean()
-            if terms.relation:
-                some = slice(terms.relation_images)
-                parts["relation"] = terms.relation * relation_loss(taught[some], learnt[some], terms.pairs, terms.relation_temperature)
-            if self.queue is not None and self.head is not None:
+            keys = None
+            if self.queue is not None:
                 self.outbox = self.queue.chosen(taught, generator)
                 if enqueue:
                     self.queue.put(self.outbox)
-                parts["memory"] = terms.memory * memory_loss(taught, self.head(learnt), self.queue.keys, terms.memory_temperature)
+                keys = self.queue.keys
+            parts |= seen_losses(terms, taught, learnt, self.head, keys)
         return torch.stack(list(parts.values())).sum(), {name: float(part.detach()) for name, part in parts.items()}

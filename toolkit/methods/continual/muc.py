@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any, ClassVar, final
+from typing import final
 
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
-from toolkit.datasets.streams import Stream
 from toolkit.learning.meter import elementwise_work
-from toolkit.learning.plain_state import restored
-from toolkit.methods.continual import Batch, ContinualMethod
-from toolkit.methods.continual.bases import check_bases
+from toolkit.methods.continual import Batch
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.lwf import distillation
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.methods.continual.teacher import Taught, frozen_copy
+from toolkit.methods.continual.teacher import Distilling, Taught
 from toolkit.methods.continual.wide_net import WideNet, wide_net
 
 
 @final
-class Muc(ContinualMethod[Taught]):
+class Muc(Distilling):
     """CE(C(F(x)), y) + lambda sum over the classifier and its sides of CE(old network's softmax at tau, softmax at tau), of old classes.
 
     After a task the trunk is frozen, and the side classifiers descend their cross-entropies on the task's samples less the mean distance
@@ -34,8 +30,6 @@ class Muc(ContinualMethod[Taught]):
     (SVHN) for samples of no class; here they are the task's own images, their pixels in another order.
     """
 
-    replays: ClassVar[bool] = False
-
     sides: int = Field(2, ge=2, description="side classifiers")
     distil: float = Field(1.0, ge=0, description="weight lambda of each classifier's distillation")
     temperature: float = Field(2.0, gt=0, description="temperature tau of the distilled probabilities")
@@ -44,21 +38,6 @@ class Muc(ContinualMethod[Taught]):
 
     def network(self, model: nn.Module, image_shape: tuple[int, int, int], weights: Generator) -> ContinualNet:
         return WideNet(model, image_shape, self.sides * ContinualNet(model, image_shape).num_classes, weights)
-
-    def check(self, stream: Stream, capacity: int) -> None:
-        check_bases(stream, "muc")
-
-    def init(self, learner: Learner) -> Taught:
-        return Taught()
-
-    def resume(self, learner: Learner, begun: Taught, kept: Any) -> Taught:
-        if kept["teacher"] is not None:
-            begun.teacher = copy.deepcopy(learner.net)
-        return restored(begun, kept)
-
-    def begin_task(self, learner: Learner, state: Taught) -> None:
-        if learner.task:
-            state.teacher = frozen_copy(learner)
 
     def step(self, learner: Learner, state: Taught, batch: Batch) -> Tensor:
         net, labels = wide_net(learner), batch.labels.to(learner.device)
@@ -81,7 +60,7 @@ class Muc(ContinualMethod[Taught]):
         return loss.detach()
 
     def end_task(self, learner: Learner, state: Taught) -> None:
-        state.teacher = None
+        super().end_task(learner, state)
         if learner.task < learner.stream.tasks - 1:
             self._train_sides(learner)
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from toolkit.core.work import Work
 from toolkit.learning.diffusion.features import FeatureNet
-from toolkit.learning.diffusion.losses import DistillationLoss, Terms
+from toolkit.learning.diffusion.losses import DistillationLoss, Terms, seen_losses
+from toolkit.learning.diffusion.parameterisation import weighted_error
 from toolkit.learning.diffusion.schedule import Schedule
 from toolkit.learning.meter import adam_work, elementwise_work
 from toolkit.learning.work import count
@@ -37,27 +38,16 @@ class LossOf(nn.Module):
         self.one = nn.Parameter(torch.ones(()))
 
     def forward(self, images: Tensor) -> Tensor:
-        from toolkit.learning.diffusion.features import pooled
-        from toolkit.learning.diffusion.relations import class_loss, memory_loss, relation_loss
-
-        terms, student = self.terms, images * self.one
-        total = (student - images).square().flatten(1).mean(1).mean()
-        if self.features is None or not terms.sees:
-            return total
-        learnt = self.features.maps(student)
-        with torch.no_grad():
-            taught = self.features.maps(images)
-        if terms.cfd:
-            total = total + class_loss(pooled(taught), pooled(learnt), terms.temperature)
-        if terms.feature_l2:
-            total = total + (pooled(learnt) - pooled(taught)).square().sum(1).mean()
-        if terms.relation:
-            some = slice(terms.relation_images)
-            total = total + relation_loss(taught[some], learnt[some], terms.pairs, terms.relation_temperature)
-        if self.head is not None:
-            assert isinstance(self.keys, Tensor)
-            total = total + memory_loss(taught, self.head(learnt), self.keys, terms.memory_temperature)
-        return total
+        student = images * self.one
+        parts = {"pd": weighted_error(student, images, torch.zeros(0), self.schedule, "none")} if self.terms.pd else {}
+        if self.features is not None:
+            learnt = self.features.maps(student)
+            with torch.no_grad():
+                taught = self.features.maps(images)
+            keys = self.keys if self.head is not None else None
+            assert keys is None or isinstance(keys, Tensor)
+            parts |= seen_losses(self.terms, taught, learnt, self.head, keys)
+        return torch.stack(list(parts.values())).sum() if parts else (student - images).square().mean()
 
 
 class Costs:

@@ -65,8 +65,6 @@ def prepared(
     if base.sampling > begin:
         stages = Stages(base.sampling, begin, base.halving_steps, batch=base.batch)
         ladder = Ladder(whole, images, preset("pd"), stages, schedule=SCHEDULE, seeded=seeded)
-        while ladder.step < ladder.total:
-            ladder.gradient()
-            ladder.update()
+        ladder.run()
         teacher = ladder.student(begin)
     return Prepared(images, whole, teacher, looks, judges)

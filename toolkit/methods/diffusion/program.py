@@ -245,7 +245,6 @@ class StageTrainer:
         if self._together:
             yield from self._exchange()
         ladder.update()
-        ladder.step -= 1  # the loop counts
 
     def _with_the_cloud(self) -> Asking:
         """Rank 1 makes targets ahead of rank 0, which learns from them; both follow the same stages."""
@@ -260,7 +259,6 @@ class StageTrainer:
             yield ctx.compute(self._student.beyond_first(), "distil")
         self._loss = ladder.gradient()
         ladder.update()
-        ladder.step -= 1
         if within == length - 1 and not ladder.terms.consistency:
             weights = ladder.state.weights
             if ctx.rank == 0:
