@@ -126,3 +126,21 @@ def test_names_that_are_no_modules_are_unknown_parts(tmp_path: Path) -> None:
     for name in ("", "a/b", "a b", "../x", "evil", "..evil", "__main__", "json.tool", "os.path"):
         with pytest.raises(ScenarioError):
             Scenario.load(tiny(tmp_path), {"fabric.mac": {"type": name}})
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("import a_module_of_nobody\n",
+         "'shout_mac' does not import (ModuleNotFoundError: No module named 'a_module_of_nobody', shout_mac.py line 1)"),
+        ("def first():\n    return 1 / 0\n\nfirst()\n",
+         "'shout_mac' does not import (ZeroDivisionError: division by zero, shout_mac.py line 2)"),
+        ("x = 1\ndef broken(:\n", "'shout_mac' does not import (SyntaxError: invalid syntax, shout_mac.py line 2)"),
+    ],
+)
+def test_a_part_of_ones_own_that_does_not_import_is_one_sentence(tmp_path: Path, source: str, sentence: str) -> None:
+    path = own(tmp_path)
+    (tmp_path / "shout_mac.py").write_text(source)
+    with pytest.warns(trust.OwnModule), pytest.raises(ScenarioError) as caught:
+        Scenario.load(path)
+    assert f"fabric.mac: {sentence}" in str(caught.value)

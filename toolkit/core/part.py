@@ -231,11 +231,21 @@ def _import(path: str) -> ModuleType:
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if package not in EXTRAS:
-            raise
+            if path.startswith(f"{trust.OURS}."):
+                raise
+            raise _does_not_import(path, error) from error
         raise PydanticCustomError(
             "part_name", "'{name}' needs {package}, which is not installed: pip install 'toolkit[{extra}]'",
             {"name": path.rsplit(".", 1)[-1], "package": package, "extra": EXTRAS[package]},
         ) from error
+    except Exception as error:
+        if path.startswith(f"{trust.OURS}."):
+            raise
+        raise _does_not_import(path, error) from error
+
+
+def _does_not_import(path: str, error: Exception) -> PydanticCustomError:
+    return PydanticCustomError("part_name", "'{name}' does not import ({why})", {"name": path, "why": trust.why(error)})
 
 
 def _exists(path: str) -> bool:
@@ -245,6 +255,8 @@ def _exists(path: str) -> bool:
         return importlib.util.find_spec(path) is not None
     except (ImportError, ValueError):  # no such package, or no name of a module at all
         return False
+    except Exception as error:  # the package around it is imported first
+        raise _does_not_import(path, error) from error
 
 
 TOLD_WHOLE = {"unknown_key", "part_name", "part_type"}

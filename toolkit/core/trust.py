@@ -10,10 +10,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import traceback
 import warnings
 from pathlib import Path
 
-from toolkit.errors import Note
+from toolkit.errors import Note, shortened
 
 VARIABLE = "TOOLKIT_TRUST"
 OURS = __name__.partition(".")[0]
@@ -89,6 +90,14 @@ def _is_of(top: str, home: Path) -> bool:
         return False
     places = [] if spec is None else [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
     return any(place is not None and Path(place).resolve().is_relative_to(home) for place in places)
+
+
+def why(error: Exception) -> str:
+    """Return what went wrong in importing a module, and where, for a sentence."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (where.filename, where.lineno)
+    place = f", {Path(file).name} line {line}" if file and not file.startswith("<") else ""
+    return f"{type(error).__name__}: {shortened(str(error).partition(' (')[0] if isinstance(error, SyntaxError) else str(error))}{place}"
 
 
 def admitted() -> tuple[tuple[str, str], ...]:

@@ -64,8 +64,4 @@ def own_module(name: str, home: Path | None) -> Any:
     try:
         return importlib.import_module(name)
     except Exception as error:
-        where = error.__traceback__
-        while where is not None and where.tb_next is not None:
-            where = where.tb_next
-        line = f", line {where.tb_lineno}" if where is not None and not isinstance(error, ModuleNotFoundError) else ""
-        raise ValueError(f"'{name}' does not import ({type(error).__name__}: {shortened(str(error))}{line})") from error
+        raise ValueError(f"'{name}' does not import ({trust.why(error)})") from error
