@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from toolkit.datasets import digits
 from toolkit.learning import diffusion
 from toolkit.learning.complexity import parameters
-from toolkit.learning.diffusion import metrics
+from toolkit.learning.diffusion import inception, metrics
 from toolkit.learning.diffusion.consistency import ConsistencyModel
 from toolkit.learning.diffusion.distillation import Ladder, Stages
 from toolkit.learning.diffusion.features import FeatureNet, pooled, trained_features
@@ -299,3 +300,55 @@ def test_digits_scale_to_one() -> None:
     assert (float(images.min()), float(images.max())) == (-1.0, 1.0)
     assert len(images) == len(labels)
     assert issubclass(DiffusionError, ValueError)
+
+
+def test_kept_targets_change_no_bit_and_save_the_teacher() -> None:
+    """In the first stage of a second ladder the teacher is not asked; in the next one it is its own."""
+    images = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    teacher = unet(1, generator=torch.Generator().manual_seed(1))
+
+    def ladder(losses: str, targets: dict[tuple[int, ...], Tensor] | None) -> Ladder:
+        made = Ladder(
+            teacher, images, preset(losses), Stages(4, 1, 3, batch=8), schedule=S, seeded=seeded,
+            targets=targets,
+        )
+        calls.clear()
+        made.teacher.register_forward_hook(lambda *_: calls.append(1))
+        made.run()
+        return made
+
+    calls: list[int] = []
+    kept: dict[tuple[int, ...], Tensor] = {}
+    alone = ladder("pd", None)
+    assert len(calls) == 6
+    ladder("pd", kept)
+    assert sorted(kept) == [(0,), (1,), (2,)]
+    again = ladder("pd", kept)
+    assert not calls
+    assert torch.equal(again.state.weights, alone.state.weights)
+
+
+def test_fid_takes_the_features_of_a_network_that_the_user_names(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Pretended(torch.nn.Module):
+        def forward(self, images: Tensor, return_features: bool = False) -> Tensor:
+            assert images.dtype == torch.uint8
+            return images.float().mean((2, 3))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        made = torch.jit.script(Pretended())
+    made.save(str(tmp_path / "inception.pt"))
+    monkeypatch.delenv(inception.VARIABLE, raising=False)
+    with pytest.raises(DiffusionError, match="TOOLKIT_INCEPTION=FILE"):
+        inception.loaded()
+    monkeypatch.setenv(inception.VARIABLE, str(tmp_path / "none.pt"))
+    with pytest.raises(DiffusionError, match="there is no file"):
+        inception.loaded()
+    (tmp_path / "text.pt").write_text("no network")
+    monkeypatch.setenv(inception.VARIABLE, str(tmp_path / "text.pt"))
+    with pytest.raises(DiffusionError, match="is no TorchScript"):
+        inception.loaded()
+    monkeypatch.setenv(inception.VARIABLE, str(tmp_path / "inception.pt"))
+    images = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 1, 4, 4)
+    found = inception.inception_features(inception.loaded(), images)
+    assert found.tolist() == [[0.0] * 3, [128.0] * 3, [255.0] * 3]

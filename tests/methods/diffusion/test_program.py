@@ -7,12 +7,19 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 import toolkit
+from toolkit.core.streams import Streams
 from toolkit.core.world import World
 from toolkit.errors import UserError
 from toolkit.estimate import estimates
 from toolkit.learning.diffusion.distillation import Ladder
+from toolkit.learning.diffusion.samplers import sample
+from toolkit.learning.random import torch_generator
+from toolkit.methods.diffusion.findings import diffusion_findings
+from toolkit.methods.diffusion.left import samples, student
+from toolkit.methods.diffusion.prepared import SCHEDULE
 from toolkit.methods.diffusion.program import Diffusion, counted
 from toolkit.repricing import recost
 from toolkit.scenario import Scenario
@@ -156,3 +163,47 @@ def test_9_four_steps_by_distillation_beat_four_of_ddim(tmp_path: Path) -> None:
     values = toolkit.run(spec, out=tmp_path / "run").report.set_index(["metric", "arm", "seed"])["value"]["clf_fid@4"]
     assert (values["PD"] < values["DDIM"]).all()
     assert len(values["PD"]) == 5
+
+
+def test_a_run_leaves_its_student_and_samples_to_look_at(tmp_path: Path) -> None:
+    """The student that was left says what the trained one said, and its samples are in the figure."""
+    spec = scenario(compare={"PD": {"program.losses": "pd"}, "CD": {"program.losses": "cd"}})
+    result = toolkit.run(spec, out=tmp_path / "run", jobs=1)
+    for arm in ("PD", "CD"):
+        stem = tmp_path / "run" / "models" / f"{arm}-s1"
+        model, facts = student(stem)
+        shown = samples(stem)
+        assert sorted(shown) == [1, 2]
+        draws = torch_generator(Streams(1).shared("judge", 1))
+        noise = torch.randn((40, 1, 8, 8), generator=draws)
+        made = sample(model, noise, 1, schedule=SCHEDULE, sampler=facts["sampler"], generator=draws)[:32]
+        again = ((made + 1) * 127.5).round().to(torch.uint8).numpy()
+        assert abs(again.astype(int) - shown[1]).max() <= 1
+    assert "samples" in result.plot()
+    path = stem.with_suffix(".safetensors")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"CD-s1\.safetensors"):
+        student(stem)
+
+
+def test_the_report_says_what_distances_are_to_be_read_with(tmp_path: Path) -> None:
+    result = toolkit.run(scenario(), out=tmp_path / "run", jobs=1)
+    (said,) = [sentence for sentence in diffusion_findings(result) if sentence.startswith("Every distance")]
+    assert "40 samples" in said
+    assert "4 and 6 channels, 4 steps" in said
+
+
+def test_inception_needs_its_weights_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOOLKIT_INCEPTION", raising=False)
+    spec = scenario(**{"program.judging.inception": True})
+    with pytest.raises(UserError, match="TOOLKIT_INCEPTION=FILE"):
+        spec.program.check_on(spec.fabric)
+
+
+def test_figures_show_what_differs(tmp_path: Path) -> None:
+    """Ways of distilling differ in quality at a price, machines in the price alone."""
+    ways = {"PD": {"program.losses": "pd"}, "DDIM": {"program.losses": "none"}}
+    assert set(toolkit.run(scenario(compare=ways), out=tmp_path / "ways", jobs=1).plot()) == {"quality_against_cost", "samples"}
+    machines = {"slow": {}, "fast": {"fabric.device": "a100"}}
+    spec = scenario("rdd_latency", compare=machines, **{"program.judging.steps": [1]})
+    assert set(toolkit.run(spec, out=tmp_path / "machines", jobs=1).plot()) == {"cost_by_steps", "samples"}

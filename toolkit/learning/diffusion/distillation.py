@@ -26,6 +26,9 @@ from toolkit.learning.train_state import TrainState
 Seeded = Callable[..., torch.Generator]
 """Gives the generator of a name and a step, so that a resumed training draws alike."""
 
+Targets = dict[tuple[int, ...], Tensor]
+"""What the first teacher said, by the step of training that asked and whose draws they were."""
+
 
 @dataclass(frozen=True)
 class Stages:
@@ -65,9 +68,13 @@ class Ladder:
 
     def __init__(
         self, teacher: nn.Module, images: Tensor, terms: Terms, stages: Stages, *, schedule: Schedule, seeded: Seeded,
-        features: FeatureNet | None = None,
+        features: FeatureNet | None = None, targets: Targets | None = None,
     ) -> None:
-        """*teacher* predicts images and is copied; *images* (n, channels, side, side) in [-1, 1]."""
+        """*teacher* predicts images and is copied; *images* (n, channels, side, side) in [-1, 1].
+
+        In the first stage a target depends on the teacher and the draws alone, whatever the losses: *targets*, shared by ladders of the
+        same teacher, images, stages and draws, saves all but one of them the teacher's passes, to the bit.
+        """
         self.images, self.terms, self.stages, self.schedule, self.seeded = images, terms, stages, schedule, seeded
         self.teacher = copy.deepcopy(teacher).requires_grad_(False).eval()
         student = copy.deepcopy(teacher).requires_grad_(True)
@@ -79,6 +86,7 @@ class Ladder:
         self.target_model: nn.Module | None = None
         if terms.consistency:
             self.target_model = copy.deepcopy(student).requires_grad_(False)
+        self._targets = targets
         self.step = 0
         self.enqueues = True
         """Whether each step puts its own pixels into the memory; else they are left in `loss.outbox`."""
@@ -120,7 +128,7 @@ class Ladder:
         x = self.images[pool[torch.randint(len(pool), (self.stages.batch,), generator=draws)]]
         if self.head_state is not None:
             self.head_state.gradient.zero_()
-        loss = self._consistency(x, draws) if self.terms.consistency else self._halving(x, draws)
+        loss = self._consistency(x, draws) if self.terms.consistency else self._halving(x, draws, who)
         self.state.step = self.step
         self.state.backward(loss, rate=self.lr())
         return float(loss.detach())
@@ -152,12 +160,17 @@ class Ladder:
         self.teacher = self.reached[student]
         self.adam = Adam.of([self.state.weights])
 
-    def _halving(self, x: Tensor, draws: torch.Generator) -> Tensor:
+    def _halving(self, x: Tensor, draws: torch.Generator, who: tuple[int, ...]) -> Tensor:
         student, _, _ = self.place()
         stride = self.schedule.most // (2 * student)
         t = 2 * stride * torch.randint(1, student + 1, (len(x),), generator=draws)
         z = noisy(x, t, self.schedule, draws)
-        target, _ = halving_target(self.teacher, z, t, stride, self.schedule)
+        kept = self._targets if student == self.stages.students[0] else None
+        target = None if kept is None else kept.get((self.step, *who))
+        if target is None:
+            target, _ = halving_target(self.teacher, z, t, stride, self.schedule)
+            if kept is not None:
+                kept[self.step, *who] = target
         loss, self.parts = self.loss(self.state.model(z, t), target, t, draws, enqueue=self.enqueues)
         return loss
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from toolkit.learning.diffusion import scaled, seeded_by
 from toolkit.learning.diffusion.base import trained_base
-from toolkit.learning.diffusion.distillation import Ladder, Stages
+from toolkit.learning.diffusion.distillation import Ladder, Stages, Targets
 from toolkit.learning.diffusion.features import FeatureNet, trained_features
 from toolkit.learning.diffusion.losses import preset
 from toolkit.learning.diffusion.schedule import Schedule
@@ -19,6 +20,7 @@ from toolkit.methods.diffusion.settings import BaseSettings, Judging, NetSetting
 from toolkit.models.unet import UNet, unet
 
 SCHEDULE = Schedule()
+MOST_KEPT_BYTES = 32 * 2**20
 
 
 class Prepared(NamedTuple):
@@ -32,6 +34,13 @@ class Prepared(NamedTuple):
     looks: FeatureNet
     """The network in the losses."""
     judges: FeatureNet
+    targets: dict[Hashable, Targets]
+    """What the teacher said in first stages of the same length, batch and draws."""
+
+    def targets_of(self, stages: Stages, workers: int) -> Targets | None:
+        """Return where targets of a first stage are kept, for so many *workers*; None where they would take over `MOST_KEPT_BYTES`."""
+        nbytes = self.images[0].nbytes * stages.batch * stages.length(stages.students[0]) * workers
+        return None if nbytes > MOST_KEPT_BYTES else self.targets.setdefault((stages.begin, stages.batch, workers), {})
 
 
 def network(spec: NetSettings, channels: int, generator: torch.Generator) -> UNet:
@@ -67,4 +76,4 @@ def prepared(
         ladder = Ladder(whole, images, preset("pd"), stages, schedule=SCHEDULE, seeded=seeded)
         ladder.run()
         teacher = ladder.student(begin)
-    return Prepared(images, whole, teacher, looks, judges)
+    return Prepared(images, whole, teacher, looks, judges, {})

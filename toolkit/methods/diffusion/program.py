@@ -8,7 +8,7 @@ from typing import Literal, Self, final
 
 import torch
 from pydantic import Field, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from toolkit.core.context import Asking, Context, PeerLost
 from toolkit.core.fabric import Fabric
@@ -18,17 +18,21 @@ from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.errors import ScenarioError
 from toolkit.learning.diffusion import metrics
 from toolkit.learning.diffusion.distillation import Ladder, Stages
+from toolkit.learning.diffusion.inception import inception_features, loaded
 from toolkit.learning.diffusion.losses import Terms, preset
 from toolkit.learning.diffusion.samplers import sample
 from toolkit.learning.diffusion.schedule import DiffusionError, check_steps
 from toolkit.learning.random import torch_generator
 from toolkit.methods.dataset_spec import DatasetSpec
 from toolkit.methods.diffusion.costs import Costs
+from toolkit.methods.diffusion.left import leave
 from toolkit.methods.diffusion.prepared import SCHEDULE, Prepared, network, prepared
 from toolkit.methods.diffusion.settings import BaseSettings, Judging, LossName, NetSettings, QueueSettings
 from toolkit.methods.loop import training_loop
 from toolkit.models import ModelError
 
+SHOWN = 32
+"""Samples of each number of steps that are kept to be looked at."""
 NUMBER_BYTES = 8
 """Of the seed by which noise travels."""
 
@@ -112,6 +116,8 @@ class Diffusion(Program):
                 f"program.net.multipliers: images of {shape[1]}x{shape[2]} cannot be halved {len(self.net.multipliers) - 1} times; "
                 "take fewer levels, or square images whose sides can"
             )
+        if self.judging.inception:
+            loaded()
         costs = counted(self)
         held = FLOAT_BYTES * (6 * costs.size + 4 * costs.head_size) + costs.queue_bytes
         fabric.machines().check_memory(held, "student, teacher and memory of distillation")
@@ -170,7 +176,9 @@ class Diffusion(Program):
                 ctx, ladder, StageTrainer(self, ctx, ladder, costs), steps=ladder.total, evaluate_every=None, save_every=self.save_every
             )
         if leads:
-            self._judge(ctx, ready, ladder)
+            shown = self._judge(ctx, ready, ladder)
+            model, sampler = self._sampled(ready, ladder, min(self.judging.steps))
+            leave(ctx, model, self.net, self.dataset, ready, steps=min(self.judging.steps), sampler=sampler, shown=shown)
             for steps, size in self._prices():
                 yield ctx.compute(costs.forward(size).times(steps).beyond_first(), f"sample_{steps}_{size}")
 
@@ -180,6 +188,7 @@ class Diffusion(Program):
             return None
         ladder = Ladder(
             ready.teacher, ready.images, terms, self.stages(), schedule=SCHEDULE, features=ready.looks,
+            targets=ready.targets_of(self.stages(), ctx.size if self.place == "parallel" else 1),
             seeded=lambda *names: torch_generator(ctx.shared_rng("diffusion", *names)),
         )
         saved = ctx.saved()
@@ -187,8 +196,10 @@ class Diffusion(Program):
             ladder.load_state_dict(saved)
         return ladder
 
-    def _judge(self, ctx: Context, ready: Prepared, ladder: Ladder | None) -> None:
-        """Hold samples against the training images; who is the number of steps."""
+    def _judge(self, ctx: Context, ready: Prepared, ladder: Ladder | None) -> dict[int, Tensor]:
+        """Hold samples against the training images; who is the number of steps. Return the first few samples of each."""
+        shown: dict[int, Tensor] = {}
+        inception = loaded() if self.judging.inception else None
         real, plain = metrics.class_features(ready.judges, ready.images), metrics.projected(ready.images)
         ctx.metric("clf_fid_floor", metrics.floor(real))
         ctx.metric("projected_fid_floor", metrics.floor(plain))
@@ -197,6 +208,7 @@ class Diffusion(Program):
             draws = torch_generator(ctx.shared_rng("judge", steps))
             noise = torch.randn((self.judging.samples, *ready.images.shape[1:]), generator=draws)
             made = sample(model, noise, steps, schedule=SCHEDULE, sampler=sampler, generator=draws)
+            shown[steps] = made[:SHOWN]
             seen, flat = metrics.class_features(ready.judges, made), metrics.projected(made)
             precision, recall = metrics.precision_recall(plain, flat)
             for name, value in (
@@ -204,6 +216,10 @@ class Diffusion(Program):
                 ("kid", metrics.kernel_distance(real, seen)), ("precision", precision), ("recall", recall),
             ):
                 ctx.metric(name, value, who=str(steps))
+            if inception is not None:
+                theirs = inception_features(inception, made)
+                ctx.metric("fid", metrics.distance(inception_features(inception, ready.images), theirs), who=str(steps))
+        return shown
 
     def _sampled(self, ready: Prepared, ladder: Ladder | None, steps: int) -> tuple[nn.Module, str]:
         """The network that samples in so many steps, and by which sampler."""

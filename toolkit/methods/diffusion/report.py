@@ -10,9 +10,10 @@ from toolkit.analysis.rows import is_in, last, named
 from toolkit.cluster.report import NETWORK
 from toolkit.methods.diffusion.findings import diffusion_findings
 
-QUALITY = ("clf_fid", "projected_fid", "kid", "precision", "recall")
+QUALITY = ("clf_fid", "fid", "projected_fid", "kid", "precision", "recall")
 METRICS = (
     MetricInfo("clf_fid@*", "1", "clf-FID at {} steps", "lower", 3, headline=True),
+    MetricInfo("fid@*", "1", "FID (Inception) at {} steps", "lower", 3, headline=True),
     MetricInfo("projected_fid@*", "1", "Fréchet distance of projected pixels at {} steps", "lower", 4),
     MetricInfo("kid@*", "1", "KID at {} steps", "lower", 4),
     MetricInfo("precision@*", "1", "1-NN precision at {} steps", "higher", 3),

@@ -56,3 +56,4 @@ class Judging(Spec):
     loss_widths: tuple[int, int] = Field((32, 64), description="channels of the network in the losses")
     metric_widths: tuple[int, int] = Field((24, 32), description="channels of the network that judges, another with another seed")
     feature_steps: int = Field(300, ge=1, description="steps of training of both")
+    inception: bool = Field(False, description="take the published FID too, by the Inception network that TOOLKIT_INCEPTION names")
