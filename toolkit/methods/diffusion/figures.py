@@ -63,7 +63,7 @@ def cost_by_steps(result: Comparison) -> Figure | None:
         (int(steps), int(size)) for name in set(result.summary["metric"]) if name.startswith("latency_s@")
         for steps, size in [name.partition("@")[2].split("_")]
     })
-    if not prices or all(means[f"latency_s@{steps}_{size}"].nunique() == 1 for steps, size in prices):
+    if not any(len({means[f"latency_s@{steps}_{size}", arm] for arm in result.arms}) > 1 for steps, size in prices):
         return None
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     figure = new_figure(10.5, 5.4)
