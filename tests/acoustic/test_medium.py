@@ -176,3 +176,45 @@ def test_what_a_node_ignores_is_charged_and_not_told(pool, form: str) -> None:
     assert [round(t_s, 1) for t_s, node, _, _ in sea.heard if node == 2] == [1.1, 2.1, 2.6, 3.1]
     rows = sea.world.ledger.charges().query("kind == 'rx' and outcome == 'delivered'")
     assert rows.groupby("node").size().to_dict() == {1: 4, 2: 4}
+
+
+@pytest.mark.parametrize(("noise_db", "decoded"), [(-100.0, 20), (80.0, 0)])
+def test_beyond_its_ends_the_table_of_success_has_its_end_values(pool, noise_db: float, decoded: int) -> None:
+    """Far louder than the table knows all is heard; far fainter, with a receiver that locks on it all the same, nothing."""
+    sea = pool([(0, 0, 0), (1000, 0, 0)], noise_db=noise_db, duration_s=60.0, modulation="bpsk", detection_snr_db=-90.0)
+    assert (sea.channel.snr_db[0, 1] < -30) == (decoded == 0)
+    for second in range(20):
+        sea.send_at(float(second), 0)
+    assert len(sea.run()) == decoded
+    rows = sea.world.ledger.charges().query("kind == 'rx'")
+    assert len(rows) == 20
+
+
+@pytest.mark.parametrize(("dst", "reason"), [(-1, "noise"), (1, "noise"), (2, ""), (5, "")])
+def test_a_packet_is_lost_where_somebody_should_have_had_it(pool, dst: int, reason: str) -> None:
+    """The only receiver in reach decodes nothing: that is why the packet is lost if the frame was for it or for all."""
+    sea = pool([(0, 0, 0), (1000, 0, 0), (90_000, 0, 0)], noise_db=66.0, modulation="bpsk", detection_snr_db=-60.0)
+    packet = sea.tracker.create(0, 50)
+
+    def send():
+        yield sea.medium.transmit(0, Frame("data", 0, dst, 50, packet=packet))
+
+    sea.world.env.process(send())
+    sea.run()
+    (row,) = sea.world.ledger.charges().query("kind == 'send'").itertuples()
+    assert (row.outcome, row.phase) == ("lost", reason)
+
+
+def test_a_frame_that_nobody_can_hear_is_over_when_it_has_been_sent(pool) -> None:
+    """And with it its packet, neither earlier nor later."""
+    sea = pool([(0, 0, 0), (90_000, 0, 0)], noise_db=66.0)
+    packet = sea.tracker.create(0, 50)
+
+    def send():
+        yield sea.world.env.timeout(5.0)
+        yield sea.medium.transmit(0, Frame("data", 0, -1, 50, packet=packet))
+
+    sea.world.env.process(send())
+    sea.run()
+    (row,) = sea.world.ledger.charges().query("kind == 'send'").itertuples()
+    assert row.t0_s + row.dur_s == pytest.approx(5.04)

@@ -108,3 +108,15 @@ def test_a_protocol_that_learns_from_all_links_is_refused() -> None:
     learns = scenario(0, nodes=2000, routing="shortest_path")
     with pytest.raises(ScenarioError, match="'shortest_path' learns from all of them"):
         learns.fabric.check(DURATION_S)
+
+
+def test_a_link_is_found_by_its_ends_and_no_other_is_taken_for_it(monkeypatch) -> None:
+    monkeypatch.setattr(fabric, "WIDE_NODES", 0)
+    network = scenario(0, side_m=30_000.0, nodes=60).fabric.build(World(5, DURATION_S))
+    where = network.medium._keeper.where()
+    links = network.channel.links
+    there = {(sender, int(target)): place for sender in range(64) for place, target in
+             enumerate(links.target[links.begin[sender] : links.begin[sender + 1]], start=int(links.begin[sender]))}
+    assert 0 < len(there) < 64 * 63 / 2
+    found = {(a, b): kernel._link(0, a, b, where) for a in range(64) for b in range(64)}
+    assert found == {pair: there.get(pair, -1) for pair in found}
