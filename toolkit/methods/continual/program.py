@@ -15,6 +15,7 @@ from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import check_finite
 from toolkit.methods.continual import ContinualMethod
+from toolkit.methods.continual.answering import leave_networks
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.evaluation import evaluate, recalibrate
 from toolkit.methods.continual.learner import Learner
@@ -117,6 +118,8 @@ class Continual(ContinualSettings, Program):
             course.task, course.step = task + 1, 0
             if self.learn:
                 ctx.save(learner.steps, course.state_dict())
+        if self.learn:
+            leave_networks(ctx, self.task, self.method, course.learner, course.state)
 
     def _begin(self, ctx: Context) -> ContinualState:
         """Build the learner, or take up a stopped one."""
