@@ -120,13 +120,37 @@ def split_classes(dataset: Dataset, tasks: int, order: Sequence[int] | None = No
         )
     if first is None and (tasks < 1 or len(labels) % tasks):
         raise DataError(f"stream: {len(labels)} classes of {dataset.name} cannot be dealt evenly to {tasks} tasks")
-    for part, held in (("training", dataset.train_labels), ("test", dataset.test_labels)):
-        empty = [str(label) for label in labels if not (held == label).any()]
-        if empty:
-            raise DataError(f"stream: class {listed(empty)} of {dataset.name} has no {part} image; every class of a stream needs some")
+    _refuse_empty_classes(dataset)
     each = len(labels) // tasks if first is None else rest // (tasks - 1)
     ends = [(each if first is None else first) + task * each for task in range(tasks)]
     return Stream(dataset, tuple(tuple(labels[begin:end]) for begin, end in pairwise([0, *ends])), (None,) * tasks)
+
+
+def named_classes(dataset: Dataset, tasks: Sequence[Sequence[str | int]]) -> Stream:
+    """Return the class-incremental stream whose *tasks* bring the classes named, by their names or by their labels.
+
+    Raises:
+        DataError: a name is none of a class, or one is not named exactly once; or a task has none; or a class has no images.
+    """
+    names = list(dataset.classes) or [str(label) for label in range(dataset.num_classes)]
+    given = [str(name) for task in tasks for name in task]
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise DataError(f"stream: '{unknown[0]}' is no class of {dataset.name} (known: {listed(names)})")
+    wrong = [name for name in names if given.count(name) != 1]
+    if wrong:
+        raise DataError(f"stream: class '{wrong[0]}' of {dataset.name} is named {given.count(wrong[0])} times; name every class once")
+    if not all(tasks):
+        raise DataError("stream: a task has no class; every task brings at least one")
+    _refuse_empty_classes(dataset)
+    return Stream(dataset, tuple(tuple(names.index(str(name)) for name in task) for task in tasks), (None,) * len(tasks))
+
+
+def _refuse_empty_classes(dataset: Dataset) -> None:
+    for part, held in (("training", dataset.train_labels), ("test", dataset.test_labels)):
+        empty = [str(label) for label in range(dataset.num_classes) if not (held == label).any()]
+        if empty:
+            raise DataError(f"stream: class {listed(empty)} of {dataset.name} has no {part} image; every class of a stream needs some")
 
 
 def permuted(dataset: Dataset, tasks: int, rng: np.random.Generator) -> Stream:

@@ -23,4 +23,5 @@ class NearestMean(nn.Module):
         """Return minus the distances (n, K); minus infinity for classes without a mean."""
         features = normalize(self.net.plain_features(self.net.plain_encode(images)))
         distance = torch.linalg.vector_norm(features[:, None] - self.means, dim=2)  # ONNX has no cdist
-        return -distance.masked_fill((self.means == 0).all(1), float("inf"))
+        scores: Tensor = -distance.masked_fill((self.means == 0).all(1), float("inf"))
+        return scores
