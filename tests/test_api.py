@@ -173,6 +173,7 @@ def test_importing_it_loads_nothing_heavy() -> None:
     assert not loaded_after("import toolkit, toolkit.api; toolkit.api.learn") & {"torch", "pandas", "numpy", "pydantic"}
 
 
+@pytest.mark.slow
 def test_the_readme_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every front door in the README, as it is written there."""
     monkeypatch.chdir(tmp_path)

@@ -159,7 +159,7 @@ def herd(features: Tensor, count: int) -> Tensor:
     """Return the places of *count* rows of *features* (n, d), chosen one by one so that their mean stays nearest to the mean of all."""
     mean = features.mean(0)
     total = torch.zeros_like(mean)
-    left = torch.ones(len(features), dtype=torch.bool)
+    left = torch.ones(len(features), dtype=torch.bool, device=features.device)
     chosen = []
     for place in range(min(count, len(features))):
         distance = (mean - (total + features) / (place + 1)).norm(dim=1).masked_fill(~left, math.inf)
