@@ -48,40 +48,48 @@ class OutputsDiffer(ToolkitError):  # noqa: N818 - what happened
     """The written file gives other outputs than the network."""
 
 
-def trained(run: str | Path, arm: str | None = None, seed: int | None = None) -> tuple[nn.Module, dict[str, Any]]:
+def trained(
+    run: str | Path, arm: str | None = None, seed: int | None = None, *, part: str | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
     """Return the network that *run* has trained, in eval mode, and what is known of it; the first arm and seed where none is named.
+
+    With *part* it is one that was left beside it, such as E2Net's ``representative``.
 
     Raises:
         RunDirectoryError: the directory holds no such network.
     """
-    from toolkit.methods.trained import trained_network
+    from toolkit.methods.trained_network import trained_network
 
-    return trained_network(find(Path(run), arm, seed))
+    return trained_network(find(Path(run), arm, seed, part))
 
 
-def find(run: Path, arm: str | None, seed: int | None) -> Path:
-    """Return the stem of the network of *arm* and *seed* in a run directory.
+def find(run: Path, arm: str | None, seed: int | None, part: str | None = None) -> Path:
+    """Return the stem of the network of *arm* and *seed*, or of a *part* beside it, in a run directory.
 
     Raises:
         RunDirectoryError: there is none.
     """
-    from toolkit.core.network_file import network_paths
+    from toolkit.core.network_file import part_stem
 
-    stems = sorted(path.with_suffix("") for path in (run / "models").glob("*.safetensors"))
-    if not stems:
+    files = sorted((run / "models").glob("*.safetensors"))
+    names = [name for name in (path.name.removesuffix(".safetensors") for path in files) if "~" not in name]
+    if not names:
         raise RunDirectoryError(f"{run / 'models'}: holds no trained network; runs that learn nothing or are not finished leave none")
     if arm is None:
-        arm = stems[0].name.rpartition("-s")[0]
-    seeds = [stem.name.rpartition("-s")[2] for stem in stems if stem.name.rpartition("-s")[0] == arm]
+        arm = names[0].rpartition("-s")[0]
+    seeds = [name.rpartition("-s")[2] for name in names if name.rpartition("-s")[0] == arm]
     if not seeds:
-        arms = listed(dict.fromkeys(stem.name.rpartition("-s")[0] for stem in stems))
+        arms = listed(dict.fromkeys(name.rpartition("-s")[0] for name in names))
         raise RunDirectoryError(f"--arm {arm}: is not among the arms with a network in {run / 'models'} ({arms})")
     number = seeds[0] if seed is None else str(seed)
     if number not in seeds:
         raise RunDirectoryError(f"--seed {number}: arm {arm} has networks of the seeds {listed(seeds)}")
-    stem = run / "models" / f"{arm}-s{number}"
-    assert network_paths(stem)[0].is_file()
-    return stem
+    name = f"{arm}-s{number}"
+    stems = [path.name.removesuffix(".safetensors") for path in files]
+    parts = [stem.partition("~")[2] for stem in stems if stem.startswith(f"{name}~")]
+    if part is not None and part not in parts:
+        raise RunDirectoryError(f"--part {part}: was not left beside the network of {name}; there is {listed(parts) or 'nothing'}")
+    return part_stem(run / "models" / name, part or "")
 
 
 def to_torch_export(model: nn.Module, shape: Sequence[int], path: str | Path) -> Path:
@@ -161,6 +169,7 @@ def parser() -> argparse.ArgumentParser:
     cli.add_argument("run", metavar="RUN", help="run directory of toolkit.simulate")
     cli.add_argument("--arm", metavar="NAME", help="arm (default: the first)")
     cli.add_argument("--seed", type=int, metavar="N", help="seed (default: the first)")
+    cli.add_argument("--part", metavar="NAME", help="a network left beside it, such as E2Net's representative")
     cli.add_argument("--format", choices=tuple(FORMATS), default="onnx", help="format of the file (default: onnx)")
     cli.add_argument("--out", metavar="FILE", help="file to write (default: ARM-sSEED with the format's ending, in the working directory)")
     cli.add_argument("--trust", metavar="PACKAGE", action="append", default=[], help="let the network be built by code of this package")
@@ -185,10 +194,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _export(args: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     from toolkit.core import trust
-    from toolkit.methods.trained import trained_network
+    from toolkit.methods.trained_network import trained_network
 
     trust.trust(args.trust)
-    stem = find(Path(args.run), args.arm, args.seed)
+    stem = find(Path(args.run), args.arm, args.seed, args.part)
     path = Path(args.out) if args.out is not None else Path(stem.name + FORMATS[args.format])
     model, facts = trained_network(stem)
     try:

@@ -82,6 +82,10 @@ class Scenario(Spec):
             raise ValueError(f"duration_s is missing; a run over fabric '{self.fabric.type_name()}' does not end by itself")
         return self
 
+    def __str__(self) -> str:
+        """As it would be written to a file, every setting spelled out."""
+        return yaml12.dump(self.dump())
+
     @property
     def limit_s(self) -> float:
         """Simulated time at which a run ends at the latest; infinite where it ends with its programs."""

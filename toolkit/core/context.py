@@ -17,7 +17,7 @@ from simpy.events import Event, Timeout
 
 from toolkit.core.checkpoint import Snapshot
 from toolkit.core.device import Device
-from toolkit.core.network_file import write_network
+from toolkit.core.network_file import part_stem, write_network
 from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError
@@ -93,7 +93,7 @@ class Context(ABC):
     accelerator: str = "cpu"
     """Where torch computes; real processes may have a GPU."""
     handed_out: tuple[Mapping[str, NDArray[np.generic]], Mapping[str, Any]] | None = None
-    """The network that the program has left here, if any."""
+    """The network that the program has left here, if any; parts of it apart."""
     may_lose_peers: bool = False
     """Whether `PeerLost` can come, so that a program has to keep what it would go back to."""
 
@@ -101,9 +101,13 @@ class Context(ABC):
     def is_server(self) -> bool:
         return self.rank >= self.size
 
-    def hand_out(self, weights: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any]) -> None:
-        """Leave a trained network to whoever runs this: weights by name, and what they belong to; costs nothing."""
-        self.handed_out = weights, facts
+    def hand_out(self, weights: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any], part: str = "") -> None:
+        """Leave a trained network to whoever runs this: weights by name, and what they belong to; costs nothing.
+
+        A program may leave others beside it, such as a smaller one that it holds, each as a *part* by name.
+        """
+        if not part:
+            self.handed_out = weights, facts
 
     @property
     @abstractmethod
@@ -335,9 +339,9 @@ class SimulatedContext(Context):
         """Return what this node has done so far, by the names of its attributes."""
         return {name: getattr(self, name) for name in ("busy_s", "_busy_until_s", "_stored_until_s")}
 
-    def hand_out(self, weights: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any]) -> None:
+    def hand_out(self, weights: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any], part: str = "") -> None:
         if self.world.networks is not None:
-            write_network(self.world.networks, weights, facts)
+            write_network(part_stem(self.world.networks, part), weights, facts)
 
     def metric(self, name: str, value: float, who: str = "", step: int = -1) -> None:
         self.world.ledger.metric(self.world.now, name, value, who, step)

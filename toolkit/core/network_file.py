@@ -20,6 +20,11 @@ def network_paths(stem: Path) -> tuple[Path, Path]:
     return stem.with_name(f"{stem.name}.safetensors"), stem.with_name(f"{stem.name}.json")
 
 
+def part_stem(stem: Path, part: str) -> Path:
+    """The stem of a *part* that was left beside the network called *stem*; no arm has a ``~`` in its name."""
+    return stem.with_name(f"{stem.name}~{part}") if part else stem
+
+
 def write_network(stem: Path, weights: Weights, facts: Mapping[str, Any]) -> None:
     """Write *weights* and *facts*; each file is there whole or not at all, and the same for the same network."""
     from safetensors.numpy import save_file

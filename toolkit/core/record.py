@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from toolkit.core.network_file import network_paths
+from toolkit.core.network_file import network_paths, part_stem
 from toolkit.core.rundir import RunDirectory
 from toolkit.core.wholefile import Fingerprint, fingerprint, is_whole, write_whole
 from toolkit.errors import RunDirectoryError
@@ -77,7 +77,9 @@ def files_of(directory: RunDirectory, run: str) -> list[Path]:
     ledger, trace = directory.ledger_stem(run), directory.trace_stem(run)
     shards = [path for path in ledger.parent.glob("*.parquet") if _is_shard(path.stem, run)]
     traced = (trace.with_name(f"{run}.parquet"), trace.with_name(f"{run}-nodes.parquet"))
-    single = (*network_paths(directory.network_stem(run)), directory.metrics(run), directory.requests(run), *traced)
+    networks = directory.network_stem(run)
+    parts = sorted(networks.parent.glob(f"{part_stem(networks, '*').name}.*"))
+    single = (*network_paths(networks), *parts, directory.metrics(run), directory.requests(run), *traced)
     return sorted(shards) + [path for path in single if path.is_file()]
 
 

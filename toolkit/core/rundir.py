@@ -31,7 +31,8 @@ class RunDirectory:
         runs/<arm>-s<seed>.json    the report rows of a finished run, and size and checksum of its files; written last
         runs/<arm>-s<seed>.checkpoint   where a run that was stopped goes on
         ledger/<arm>-s<seed>-NNN.parquet   metrics/<arm>-s<seed>.parquet
-        models/<arm>-s<seed>.safetensors, .json   the network that the run trained, for `toolkit.export`
+        models/<arm>-s<seed>.safetensors, .json   the network that the run trained, for `toolkit.export`; others beside it, such as a
+                                   subnet, with ~<part> after the seed
         requests/<arm>-s<seed>.parquet     what programs asked for, for `toolkit.recost`; only of fabrics whose runs can be priced again
         trace/<arm>-s<seed>.parquet, -nodes.parquet   every transmission, reception and drop, for `toolkit.replay`; where asked for
         metrics.parquet report.csv summary.csv differences.csv figures/ report.html DONE

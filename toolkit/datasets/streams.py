@@ -9,9 +9,11 @@ whatever is trained or left out. What a learner may look at is `Stream.train` of
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import torch
@@ -78,7 +80,12 @@ class Stream:
 
     def train_size(self, task: int) -> int:
         """Return how many training samples a task has, without taking them."""
-        return int(torch.isin(self.dataset.train_labels, torch.tensor(self.classes[task])).sum())
+        return int(torch.isin(self.dataset.train_labels, torch.tensor(self.classes[task], device=self.dataset.train_labels.device)).sum())
+
+    def on(self, device: torch.device) -> Self:
+        """Return this stream with its samples on *device*, as bytes."""
+        data, names = self.dataset, ("train_images", "train_labels", "test_images", "test_labels")
+        return dataclasses.replace(self, dataset=dataclasses.replace(data, **{name: getattr(data, name).to(device) for name in names}))
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return uint8 *images* as float32 with the whole training set's mean 0 and deviation 1 per channel."""
@@ -90,7 +97,7 @@ class Stream:
     def _part(self, task: int, images: Tensor, labels: Tensor) -> Samples:
         if not 0 <= task < self.tasks:
             raise DataError(f"stream: task {task} is not one of 0 to {self.tasks - 1}")
-        place = torch.full((self.dataset.num_classes,), -1)
+        place = labels.new_full((self.dataset.num_classes,), -1)
         order = self._order()
         for label in self.classes[task]:
             place[label] = order.index(label)
@@ -120,13 +127,37 @@ def split_classes(dataset: Dataset, tasks: int, order: Sequence[int] | None = No
         )
     if first is None and (tasks < 1 or len(labels) % tasks):
         raise DataError(f"stream: {len(labels)} classes of {dataset.name} cannot be dealt evenly to {tasks} tasks")
-    for part, held in (("training", dataset.train_labels), ("test", dataset.test_labels)):
-        empty = [str(label) for label in labels if not (held == label).any()]
-        if empty:
-            raise DataError(f"stream: class {listed(empty)} of {dataset.name} has no {part} image; every class of a stream needs some")
+    _refuse_empty_classes(dataset)
     each = len(labels) // tasks if first is None else rest // (tasks - 1)
     ends = [(each if first is None else first) + task * each for task in range(tasks)]
     return Stream(dataset, tuple(tuple(labels[begin:end]) for begin, end in pairwise([0, *ends])), (None,) * tasks)
+
+
+def named_classes(dataset: Dataset, tasks: Sequence[Sequence[str | int]]) -> Stream:
+    """Return the class-incremental stream whose *tasks* bring the classes named, by their names or by their labels.
+
+    Raises:
+        DataError: a name is none of a class, or one is not named exactly once; or a task has none; or a class has no images.
+    """
+    names = list(dataset.classes) or [str(label) for label in range(dataset.num_classes)]
+    given = [str(name) for task in tasks for name in task]
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise DataError(f"stream: '{unknown[0]}' is no class of {dataset.name} (known: {listed(names)})")
+    wrong = [name for name in names if given.count(name) != 1]
+    if wrong:
+        raise DataError(f"stream: class '{wrong[0]}' of {dataset.name} is named {given.count(wrong[0])} times; name every class once")
+    if not all(tasks):
+        raise DataError("stream: a task has no class; every task brings at least one")
+    _refuse_empty_classes(dataset)
+    return Stream(dataset, tuple(tuple(names.index(str(name)) for name in task) for task in tasks), (None,) * len(tasks))
+
+
+def _refuse_empty_classes(dataset: Dataset) -> None:
+    for part, held in (("training", dataset.train_labels), ("test", dataset.test_labels)):
+        empty = [str(label) for label in range(dataset.num_classes) if not (held == label).any()]
+        if empty:
+            raise DataError(f"stream: class {listed(empty)} of {dataset.name} has no {part} image; every class of a stream needs some")
 
 
 def permuted(dataset: Dataset, tasks: int, rng: np.random.Generator) -> Stream:
@@ -153,7 +184,7 @@ def rotated(dataset: Dataset, tasks: int, rng: np.random.Generator) -> Stream:
         cos, sin = float(np.cos(angle)), float(np.sin(angle))
 
         def turn(images: Tensor) -> Tensor:
-            matrix = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]]).expand(len(images), 2, 3)
+            matrix = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]], device=images.device).expand(len(images), 2, 3)
             grid = torch.nn.functional.affine_grid(matrix, list(images.shape), align_corners=False)
             found = torch.nn.functional.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             return found.round_().clamp_(0, 255).to(torch.uint8)

@@ -121,6 +121,7 @@ class ReservoirBuffer:
             return
         if self._images is None:
             self._images = images.new_empty((self.capacity, *images.shape[1:]))
+            self._labels = self._labels.to(labels.device)
             self._extras = {name: values.new_empty((self.capacity, *values.shape[1:])) for name, values in extras.items()}
         if extras.keys() != self._extras.keys():
             raise ReplayError(f"buffer: stores {sorted(self._extras) or 'no extras'} with each sample, got {sorted(extras) or 'none'}")
@@ -189,10 +190,10 @@ class ReservoirBuffer:
             "extras": {name: values.clone() for name, values in self._extras.items()},
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+    def load_state_dict(self, state: dict[str, Any], device: torch.device | None = None) -> None:
+        """Go on from what `state_dict` returned, with the samples on *device*, or where they were kept."""
         self.capacity, self.seen, self._size = state["capacity"], state["seen"], state["size"]
         self.generator.set_state(state["generator"])
-        self._images = None if state["images"] is None else state["images"].clone()
-        self._labels = state["labels"].clone()
-        self._extras = {name: values.clone() for name, values in state["extras"].items()}
+        self._images = None if state["images"] is None else state["images"].to(device, copy=True)
+        self._labels = state["labels"].to(device, copy=True)
+        self._extras = {name: values.to(device, copy=True) for name, values in state["extras"].items()}

@@ -35,8 +35,8 @@ def project_cone(gradient: Tensor, references: Tensor, margin: float = 0.0) -> T
     products = rows @ gradient.double()
     if bool((products >= 0).all()):
         return gradient
-    v = bounded_quadratic((rows @ rows.T).numpy(), products.numpy(), margin)
-    return (gradient.double() + torch.from_numpy(v) @ rows).to(gradient.dtype)
+    v = bounded_quadratic((rows @ rows.T).cpu().numpy(), products.cpu().numpy(), margin)
+    return (gradient.double() + torch.from_numpy(v).to(rows.device) @ rows).to(gradient.dtype)
 
 
 def bounded_quadratic(gram: Matrix, linear: Vector, lower: float = 0.0) -> Vector:

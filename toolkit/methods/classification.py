@@ -15,6 +15,7 @@ from torch.nn import functional
 from toolkit.core.context import Context
 from toolkit.core.work import Work
 from toolkit.datasets import Dataset, partition
+from toolkit.errors import ScenarioError
 from toolkit.learning.flat import FlatLayout
 from toolkit.learning.meter import CallCosts, elementwise_work, gradient_work, loading_work
 from toolkit.learning.work import Count, peak_memory_bytes
@@ -41,8 +42,28 @@ class Classification(Objective[Tensor]):
 
     def __post_init__(self) -> None:
         self._shapes = self.build(torch.Generator().manual_seed(0))
+        if self.model.is_own:
+            self._refuse_other_scores(self._shapes)
         self._costs = CallCosts(self._shapes)
         self.layout = FlatLayout.of(self._shapes)
+
+    @torch.no_grad()
+    def _refuse_other_scores(self, model: nn.Module) -> None:
+        """Raise `ScenarioError` where *model* does not give a score for every class."""
+        images, training = torch.zeros(self.batch_shape(2)), model.training
+        try:
+            scores = model.eval()(images)
+        except (RuntimeError, ValueError, TypeError) as error:
+            shape, why = "x".join(map(str, images.shape[1:])), str(error).partition("\n")[0]
+            raise ScenarioError(f"program.task.model: {self.model.name} does not take images of {shape} ({why})") from error
+        model.train(training)
+        if not isinstance(scores, Tensor) or scores.dim() != 2 or len(scores) != 2:
+            raise ScenarioError(f"program.task.model: {self.model.name} must give one row of scores for each image")
+        if scores.shape[1] != self.data.num_classes:
+            given, wanted = scores.shape[1], self.data.num_classes
+            raise ScenarioError(
+                f"program.task.model: {self.model.name} gives {given} scores for each image, and the data set has {wanted} classes"
+            )
 
     @cached_property
     def _test(self) -> tuple[Tensor, Tensor]:

@@ -47,6 +47,11 @@ class ModelSpec(Spec):
         checked_options(f"model {self.name}", self._builder((info.context or {}).get("home")), self.options, GIVEN)
         return self
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a network of the user's."""
+        return ":" in self.name
+
     def _builder(self, home: Path | None = None) -> Callable[..., Any]:
         module_name, colon, item = self.name.partition(":")
         if not colon:

@@ -40,6 +40,11 @@ class Parted(nn.Module):
         found: Tensor = (self.network if self.body is None else _at(self.network, self.body))(images)
         return found
 
+    def whole_state(self) -> dict[str, Tensor]:
+        """Return weights and buffers by the names that they have in the network as it was before it was parted."""
+        of_layer = {f"{self.path}.{name}": tensor for name, tensor in self.classifier.state_dict().items()}
+        return {**self.network.state_dict(), **of_layer}
+
     def forward(self, images: Tensor) -> Tensor:
         """Return scores (n, classes)."""
         scores: Tensor = self.classifier(self.features(images))

@@ -16,6 +16,7 @@ from toolkit.render.html import notebook
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import nn
 
     from toolkit.render.figures import Figures
 
@@ -40,6 +41,16 @@ class Result(Comparison):
         name = recorded_module(read_versions(Path(directory))) if module is None else module
         plain = Comparison.load(directory, find_report(name).infos if infos is None else infos)
         return cls(plain.directory, plain.report, plain.infos, name)
+
+    def network(self, arm: str | None = None, seed: int | None = None, *, part: str | None = None) -> nn.Module:
+        """Return the network that an arm has trained, in eval mode: `toolkit.export.trained` without the facts.
+
+        Raises:
+            RunDirectoryError: there is none.
+        """
+        from toolkit.export import trained  # with torch
+
+        return trained(self.directory, arm, seed, part=part)[0]
 
     @property
     def captions(self) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ will take is found out beforehand by taking a few of these steps with stand-ins 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, cast
 
 from torch import Generator, Tensor, nn
@@ -20,6 +21,7 @@ from toolkit.learning.plain_state import plain, restored
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
+from toolkit.models.elastic_resnet import Configuration
 
 __all__ = ["Batch", "ContinualMethod"]
 
@@ -92,3 +94,17 @@ class ContinualMethod(Part, Generic[S]):
         """Return scores (n, K) of normalised *images*, in eval mode and without gradients; not counted, as evaluations cost nothing."""
         scores: Tensor = learner.net(images)
         return scores
+
+    # What comes out
+
+    def answering(self, learner: Learner, state: S) -> nn.Module:
+        """Return the network whose scores of normalised images are what `predict` gives at the end of a run."""
+        return learner.net
+
+    def shell(self, net: ContinualNet) -> nn.Module:
+        """Return what `answering` does, of the same shape round a new *net*, for weights to be put into."""
+        return net
+
+    def subnets(self, learner: Learner, state: S) -> Mapping[str, tuple[Configuration, nn.Module]]:
+        """Return smaller networks that come out beside it, by name."""
+        return {}

@@ -26,6 +26,7 @@ one epoch per task the encoder is frozen when that ends, whatever `freeze` says,
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, final
 
@@ -39,6 +40,7 @@ from toolkit.methods.continual.feature_selection import ClassAwareSelection, fre
 from toolkit.methods.continual.frequency import MAP_CHANNELS, Bands, Encoder, Mixture, half, trunk_for_maps
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
+from toolkit.models.elastic_resnet import Configuration
 
 
 @dataclass
@@ -200,6 +202,15 @@ class Clfd(ContinualMethod[Frequencies]):
 
     def predict(self, learner: Learner, state: Frequencies, images: Tensor) -> Tensor:
         return self.host.predict(learner, state.host, images)
+
+    def answering(self, learner: Learner, state: Frequencies) -> nn.Module:
+        return self.host.answering(learner, state.host)
+
+    def shell(self, net: ContinualNet) -> nn.Module:
+        return self.host.shell(net)
+
+    def subnets(self, learner: Learner, state: Frequencies) -> Mapping[str, tuple[Configuration, nn.Module]]:
+        return self.host.subnets(learner, state.host)
 
 
 def new_classes(learner: Learner) -> range:

@@ -76,6 +76,9 @@ class ClsEr(ContinualMethod[Averages]):
         for _ in learner.by_chance(self.stable_rate, drawn[1]):
             follow(state.stable, learner, min(1 - 1 / (state.steps + 1), self.stable_decay))
 
+    def answering(self, learner: Learner, state: Averages) -> ContinualNet:
+        return state.stable
+
     def predict(self, learner: Learner, state: Averages, images: Tensor) -> Tensor:
         training = state.stable.training
         state.stable.eval()

@@ -18,7 +18,7 @@ from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.derpp import dark_replay
 from toolkit.methods.continual.e2net_search import best_subnet, share_of, stages
-from toolkit.methods.continual.elastic_net import ElasticNet, elastic_net
+from toolkit.methods.continual.elastic_net import ElasticNet, elastic_net, subnet_of
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.models.elastic_resnet import TENTHS, TWENTIETHS, Configuration, ElasticResNet
@@ -188,6 +188,14 @@ class E2net(ContinualMethod[Representative]):
         chance = math.exp(-self.slope * state.share)
         drawn = 0.0 if chance >= 1 else float(torch.rand((), generator=learner.generator("offers")))
         return learner.by_chance(chance, drawn)
+
+    # What comes out
+
+    def subnets(self, learner: Learner, state: Representative) -> dict[str, tuple[Configuration, ContinualNet]]:
+        """The representative, as it is in the network at the end."""
+        if state.config is None:
+            return {}
+        return {"representative": (state.config, subnet_of(learner.net, state.config))}
 
     # Elastic inference
 

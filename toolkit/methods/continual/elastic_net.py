@@ -90,3 +90,10 @@ def elastic_net(learner: Learner) -> ElasticNet:
     if not isinstance(learner.net, ElasticNet):
         raise TypeError("this network is not elastic")
     return learner.net
+
+
+def subnet_of(net: ContinualNet, config: Configuration) -> ContinualNet:
+    """Return the subnet *config* of an elastic network as one of its own, behind the same front and selection."""
+    if not isinstance(net, ElasticNet):
+        raise TypeError("this network is not elastic")
+    return ContinualNet(net.elastic.export(config), net.image_shape, net.front, net.select, net.map_shape)

@@ -42,6 +42,6 @@ class ErAce(ContinualMethod[None]):
 
 def asymmetric_cross_entropy(scores: Tensor, labels: Tensor, seen: int) -> Tensor:
     """Return the cross-entropy among the classes of *labels* and those from the largest of the *seen* ones on."""
-    counts = torch.arange(scores.shape[1]) >= seen - 1
+    counts = torch.arange(scores.shape[1], device=scores.device) >= seen - 1
     counts[labels] = True
     return cross_entropy(scores.masked_fill(~counts, -math.inf), labels)

@@ -31,8 +31,8 @@ def evaluate(method: ContinualMethod, learner: Learner, state: Any, named: int) 
     training = learner.net.training
     learner.net.eval()
     class_il, task_il = [], []
-    right = torch.zeros(learner.num_classes, dtype=torch.float64)
-    count = torch.zeros(learner.num_classes, dtype=torch.float64)
+    right = torch.zeros(learner.num_classes, dtype=torch.float64, device=learner.device)
+    count = torch.zeros_like(right)
     with torch.no_grad():
         for task in range(learner.stream.tasks):
             scores, labels = _scores(method, learner, state, learner.stream, task)
@@ -42,7 +42,7 @@ def evaluate(method: ContinualMethod, learner: Learner, state: Any, named: int) 
             class_il.append(float(hit.double().mean()))
             task_il.append(float(told.double().mean()))
             right.index_add_(0, labels, hit.double())
-            count.index_add_(0, labels, torch.ones(len(labels), dtype=torch.float64))
+            count.index_add_(0, labels, torch.ones_like(hit, dtype=torch.float64))
     learner.net.train(training)
     return Evaluation(class_il, task_il, (right / count).tolist())
 

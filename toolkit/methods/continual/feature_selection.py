@@ -64,7 +64,7 @@ class ClassAwareSelection(Selection):
         if dropped == 0:
             return torch.ones_like(features, dtype=torch.bool)
         magnitude = features.detach().abs()
-        return magnitude > magnitude.kthvalue(dropped, dim=1, keepdim=True).values
+        return magnitude > magnitude.topk(size - dropped + 1).values[:, -1:]
 
     def set_keep(self, classes: range, probabilities: Tensor) -> None:
         """Set the probabilities of *classes*; a class that could keep nothing at all gets the uniform ones."""

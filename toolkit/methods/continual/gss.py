@@ -60,7 +60,7 @@ class Gss(ContinualMethod[Scores]):
     def _select(self, learner: Learner, state: Scores, batch: Batch) -> None:
         """Alg. 2 for every sample of *batch*."""
         memory, generator = learner.memory(), learner.generator("method")
-        scores = self._likeness(learner, batch)
+        scores = self._likeness(learner, batch).cpu()  # drawn from one by one
         free = min(memory.capacity - len(memory), len(batch))
         chosen = dict(zip(range(len(memory), len(memory) + free), range(free), strict=True))  # sample by slot
         values = torch.cat([state.values, scores[:free]])

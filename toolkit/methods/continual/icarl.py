@@ -10,7 +10,7 @@ from typing import Any, Literal, final
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize, one_hot
 
 from toolkit.datasets.streams import Stream
@@ -19,6 +19,7 @@ from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import unit_features
 from toolkit.methods.continual.learner import Learner
+from toolkit.methods.continual.nearest_mean import NearestMean
 from toolkit.methods.continual.network import ContinualNet
 
 
@@ -137,25 +138,28 @@ class Icarl(ContinualMethod[Exemplars]):
         return normalize(found.new_zeros((learner.num_classes, found.shape[1])).index_add_(0, labels, found))
 
     def predict(self, learner: Learner, state: Exemplars, images: Tensor) -> Tensor:
+        scores: Tensor = self.answering(learner, state)(images)
+        return scores
+
+    def answering(self, learner: Learner, state: Exemplars) -> nn.Module:
         if not state.known:
-            return super().predict(learner, state, images)
-
-        def features(maps: Tensor) -> Tensor:
-            return normalize(learner.net.plain_features(maps))
-
+            return learner.net
         means = state.means
         if means is None:  # examined under way
             stored = learner.memory().at(torch.arange(len(learner.memory())))
-            means = self._means(learner, learner.storage.load(stored, learner.clean), stored.labels, features)
-        distance = torch.cdist(features(learner.net.plain_encode(images)), means)
-        return -distance.masked_fill((means == 0).all(1), math.inf)
+            maps = learner.storage.load(stored, learner.clean)
+            means = self._means(learner, maps, stored.labels, lambda maps: normalize(learner.net.plain_features(maps)))
+        return NearestMean(learner.net, means)
+
+    def shell(self, net: ContinualNet) -> nn.Module:
+        return NearestMean(net, torch.zeros((net.num_classes, net.feature_size)))
 
 
 def herd(features: Tensor, count: int) -> Tensor:
     """Return the places of *count* rows of *features* (n, d), chosen one by one so that their mean stays nearest to the mean of all."""
     mean = features.mean(0)
     total = torch.zeros_like(mean)
-    left = torch.ones(len(features), dtype=torch.bool)
+    left = torch.ones(len(features), dtype=torch.bool, device=features.device)
     chosen = []
     for place in range(min(count, len(features))):
         distance = (mean - (total + features) / (place + 1)).norm(dim=1).masked_fill(~left, math.inf)

@@ -195,7 +195,7 @@ class Learner:
         self.did(loading_work(maps.numel(), len(drawn)))
         if not augmented:
             return maps, drawn
-        return self._varied(maps, self.net.mirror, *self.storage.cropping(self.net, self.augment.crop, self.clean)), drawn
+        return self._varied(maps, self.net.mirror, *self.storage.cropping(self.net, self.augment.crop, self.clean, maps.device)), drawn
 
     def insert(self, batch: Batch, **extras: Tensor) -> None:
         """Offer *batch*, un-augmented, to the memory; only what is taken is encoded and written."""
@@ -231,7 +231,7 @@ class Learner:
         for weight, trains in zip(self.net.parameters(), state["trains"], strict=True):
             weight.requires_grad_(trains)
         if self.buffer is not None:
-            self.buffer.load_state_dict(state["buffer"])
+            self.buffer.load_state_dict(state["buffer"], self.device)
         for name, value in state["generators"].items():
             self.generator(name).set_state(value)
         self.steps = state["steps"]

@@ -15,6 +15,8 @@ from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import check_finite
 from toolkit.methods.continual import ContinualMethod
+from toolkit.methods.continual.accelerator import accelerator, placed
+from toolkit.methods.continual.answering import leave_networks
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.evaluation import evaluate, recalibrate
 from toolkit.methods.continual.learner import Learner
@@ -76,6 +78,7 @@ class Continual(ContinualSettings, Program):
     def check(self, fabric: Fabric) -> None:
         if self.budget.flops is not None and self.budget.time_s is not None:
             raise ScenarioError("program.budget: flops and time_s are both given; give one")
+        accelerator(self.accelerator)
         if self.task.blank is not None and self.learn:
             raise ScenarioError("program.task.blank: there is nothing to learn from images without content; set program.learn: false")
         run_plan = unweighted(self)
@@ -117,10 +120,13 @@ class Continual(ContinualSettings, Program):
             course.task, course.step = task + 1, 0
             if self.learn:
                 ctx.save(learner.steps, course.state_dict())
+        if self.learn:
+            leave_networks(ctx, self.task, self.method, course.learner, course.state)
 
     def _begin(self, ctx: Context) -> ContinualState:
         """Build the learner, or take up a stopped one."""
         run_plan = self.run_plan(torch_generator(ctx.shared_rng("model")), ctx.shared_rng("stream"))
+        run_plan = placed(run_plan, accelerator(self.accelerator))
         learner = Learner(
             run_plan.stream, run_plan.net, shared_rng=ctx.shared_rng, batch=self.batch, replay=self.replay, lr=self.lr, bn=self.bn,
             augment=self.augment, storage=BufferStorage(self.buffer.dtype), capacity=run_plan.capacity,
@@ -245,7 +251,7 @@ class TaskTrainer:
         """Return the samples of a step: a new order in every epoch, the same for all arms of a seed."""
         samples, size = self._samples, self.program.batch
         order = self.ctx.shared_rng("order", self.course.task, self.course.learner.epoch).permutation(len(samples))
-        chosen = torch.from_numpy(order[place * size : (place + 1) * size])
+        chosen = torch.from_numpy(order[place * size : (place + 1) * size]).to(self.course.learner.device)
         return Batch(samples.images[chosen], samples.labels[chosen], chosen)
 
     def _await_frames(self) -> Asking:

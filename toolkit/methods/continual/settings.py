@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from toolkit.core.part import Spec
 from toolkit.datasets import Dataset
-from toolkit.datasets.streams import Stream, permuted, rotated, split_classes
+from toolkit.datasets.streams import Stream, named_classes, permuted, rotated, split_classes
 from toolkit.errors import DataError, ScenarioError
 from toolkit.methods.continual.storage import Dtype
 
@@ -22,6 +22,18 @@ class StreamSpec(Spec):
     tasks: int = Field(5, ge=1, description="number of tasks")
     first: int | None = Field(None, ge=1, description="classes of the first task, the others sharing the rest evenly; none: all alike")
     order: Literal["natural", "seeded"] = Field("natural", description="order in which classes appear")
+    classes: list[list[str | int]] | None = Field(
+        None, description="which classes each task brings, by name or label, in any order and number; instead of first and order"
+    )
+
+    @model_validator(mode="after")
+    def _one_way_of_cutting(self) -> Self:
+        if self.classes is not None:
+            if self.kind != "class" or self.first is not None or self.order != "natural":
+                raise ValueError("classes: says all there is to say of a stream of kind class; leave out first and order")
+            if len(self.classes) != self.tasks:
+                raise ValueError(f"classes: names those of {len(self.classes)} tasks, and tasks is {self.tasks}")
+        return self
 
     def open(self, dataset: Dataset, rng: np.random.Generator) -> Stream:
         """Return the stream; *rng* draws the order of classes, the permutations or the angles.
@@ -30,6 +42,8 @@ class StreamSpec(Spec):
             ScenarioError: the data set cannot be cut so.
         """
         try:
+            if self.classes is not None:
+                return named_classes(dataset, self.classes)
             if self.kind == "class":
                 order = rng.permutation(dataset.num_classes).tolist() if self.order == "seeded" else None
                 return split_classes(dataset, self.tasks, order, first=self.first)
@@ -37,7 +51,8 @@ class StreamSpec(Spec):
                 raise ScenarioError(f"program.stream.first: tasks of kind {self.kind} all have every class; leave it out")
             return (permuted if self.kind == "permuted" else rotated)(dataset, self.tasks, rng)
         except DataError as error:
-            raise ScenarioError(f"program.stream.tasks: {error}") from error
+            place = "tasks" if self.classes is None else "classes"
+            raise ScenarioError(f"program.stream.{place}: {error}") from error
 
 
 @final

@@ -35,4 +35,7 @@ class ContinualSettings(Spec):
     evaluate: Literal["task", "epoch"] = Field("task", description="when the tasks so far are evaluated")
     learn: bool = Field(True, description="false: nothing is learnt, and each step costs what the method's plan says")
     save_every: int = Field(0, ge=0, description="steps between two checkpoints; 0: at the end of each task only")
+    accelerator: Literal["cpu", "cuda", "auto"] = Field(
+        "cpu", description="where torch computes: auto is a GPU where there is one, whose sums differ in last bits from a CPU's"
+    )
     threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")

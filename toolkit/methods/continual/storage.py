@@ -54,11 +54,11 @@ class BufferStorage:
             return samples.images.float() * samples.extras["scale"][:, :, None, None]
         return samples.images.float()
 
-    def cropping(self, net: ContinualNet, padding: int, clean: Clean) -> tuple[int, Tensor | None]:
+    def cropping(self, net: ContinualNet, padding: int, clean: Clean, device: torch.device) -> tuple[int, Tensor | None]:
         """Return the padding of a random crop of maps, where that of images is *padding*, and the map of black, (channels, 1, 1)."""
         if not padding:
             return 0, None
-        black = torch.zeros((1, net.image_shape[0], 2, 2), dtype=torch.uint8)
+        black = torch.zeros((1, net.image_shape[0], 2, 2), dtype=torch.uint8, device=device)
         shrinks = -(-net.image_shape[1] // net.map_shape[1])  # an odd size is rounded up by the front end
         return padding // shrinks, net.plain_encode(clean(black))[0, :, :1, :1].detach()
 

@@ -82,7 +82,7 @@ class Pruning(Program):
     schedule: Literal["joint", "layers"] = Field("joint", description="all layers in one search, or one search per layer in each round")
     evaluations: int = Field(450, ge=2, description="most masks evaluated in each round")
     early_reject: bool = Field(False, description="drop a mask after 128 images if Wilson's interval already puts it behind the survivors")
-    dense_epochs: int = Field(12, ge=1, description="epochs in which the dense network is trained")
+    dense_epochs: int = Field(12, ge=0, description="epochs in which the dense network is trained; 0: its weights are taken as they are")
     fine_tune_epochs: int = Field(4, ge=0, description="epochs of fine-tuning after each round")
     lr: float = Field(1e-3, gt=0, description="learning rate of Adam at the beginning")
     distil: float = Field(0.5, ge=0, le=1, description="share of the fine-tuning loss that follows the dense network's scores (T = 4)")
