@@ -49,6 +49,10 @@ def trained_network(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise RunDirectoryError(f"{path}: no network was left there")
     with reading(told):
         facts = dict(json.loads(told.read_text(encoding="utf-8")))
+        if facts.get("kind") == "diffusion":
+            raise ScenarioError(
+                f"{told}: it makes images and gives no scores; toolkit.methods.diffusion.left.student builds it, and its weights are in {path}"
+            )
         channels, height, _ = facts["shape"]
         name, options = facts["model"]["name"], facts["model"]["options"]
         learnt = facts.get("continual")

@@ -117,16 +117,24 @@ class UNet(nn.Module):
                 now = width * multiplier
             if level:
                 self.up.append(nn.Conv2d(now, now, 3, padding=1))
+        self.half_type: torch.dtype | None = None
+        """What convolutions and products compute in; weights and the answer stay what they are."""
         self.norm, self.last = nn.GroupNorm(groups, now), nn.Conv2d(now, in_channels, 3, padding=1)
 
     def forward(self, images: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the prediction.
+        """Return the prediction of *images* (n, channels, side, side) at indices *t* (n,); computed in `half_type`, where that is set.
 
         Raises:
             ModelError: images of other channels, of sides that cannot be halved as often as there are levels, or labels missing.
         """
         self._check(images, labels)
-        time = self.time2(functional.silu(self.time1(self.table(t).to(images.dtype))))
+        if self.half_type is None:
+            return self._predicted(images, t, labels)
+        with torch.autocast(images.device.type, self.half_type):
+            return self._predicted(images, t, labels).to(images.dtype)
+
+    def _predicted(self, images: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        time = self.time2(functional.silu(self.time1(self.table(t.to(images.device)).to(images.dtype))))
         if self.label is not None and labels is not None:
             time = time + self.label(functional.one_hot(labels, self.classes).to(images.dtype))
         time = functional.silu(time)

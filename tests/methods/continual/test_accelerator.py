@@ -12,8 +12,8 @@ from tests.methods.continual.driver import NAMES, Watched, drive, make, program
 from tests.methods.continual.pretend import Elsewhere, OnTheDevice, moved
 from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
+from toolkit.methods.accelerator import accelerator
 from toolkit.methods.continual import program as program_module
-from toolkit.methods.continual.accelerator import accelerator
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.run_plan import RunPlan
 

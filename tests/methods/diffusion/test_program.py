@@ -21,6 +21,7 @@ from toolkit.methods.diffusion.findings import diffusion_findings
 from toolkit.methods.diffusion.left import samples, student
 from toolkit.methods.diffusion.prepared import SCHEDULE
 from toolkit.methods.diffusion.program import Diffusion, counted
+from toolkit.methods.trained_network import trained_network
 from toolkit.repricing import recost
 from toolkit.scenario import Scenario
 
@@ -180,6 +181,8 @@ def test_a_run_leaves_its_student_and_samples_to_look_at(tmp_path: Path) -> None
         again = ((made + 1) * 127.5).round().to(torch.uint8).numpy()
         assert abs(again.astype(int) - shown[1]).max() <= 1
     assert "samples" in result.plot()
+    with pytest.raises(UserError, match="makes images and gives no scores"):
+        trained_network(stem)
     path = stem.with_suffix(".safetensors")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match=r"CD-s1\.safetensors"):

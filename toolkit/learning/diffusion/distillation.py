@@ -215,6 +215,7 @@ class Ladder:
             self.head_state.load_state_dict(kept["head"])
             self.head_adam = restored(self.head_adam, kept["head_adam"])
         if self.loss.queue is not None:
-            self.loss.queue.rows, self.loss.queue.place = kept["queue"]
+            rows, self.loss.queue.place = kept["queue"]
+            self.loss.queue.rows = rows.to(self.loss.queue.rows.device)
         if self.target_model is not None:
             restored(self.target_model, kept["target"])

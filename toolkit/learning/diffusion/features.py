@@ -24,6 +24,11 @@ class FeatureNet(nn.Module):
         self.conv3, self.classifier = nn.Conv2d(widths[1], widths[1], 3, padding=1), nn.Linear(widths[1], classes)
         self.channels = widths[1]
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie, and images have to."""
+        return self.conv1.weight.device
+
     def maps(self, images: Tensor) -> Tensor:
         """Return the last map (n, channels, height / 2, width / 2), at least 0.
 
@@ -58,7 +63,7 @@ def trained_features(
     if int(counts.min()) == 0:
         raise DiffusionError(f"labels: class {int(counts.argmin())} has no image; every class from 0 to {classes - 1} needs some")
     generator = torch.Generator().manual_seed(seed)
-    net = fresh(lambda: FeatureNet(images.shape[1], widths, classes), generator, "he")
+    net = fresh(lambda: FeatureNet(images.shape[1], widths, classes), generator, "he").to(images.device)
     state = TrainState.create(net, None)
     adam = Adam.of([state.weights])
     for _ in range(steps):

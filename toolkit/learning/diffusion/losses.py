@@ -98,8 +98,8 @@ class DistillationLoss:
             self.queue = PixelQueue(
                 terms.queue, features.channels, keys=terms.keys, per_step=terms.per_step, generator=generator,
                 official_bug=terms.official_bug,
-            )
-            self.head = memory_head(features.channels, generator)
+            ).to(features.device)
+            self.head = memory_head(features.channels, generator).to(features.device)
 
     def __call__(
         self, student: Tensor, target: Tensor, t: Tensor, generator: torch.Generator, *, enqueue: bool = True

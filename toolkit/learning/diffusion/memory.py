@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -33,6 +35,11 @@ class PixelQueue:
         self.rows = functional.normalize(torch.randn(length, channels, generator=generator), dim=1)
         self.per_step, self.official_bug, self.place = per_step, official_bug, 0
         self._keys = torch.linspace(0, length - 1, keys, dtype=torch.float64).round().long()
+
+    def to(self, device: torch.device) -> Self:
+        """Move the vectors to *device*, and return this."""
+        self.rows = self.rows.to(device)
+        return self
 
     @property
     def keys(self) -> Tensor:

@@ -14,6 +14,9 @@ from torch import Tensor
 from toolkit.learning.diffusion.features import FeatureNet, pooled
 from toolkit.learning.diffusion.schedule import DiffusionError
 
+ROWS = 2048
+"""Samples whose distances to all others are in memory at once."""
+
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean (d,) and covariance (d, d) of *features* (n, d) in float64.
@@ -49,7 +52,7 @@ def projected(images: Tensor, dimensions: int = 32, seed: int = 0) -> Tensor:
     flat = images.flatten(1)
     generator = torch.Generator().manual_seed(seed)
     matrix = torch.randn(flat.shape[1], dimensions, generator=generator, dtype=torch.float64) / math.sqrt(flat.shape[1])
-    return flat.double() @ matrix
+    return flat.double() @ matrix.to(flat.device)
 
 
 def distance(real: Tensor, made: Tensor) -> float:
@@ -83,12 +86,12 @@ def precision_recall(real: Tensor, made: Tensor) -> tuple[float, float]:
     """
     real, made = real.double(), made.double()
 
-    def reach(a: Tensor) -> Tensor:
-        apart = torch.cdist(a, a)
-        apart.fill_diagonal_(math.inf)
-        return apart.min(1).values
+    def within_reach(a: Tensor, b: Tensor) -> float:
+        """The share of *a* that some *b* reaches."""
+        reach = torch.cat([
+            torch.cdist(part, b).scatter_(1, place[:, None], math.inf).min(1).values
+            for part, place in zip(torch.split(b, ROWS), torch.split(torch.arange(len(b), device=b.device), ROWS), strict=True)
+        ])
+        return float(torch.cat([(torch.cdist(part, b) <= reach).any(1) for part in torch.split(a, ROWS)]).double().mean())
 
-    apart = torch.cdist(real, made)
-    precision = (apart <= reach(real)[:, None]).any(0).double().mean()
-    recall = (apart <= reach(made)[None]).any(1).double().mean()
-    return float(precision), float(recall)
+    return within_reach(made, real), within_reach(real, made)

@@ -9,20 +9,7 @@ import dataclasses
 
 import torch
 
-from toolkit.errors import ScenarioError
 from toolkit.methods.continual.run_plan import RunPlan
-
-
-def accelerator(name: str) -> torch.device:
-    """Return the device that a scenario calls ``cpu``, ``cuda`` or ``auto``.
-
-    Raises:
-        ScenarioError: there is no GPU that torch could use.
-    """
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise ScenarioError("program.accelerator: torch finds no GPU here; use cpu, or auto for whatever there is")
-    return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
 def placed(run_plan: RunPlan, device: torch.device) -> RunPlan:

@@ -14,8 +14,9 @@ from toolkit.core.program import Estimate, Process, Program
 from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import check_finite
+from toolkit.methods.accelerator import accelerator
 from toolkit.methods.continual import ContinualMethod
-from toolkit.methods.continual.accelerator import accelerator, placed
+from toolkit.methods.continual.accelerator import placed
 from toolkit.methods.continual.answering import leave_networks
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.evaluation import evaluate, recalibrate

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from toolkit.core.part import Spec
+from toolkit.methods.accelerator import Accelerator
 from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.settings import Augment, BufferSpec, StreamSpec, TaskBudget
 from toolkit.methods.task import TaskSpec
@@ -35,7 +36,7 @@ class ContinualSettings(Spec):
     evaluate: Literal["task", "epoch"] = Field("task", description="when the tasks so far are evaluated")
     learn: bool = Field(True, description="false: nothing is learnt, and each step costs what the method's plan says")
     save_every: int = Field(0, ge=0, description="steps between two checkpoints; 0: at the end of each task only")
-    accelerator: Literal["cpu", "cuda", "auto"] = Field(
+    accelerator: Accelerator = Field(
         "cpu", description="where torch computes: auto is a GPU where there is one, whose sums differ in last bits from a CPU's"
     )
     threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")

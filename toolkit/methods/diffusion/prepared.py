@@ -16,10 +16,11 @@ from toolkit.learning.diffusion.features import FeatureNet, trained_features
 from toolkit.learning.diffusion.losses import preset
 from toolkit.learning.diffusion.schedule import Schedule
 from toolkit.methods.dataset_spec import DatasetSpec
-from toolkit.methods.diffusion.settings import BaseSettings, Judging, NetSettings
+from toolkit.methods.diffusion.settings import BaseSettings, Judging, NetSettings, Precision
 from toolkit.models.unet import UNet, unet
 
 SCHEDULE = Schedule()
+CPU = torch.device("cpu")
 MOST_KEPT_BYTES = 32 * 2**20
 
 
@@ -52,22 +53,25 @@ def network(spec: NetSettings, channels: int, generator: torch.Generator) -> UNe
 
 @lru_cache(maxsize=8)
 def prepared(
-    data: DatasetSpec, path: str | None, net: NetSettings, base: BaseSettings, judging: Judging, begin: int, seed: int
+    data: DatasetSpec, path: str | None, net: NetSettings, base: BaseSettings, judging: Judging, begin: int, seed: int,
+    device: torch.device = CPU, precision: Precision = "float32",
 ) -> Prepared:
-    """Return what a seed begins with; a pure function of its arguments."""
+    """Return what a seed begins with, on *device*; a pure function of its arguments."""
 
     def seeded(*names: object) -> torch.Generator:
         return seeded_by(seed if base.seed is None else base.seed, *names)
 
-    images, labels = scaled(data.load(path))
+    images, labels = (each.to(device) for each in scaled(data.load(path)))
     looks, judges = (
         trained_features(
             images, labels, widths=widths, steps=judging.feature_steps, seed=int(torch.randint(2**31, (), generator=seeded(name)))
         )
         for name, widths in (("looks", judging.loss_widths), ("judges", judging.metric_widths))
     )
+    begun = network(net, images.shape[1], seeded("model")).to(device)
+    begun.half_type = None if precision == "float32" else torch.bfloat16
     whole = trained_base(
-        network(net, images.shape[1], seeded("model")), images, steps=base.steps, batch=base.batch, lr=base.lr, schedule=SCHEDULE,
+        begun, images, steps=base.steps, batch=base.batch, lr=base.lr, schedule=SCHEDULE,
         seeded=seeded,
     )
     teacher = whole

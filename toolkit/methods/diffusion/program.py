@@ -23,16 +23,19 @@ from toolkit.learning.diffusion.losses import Terms, preset
 from toolkit.learning.diffusion.samplers import sample
 from toolkit.learning.diffusion.schedule import DiffusionError, check_steps
 from toolkit.learning.random import torch_generator
+from toolkit.methods.accelerator import Accelerator, accelerator
 from toolkit.methods.dataset_spec import DatasetSpec
 from toolkit.methods.diffusion.costs import Costs
 from toolkit.methods.diffusion.left import leave
 from toolkit.methods.diffusion.prepared import SCHEDULE, Prepared, network, prepared
-from toolkit.methods.diffusion.settings import BaseSettings, Judging, LossName, NetSettings, QueueSettings
+from toolkit.methods.diffusion.settings import BaseSettings, Judging, LossName, NetSettings, Precision, QueueSettings
 from toolkit.methods.loop import training_loop
 from toolkit.models import ModelError
 
 SHOWN = 32
 """Samples of each number of steps that are kept to be looked at."""
+SAMPLED = 2500
+"""Images judged that are sampled at a time."""
 NUMBER_BYTES = 8
 """Of the seed by which noise travels."""
 
@@ -69,6 +72,10 @@ class Diffusion(Program):
     sampling_batches: list[int] = Field(default_factory=lambda: [1, 16], description="images sampled at once, of those prices")
     place: Literal["here", "cloud", "parallel"] = Field("here", description="all on one machine, the teacher in the cloud, or all together")
     save_every: int = Field(50, ge=1, description="steps between two checkpoints, of drivers that keep any")
+    accelerator: Accelerator = Field(
+        "cpu", description="where torch computes: auto is a GPU where there is one, whose sums differ in last bits from a CPU's"
+    )
+    precision: Precision = Field("float32", description="what the network's products compute in; weights stay float32")
     threads: int = Field(1, ge=1, description="CPU threads of torch")
 
     @model_validator(mode="after")
@@ -116,6 +123,7 @@ class Diffusion(Program):
                 f"program.net.multipliers: images of {shape[1]}x{shape[2]} cannot be halved {len(self.net.multipliers) - 1} times; "
                 "take fewer levels, or square images whose sides can"
             )
+        accelerator(self.accelerator)
         if self.judging.inception:
             loaded()
         costs = counted(self)
@@ -160,7 +168,9 @@ class Diffusion(Program):
     def run(self, ctx: Context) -> Process:
         torch.set_num_threads(self.threads)
         seed = int(ctx.shared_rng("diffusion").integers(2**31))
-        ready = prepared(self.dataset, self.path, self.net, self.base, self.judging, self.begin, seed)
+        ready = prepared(
+            self.dataset, self.path, self.net, self.base, self.judging, self.begin, seed, accelerator(self.accelerator), self.precision
+        )
         costs = counted(self)
         ladder = self._ladder(ctx, ready)
         leads = ctx.rank == 0
@@ -207,7 +217,10 @@ class Diffusion(Program):
             model, sampler = self._sampled(ready, ladder, steps)
             draws = torch_generator(ctx.shared_rng("judge", steps))
             noise = torch.randn((self.judging.samples, *ready.images.shape[1:]), generator=draws)
-            made = sample(model, noise, steps, schedule=SCHEDULE, sampler=sampler, generator=draws)
+            made = torch.cat([
+                sample(model, part.to(ready.images.device), steps, schedule=SCHEDULE, sampler=sampler, generator=draws)
+                for part in torch.split(noise, SAMPLED)
+            ])
             shown[steps] = made[:SHOWN]
             seen, flat = metrics.class_features(ready.judges, made), metrics.projected(made)
             precision, recall = metrics.precision_recall(plain, flat)

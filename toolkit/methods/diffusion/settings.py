@@ -9,6 +9,7 @@ from pydantic import Field
 from toolkit.core.part import Spec
 
 LossName = Literal["none", "pd", "cfd_pd", "rdd_pd", "cfd", "rdd", "feature_l2", "cd"]
+Precision = Literal["float32", "bfloat16"]
 Together = Literal["local", "shared", "stale"]
 
 
