@@ -51,7 +51,7 @@ def trained_network(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
         facts = dict(json.loads(told.read_text(encoding="utf-8")))
         if facts.get("kind") == "diffusion":
             raise ScenarioError(
-                f"{told}: it makes images and gives no scores; toolkit.methods.diffusion.left.student builds it, and its weights are in {path}"
+                f"{told}: it makes images and gives no scores; toolkit.methods.diffusion.left.student builds it, its weights are in {path}"
             )
         channels, height, _ = facts["shape"]
         name, options = facts["model"]["name"], facts["model"]["options"]
