@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,13 +17,19 @@ from torch import nn
 
 from toolkit import models
 from toolkit.core.part import Spec, nearest
-from toolkit.errors import ScenarioError, listed, shortened
+from toolkit.errors import Note, ScenarioError, listed, shortened
 from toolkit.methods.builders import checked_options, own_module
 from toolkit.models import ModelError
 from toolkit.models.parted import in_parts
+from toolkit.models.weights import load_weights
 
+_TOLD: set[str] = set()
 GIVEN = ("generator",)
 """What a builder is always given, and no option of the user's."""
+
+
+class WeightsTaken(Note):
+    """Which weights of a file went where."""
 
 
 @final
@@ -35,6 +42,7 @@ class ModelSpec(Spec):
 
     name: str = Field("small_cnn", description="function in toolkit/models, e.g. small_cnn, lenet5, resnet20, or module:Class of your own")
     options: dict[str, Any] = Field(default_factory=dict, description="its arguments, e.g. {width: 32}")
+    weights: str | None = Field(None, description="safetensors file of its first weights, beside the scenario or absolute")
     features: str | None = Field(None, description="module or method that gives features, by path, where they are wanted apart")
     classifier: str | None = Field(None, description="linear layer after them, by path; without it the last one, found by running it")
 
@@ -44,7 +52,10 @@ class ModelSpec(Spec):
 
     @model_validator(mode="after")
     def _known(self, info: ValidationInfo) -> Self:
-        checked_options(f"model {self.name}", self._builder((info.context or {}).get("home")), self.options, GIVEN)
+        context = info.context or {}
+        checked_options(f"model {self.name}", self._builder(context.get("home")), self.options, GIVEN)
+        if self.weights is not None and context.get("base") is not None:
+            self.__dict__["weights"] = str((Path(context["base"]) / self.weights).absolute())
         return self
 
     @property
@@ -86,7 +97,18 @@ class ModelSpec(Spec):
             raise ScenarioError(f"model {self.name} cannot be built with {shortened(str(settings))}: {why}") from error
         if not isinstance(model, nn.Module):
             raise ScenarioError(f"model {self.name}: gives {type(model).__name__}, and must give a torch.nn.Module")
+        if self.weights is not None:
+            self._take_weights(model)
         return model
+
+    def _take_weights(self, model: nn.Module) -> None:
+        try:
+            told = load_weights(model, Path(str(self.weights)))
+        except ModelError as error:
+            raise ScenarioError(f"program.task.model.weights: {error}") from error
+        if told not in _TOLD:
+            _TOLD.add(told)
+            warnings.warn(told, WeightsTaken, stacklevel=2)
 
     def build_in_parts(self, generator: torch.Generator, shape: Sequence[int], **defaults: Any) -> nn.Module:
         """Return a new network as `build` does, with `features` and `classifier`, for images of *shape* (channels, height, width).

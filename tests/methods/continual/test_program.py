@@ -137,3 +137,17 @@ def test_a_training_that_diverges_is_told_in_one_sentence() -> None:
     sentence = r"^program\.lr: training resnet with sgd diverged in step \d+ at a learning rate of 1e\+30: its .*; use a lower one$"
     with pytest.raises(ScenarioError, match=sentence):
         train("sgd", lr=1e30)
+
+
+def test_a_last_batch_of_one_pixel_is_found_before_a_run_begins() -> None:
+    """Four stages leave a single pixel of 8x8; replay makes more of a batch, and so do maps of more pixels."""
+    def asked(blocks: list[int], method: str, **more: Any) -> Scenario:
+        size = scenario().program.task.load().data.train_labels.lt(5).sum().item()
+        model = {"name": "resnet", "options": {"nf": 4, "blocks": blocks}}
+        return scenario(task={"dataset": "digits", "model": model}, method=method, batch=size - 1, **more)
+
+    with pytest.raises(ScenarioError, match=r"program\.batch: a task's last batch has one sample.*set program\.drop_last: true"):
+        asked([1, 1, 1, 1], "sgd").check()
+    asked([1, 1, 1, 1], "sgd", drop_last=True).check()
+    asked([1, 1, 1, 1], "er").check()
+    asked([1, 1], "sgd").check()

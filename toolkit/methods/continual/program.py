@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -87,7 +89,8 @@ class Continual(ContinualSettings, Program):
             raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps maps; use float32, float16 or int8")
         device = fabric.machines().first
         self.method.check(run_plan.stream, run_plan.capacity)
-        needed = max(run_plan.memory_bytes(run_plan.plan(task, device)) for task in range(run_plan.tasks))
+        with _single_samples_told():
+            needed = max(run_plan.memory_bytes(run_plan.plan(task, device)) for task in range(run_plan.tasks))
         device.check_fits(needed, f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
         if self.buffer.place == "storage" and run_plan.capacity:
             device.check_fits(run_plan.buffer_bytes, f"a replay memory of {run_plan.capacity} samples", "storage")
@@ -202,8 +205,16 @@ class Continual(ContinualSettings, Program):
                     done += 1
                     ctx.progress((course.task + done / step_count.steps) / course.run_plan.tasks)
 
-    # The report
-
+@contextmanager
+def _single_samples_told() -> Iterator[None]:
+    """Say in one sentence that BatchNorm would meet a single value per channel, which torch finds when a step is tried."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        what = "a task's last batch has one sample, whose maps are one pixel, and BatchNorm cannot normalise a single value"
+        raise ScenarioError(f"program.batch: {what}; set program.drop_last: true, or another batch") from error
 
 
 class TaskTrainer:
