@@ -121,6 +121,10 @@ class _ShapedNet(ContinualNet):
     def plain_features(self, maps: Tensor) -> Tensor:
         return self._trunk(maps, self.feature_size)
 
+    def plain_expanded(self, maps: Tensor) -> Tensor:
+        """Of a trunk with sides."""
+        return self._trunk(maps, self.feature_size)
+
     def plain_embed(self, maps: Tensor, stages: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Of a trunk with heads on its stages."""
         heads = [self.heads[str(stage)] for stage in stages]  # type: ignore[index]
