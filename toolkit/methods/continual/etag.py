@@ -19,7 +19,7 @@ from toolkit.learning.feature_vae import FeatureVae
 from toolkit.learning.meter import elementwise_work
 from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
-from toolkit.methods.continual.adam_steps import adam_step
+from toolkit.methods.continual.adam_steps import adam_step, fallen
 from toolkit.methods.continual.auxiliary_net import AuxiliaryNet, auxiliary_net, joint_labels, turned
 from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.feature_replay import Coding, ratio, replayed, train_generator
@@ -114,8 +114,7 @@ class Etag(ContinualMethod[Generation]):
         views = turned(images, self.rotations)
         learner.did(elementwise_work(views.numel(), flops=0, reads=1, writes=1, launches=self.rotations))
         loss = self._base_loss(learner, views, batch) if state.teacher is None else self._loss(learner, state, views, batch)
-        rate = learner.lr * 0.1 ** (learner.epoch // self.decay_every)
-        return adam_step(learner, state.adam, loss, self.weight_decay, rate=rate)
+        return adam_step(learner, state.adam, loss, self.weight_decay, rate=fallen(learner, self.decay_every))
 
     def _named(self, learner: Learner) -> int:
         return learner.seen if self.mask_unseen else learner.num_classes

@@ -136,6 +136,8 @@ class Continual(ContinualSettings, Program):
         ctx.metric("buffer_capacity", run_plan.capacity)
         ctx.metric("buffer_nbytes", run_plan.buffer_bytes)
         ctx.metric("parameters", run_plan.net.size)
+        for task in range(run_plan.stream.tasks):
+            ctx.metric("task_classes", len(run_plan.stream.task_classes(task)), who=str(task))
         if self.learn:
             self.record_evaluation(ctx, course, "untrained", -1)
         return course

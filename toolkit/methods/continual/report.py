@@ -15,6 +15,8 @@ from toolkit.methods.continual.findings import continual_findings
 
 CONTINUAL_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("class_il", "1", "class-IL accuracy", "higher", 4, headline=True),
+    MetricInfo("incremental", "1", "average incremental accuracy A, the first task in it", "higher", 4, headline=True),
+    MetricInfo("last_accuracy", "1", "last accuracy A_T, by classes", "higher", 4),
     MetricInfo("task_il", "1", "task-IL accuracy", "higher", 4, headline=True),
     MetricInfo("forgetting", "1", "forgetting", "lower", 4, headline=True),
     MetricInfo("end_s", "s", "time in all", "lower", 4, headline=True),
@@ -68,6 +70,7 @@ def _learnt(metrics: pd.DataFrame) -> list[Row]:
     class_il, task_il = matrix(metrics, "class_il"), matrix(metrics, "task_il")
     if not class_il.size:
         return []
+    classes = metrics.loc[(metrics["name"] == "task_classes").to_numpy(bool), ["who", "value"]]
     untrained = matrix(metrics, "class_il", "untrained")[0]
     values = {
         "class_il": measure.average(class_il), "task_il": measure.average(task_il), "forgetting": measure.forgetting(class_il),
@@ -75,8 +78,12 @@ def _learnt(metrics: pd.DataFrame) -> list[Row]:
         "bwt": measure.backward_transfer(class_il), "fwt": measure.forward_transfer(class_il, untrained),
         "stability": measure.stability(class_il), "plasticity": measure.plasticity(class_il), "trade_off": measure.trade_off(class_il),
     }
+    if len(classes) == len(class_il):
+        weights = classes.set_index(classes["who"].astype(int))["value"].sort_index().to_numpy(float)
+        seen = measure.incremental(class_il, weights)
+        values |= {"incremental": float(seen.mean()), "last_accuracy": float(seen[-1])}
     if np.isnan(class_il[:-1]).any():  # examined once
-        values = {name: value if name in {"class_il", "task_il"} else NAN for name, value in values.items()}
+        values = {name: value if name in {"class_il", "task_il", "last_accuracy"} else NAN for name, value in values.items()}
     rows = [(name, "1", value) for name, value in values.items()]
     return rows + [(f"class_il@{task + 1}", "1", float(value)) for task, value in enumerate(class_il[-1])]
 
