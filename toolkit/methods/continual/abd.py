@@ -23,7 +23,7 @@ from toolkit.methods.continual.adam_steps import move
 from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.methods.continual.teacher import frozen_copy
+from toolkit.methods.continual.teacher import as_teacher, frozen_copy
 from toolkit.models import fresh
 
 
@@ -72,7 +72,7 @@ class Abd(ContinualMethod[Dreams]):
 
     def resume(self, learner: Learner, begun: Dreams, kept: Any) -> Dreams:
         if kept["teacher"] is not None:
-            begun.teacher = copy.deepcopy(learner.net)
+            begun.teacher = as_teacher(copy.deepcopy(learner.net))
         return restored(begun, kept)
 
     def begin_task(self, learner: Learner, state: Dreams) -> None:
@@ -88,7 +88,7 @@ class Abd(ContinualMethod[Dreams]):
         adam, old = Adam.of(weights), learner.stream.seen(learner.task - 1)
         for _ in learner.repeated(self.dream_steps):
             noise = self._noise(learner)
-            learner.meter.call(dreaming, noise.shape, "dream", training=True)
+            learner.meter.call(dreaming, noise.shape, "dream", training=True, part="generator")
             answers = dreaming.dream(noise)
             images, scores, apart = answers
             loss = dreaming_loss(images, scores[:, :old], apart)
@@ -114,7 +114,7 @@ class Abd(ContinualMethod[Dreams]):
         old, teacher = learner.stream.seen(learner.task - 1), state.teacher
         with torch.no_grad():
             noise = self._noise(learner)
-            learner.meter.call(state.generator, noise.shape, training=False)
+            learner.meter.call(state.generator, noise.shape, training=False, part="generator")
             both = torch.cat([maps, state.generator(noise)])
             before = teacher.features(both)
             said = teacher.classify(before)[:, :old]

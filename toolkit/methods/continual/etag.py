@@ -25,6 +25,7 @@ from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.feature_replay import Coding, ratio, replayed, train_generator
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
+from toolkit.methods.continual.teacher import as_teacher
 from toolkit.models import fresh
 from toolkit.models.resnet import ResNet
 
@@ -99,13 +100,13 @@ class Etag(ContinualMethod[Generation]):
 
     def resume(self, learner: Learner, begun: Generation, kept: Any) -> Generation:
         if kept["teacher"] is not None:
-            begun.teacher = copy.deepcopy(auxiliary_net(learner))
+            begun.teacher = as_teacher(copy.deepcopy(auxiliary_net(learner)))
         return restored(begun, kept)
 
     def begin_task(self, learner: Learner, state: Generation) -> None:
         if learner.task:
             learner.net.eval()  # BatchNorm stays as the first task left it
-            state.teacher = copy.deepcopy(auxiliary_net(learner)).requires_grad_(False)
+            state.teacher = as_teacher(copy.deepcopy(auxiliary_net(learner)))
             learner.over_weights(flops=0, reads=1, writes=1)
         state.adam = Adam.of(learner.parameters)
 
@@ -153,6 +154,9 @@ class Etag(ContinualMethod[Generation]):
             if holds:
                 loss = loss + self.distil * rho * torch.linalg.vector_norm(features - before)
         return loss
+
+    def decoder(self, state: Generation) -> nn.Module:
+        return state.vae.decoder
 
     def end_task(self, learner: Learner, state: Generation) -> None:
         state.teacher, state.adam = None, Adam()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from toolkit.core.work import FLOAT_BYTES
 from toolkit.datasets.streams import Stream
 from toolkit.learning.meter import elementwise_work
 from toolkit.methods.continual import Batch, ContinualMethod
@@ -82,6 +83,9 @@ class Fetril(ContinualMethod[Means]):
         places = (counts.cumsum(0) - counts)[near] + (drawn * counts[near]).long()
         learner.did(elementwise_work(len(classes) * state.means.shape[1], flops=2, reads=3, writes=1, launches=3))
         return state.features[places] - state.means[own.start + near] + state.means[classes]
+
+    def class_nbytes(self, learner: Learner) -> float:
+        return FLOAT_BYTES * learner.net.feature_size
 
     def end_task(self, learner: Learner, state: Means) -> None:
         state.features = None

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from toolkit.core.work import FLOAT_BYTES
 from toolkit.datasets.streams import Stream
 from toolkit.learning.adam import Adam
 from toolkit.learning.meter import elementwise_work
@@ -93,6 +94,9 @@ class Il2a(ContinualMethod[Prototypes]):
         learner.did(elementwise_work(apart.numel(), flops=6 * size, reads=3 + size / learner.seen, writes=3))  # forward and back
         found: Tensor = ((apart @ state.spread[classes]) * apart).sum(2)
         return found
+
+    def class_nbytes(self, learner: Learner) -> float:
+        return FLOAT_BYTES * learner.net.feature_size * (1 + learner.net.feature_size)
 
     def end_task(self, learner: Learner, state: Prototypes) -> None:
         features, labels = state.end_task(learner)

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from toolkit.core.work import FLOAT_BYTES
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
 from toolkit.learning.adam import Adam
@@ -85,6 +86,9 @@ class PassIl(ContinualMethod[Prototypes]):
     def _named(self, learner: Learner, scores: Tensor) -> Tensor:
         """Return the scores of the classes seen, upright first and then those of each rotation, over the temperature."""
         return scores.view(len(scores), VIEWS, learner.num_classes)[:, :, : learner.seen].flatten(1) / self.temperature
+
+    def class_nbytes(self, learner: Learner) -> float:
+        return FLOAT_BYTES * learner.net.feature_size
 
     def end_task(self, learner: Learner, state: Prototypes) -> None:
         features, labels = state.end_task(learner)

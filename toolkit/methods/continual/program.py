@@ -17,6 +17,7 @@ from toolkit.learning.train_state import check_finite
 from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.evaluation import evaluate, recalibrate
+from toolkit.methods.continual.keeping import kept_by
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.plan import StepCount, TaskPlan, task_samples
 from toolkit.methods.continual.run_plan import RunPlan, unweighted
@@ -108,6 +109,8 @@ class Continual(ContinualSettings, Program):
             plan = run_plan.plan(task, course.device)
             if not course.step:
                 ctx.metric("memory_nbytes", run_plan.memory_bytes(plan), step=task)
+                for part, flops in plan.step_parts.items():
+                    ctx.metric("step_flops", flops, who=part, step=task)
                 course.began_s = ctx.now
             learner = course.learner
             learner.task = run_plan.stream.tasks - 1 if self.method.sees_all else task
@@ -158,6 +161,8 @@ class Continual(ContinualSettings, Program):
             recalibrate(learner)
             yield from self.pay(ctx, learner, "recalibrate")
         self.record_evaluation(ctx, course, "examined", learner.task)
+        for name, nbytes in kept_by(method, learner, state)._asdict().items():
+            ctx.metric(name, nbytes, step=task)
         if learner.buffer is not None:
             ctx.metric("buffer_samples", len(learner.buffer), step=task)
 

@@ -37,6 +37,11 @@ CONTINUAL_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("plasticity", "1", "plasticity", "higher", 4),
     MetricInfo("trade_off", "1", "stability-plasticity trade-off", "higher", 4),
     MetricInfo("class_il@*", "1", "final accuracy, task {}", None, 4),
+    MetricInfo("kept_nbytes", "B", "kept between tasks", "lower", 0),
+    MetricInfo("kept_paper_nbytes", "B", "kept between tasks, as papers count", "lower", 0),
+    MetricInfo("class_nbytes", "B", "kept of each further class", "lower", 0),
+    MetricInfo("uplink_nbytes", "B", "decoder alone, for an uplink", "lower", 0),
+    MetricInfo("step_flops@*", "FLOP", "operations of a step in the last task: {}", "lower", 0),
     MetricInfo("flops_per_step", "FLOP", "operations per step", "lower", 0),
     MetricInfo("s_per_step", "s", "time per step", "lower", 5),
     MetricInfo("energy_computing_j", "J", "energy of computing", None, 3),
@@ -105,7 +110,11 @@ def _costs(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]:
     ]
     if steps:
         rows += [("flops_per_step", "FLOP", flops / steps), ("s_per_step", "s", end_s / steps)]
-    for name, unit in (("memory_nbytes", "B"), ("buffer_nbytes", "B"), ("buffer_capacity", "1"), ("parameters", "1")):
+    step = metrics[(metrics["name"] == "step_flops").to_numpy(bool)]
+    step = step[(step["step"] == step["step"].max()).to_numpy(bool)]
+    rows += [(f"step_flops@{who}", "FLOP", float(value)) for who, value in zip(step["who"], step["value"], strict=True)]
+    kept = [(name, "B") for name in ("kept_nbytes", "kept_paper_nbytes", "class_nbytes", "uplink_nbytes")]
+    for name, unit in (*kept, ("memory_nbytes", "B"), ("buffer_nbytes", "B"), ("buffer_capacity", "1"), ("parameters", "1")):
         values = metrics.loc[(metrics["name"] == name).to_numpy(bool), "value"]
         if len(values):
             rows.append((name, unit, float(values.max())))

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from toolkit.core.work import FLOAT_BYTES
 from toolkit.datasets.streams import Stream
 from toolkit.learning.adam import Adam
 from toolkit.learning.meter import elementwise_work
@@ -22,7 +23,7 @@ from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.feature_replay import ratio
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.methods.continual.teacher import frozen_copy
+from toolkit.methods.continual.teacher import as_teacher, frozen_copy
 from toolkit.methods.continual.wide_net import class_means, old_classes, task_features
 from toolkit.models import fresh
 
@@ -71,7 +72,7 @@ class Ssre(ContinualMethod[Branches]):
 
     def resume(self, learner: Learner, begun: Branches, kept: Any) -> Branches:
         if kept["teacher"] is not None:
-            begun.teacher = copy.deepcopy(learner.net)
+            begun.teacher = as_teacher(copy.deepcopy(learner.net))
         return restored(begun, kept)
 
     def _learning(self, learner: Learner) -> list[Tensor]:
@@ -118,6 +119,9 @@ class Ssre(ContinualMethod[Branches]):
         learner.did(elementwise_work(size, flops=3, reads=3, writes=1, launches=6))
         learner.did(elementwise_work(features.numel(), flops=2 * len(means), reads=1, writes=0, launches=2))
         return (normalize(features) @ normalize(means).T).amax(1).clamp(0, 1)
+
+    def class_nbytes(self, learner: Learner) -> float:
+        return FLOAT_BYTES * learner.net.feature_size
 
     def end_task(self, learner: Learner, state: Branches) -> None:
         state.teacher, state.adam = None, Adam()

@@ -106,7 +106,7 @@ class _ShapedNet(ContinualNet):
         found = self.costs.count(method, tuple(tensor.shape), *arguments, training=training)
         self._kept_bytes = found.kept_bytes if training else found.live_bytes
         self._more_bytes = found.live_bytes - self._kept_bytes
-        self.meter.add(found.work)
+        self.meter.add(found.work, self.part)
 
     def encode(self, images: Tensor) -> Tensor:
         return super().encode(images) if self.meter.factor else self.plain_encode(images)

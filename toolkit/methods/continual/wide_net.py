@@ -14,7 +14,7 @@ from toolkit.learning.plain_state import restored
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.methods.continual.teacher import frozen_copy
+from toolkit.methods.continual.teacher import as_teacher, frozen_copy
 from toolkit.models import fresh
 
 
@@ -62,7 +62,7 @@ class Prototypes:
     def resume(self, learner: Learner, kept: Any) -> Prototypes:
         """Return these prototypes as they were *kept*."""
         if kept["teacher"] is not None:
-            self.teacher = copy.deepcopy(learner.net)
+            self.teacher = as_teacher(copy.deepcopy(learner.net))
         return restored(self, kept)
 
     def end_task(self, learner: Learner) -> tuple[Tensor, Tensor]:
