@@ -32,6 +32,13 @@ def test_a_later_step_by_hand() -> None:
     torch.testing.assert_close(method.step(found, state, batch), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_sides_say_nothing_at_first() -> None:
+    method, found, state = begun("ssre", 1)
+    images = found.clean(batch_of(found).images)
+    with torch.no_grad():
+        torch.testing.assert_close(method.predict(found, state, images), found.net(images))
+
+
 def test_only_sides_and_classifier_learn_a_later_task() -> None:
     method, found, state = begun("ssre", 2)
     to_the_second_task(method, found, state)

@@ -19,8 +19,8 @@ class Adapted(nn.Module):
     def __init__(self, main: nn.Conv2d) -> None:
         super().__init__()
         self.main = main
-        self.side = nn.Conv2d(main.in_channels, main.out_channels, 1, main.stride, bias=False)  # type: ignore[arg-type]
-        nn.init.zeros_(self.side.weight)
+        self.side = nn.utils.skip_init(nn.Conv2d, main.in_channels, main.out_channels, 1, main.stride, bias=False)
+        nn.init.zeros_(self.side.weight)  # nothing is drawn
         self.is_open = False
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -25,7 +25,6 @@ from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.teacher import as_teacher, frozen_copy
 from toolkit.methods.continual.wide_net import class_means, old_classes, task_features
-from toolkit.models import fresh
 
 
 @dataclass
@@ -61,7 +60,7 @@ class Ssre(ContinualMethod[Branches]):
     weight_decay: float = Field(2e-4, ge=0, description="weight decay")
 
     def network(self, model: nn.Module, image_shape: tuple[int, int, int], weights: Generator) -> ContinualNet:
-        return fresh(lambda: AdaptedNet(model, image_shape), weights)
+        return AdaptedNet(model, image_shape)
 
     def check(self, stream: Stream, capacity: int) -> None:
         check_bases(stream, "ssre")

@@ -127,7 +127,7 @@ class _ShapedNet(ContinualNet):
 
     def plain_embed(self, maps: Tensor, stages: tuple[int, ...]) -> tuple[Tensor, ...]:
         """Of a trunk with heads on its stages."""
-        heads = [self.heads[str(stage)] for stage in stages]  # type: ignore[index]
+        heads: list[Any] = [self.get_submodule(f"heads.{stage}") for stage in stages]
         sizes = [self.feature_size, *(head.classifier.out_features for head in heads)]
         return torch.split(self._trunk(maps, sum(sizes), *(weight for head in heads for weight in head.parameters())), sizes, 1)
 
