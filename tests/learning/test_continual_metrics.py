@@ -55,3 +55,11 @@ def test_one_task_has_nothing_to_forget() -> None:
 def test_a_matrix_has_to_be_square() -> None:
     with pytest.raises(ValueError, match=r"must be square"):
         measure.average(np.zeros((2, 3)))
+
+
+def test_incremental_accuracy_weighs_tasks_by_their_classes() -> None:
+    """Check 6 of learning without old data: A_t of 4 + 2 + 2 classes, A their mean, A_T the last; F over all tasks but the last."""
+    seen = measure.incremental(R, [4, 2, 2])
+    assert seen == pytest.approx([0.9, (4 * 0.6 + 2 * 0.8) / 6, (4 * 0.7 + 2 * 0.5 + 2 * 1.0) / 8], abs=1e-9)
+    assert measure.incremental(R, [1, 1, 1])[-1] == pytest.approx(measure.average(R), abs=1e-9)
+    assert measure.forgetting(R) == pytest.approx(0.25, abs=1e-9)

@@ -20,6 +20,16 @@ def average(accuracy: ArrayLike) -> float:
     return float(_matrix(accuracy)[-1].mean())
 
 
+def incremental(accuracy: ArrayLike, classes: ArrayLike) -> NDArray[np.float64]:
+    """Return the accuracy A_t on all classes seen after each task, (T,): tasks weigh as many *classes* (T,) as each has.
+
+    Its mean, the first task's accuracy among it, is what papers on class-incremental learning call average incremental accuracy (A); its
+    last is A_T.
+    """
+    matrix, weights = _matrix(accuracy), np.asarray(classes, float)
+    return np.array([np.average(row[: task + 1], weights=weights[: task + 1]) for task, row in enumerate(matrix)])
+
+
 def forgetting(accuracy: ArrayLike, form: Literal["paper", "mammoth"] = "paper") -> float:
     """Mean loss from the best earlier accuracy, over all tasks but the last.
 

@@ -19,6 +19,8 @@ from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.learning.work import Count, count
 
 Loss = Callable[[Tensor], Tensor]
+OTHER = "other"
+"""The part whose work is counted under no name of its own: losses, updates, loading."""
 
 
 class Call(nn.Module):
@@ -66,6 +68,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._sum = Work()
+        self._parts: dict[str, float] = {}
         self._read_bytes = self._written_bytes = 0.0
         self._factor = 1.0
         self._costs: WeakKeyDictionary[nn.Module, CallCosts] = WeakKeyDictionary()
@@ -78,16 +81,17 @@ class Meter:
 
     # Counting
 
-    def add(self, work: Work) -> None:
-        """Count *work* that somebody else knows."""
+    def add(self, work: Work, part: str = OTHER) -> None:
+        """Count *work* that somebody else knows, under the name of the *part* that does it."""
         self._sum += work if self._factor == 1 else work.times(self._factor)
+        self._parts[part] = self._parts.get(part, 0.0) + self._factor * work.flops
 
     def call(
         self, network: nn.Module, shape: Sequence[int], method: str = "forward", *arguments: Any, training: bool,
-        dtype: torch.dtype = torch.float32, loss: Loss | None = None,
+        dtype: torch.dtype = torch.float32, loss: Loss | None = None, part: str = OTHER,
     ) -> None:
         """Count a call of *method* of *network* on a tensor of *shape*, with the way back where it is *training*."""
-        self.add(self.costs(network).count(method, shape, *arguments, training=training, dtype=dtype, loss=loss).work)
+        self.add(self.costs(network).count(method, shape, *arguments, training=training, dtype=dtype, loss=loss).work, part)
 
     def update(self, size: int, *, momentum: bool = False, nesterov: bool = False, weight_decay: bool = False) -> None:
         """Count a step of SGD on *size* weights; see `update_work`."""
@@ -125,6 +129,11 @@ class Meter:
         """
         found, self._sum = self._sum, Work()
         return found.beyond_first() if beyond_first else found
+
+    def take_parts(self) -> dict[str, float]:
+        """Return the FLOPs counted since this was last asked, by the part that does them."""
+        found, self._parts = self._parts, {}
+        return found
 
     def take_traffic(self) -> tuple[float, float]:
         """Return the bytes read and written since this was last asked, and begin anew."""

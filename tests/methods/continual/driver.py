@@ -25,6 +25,7 @@ from toolkit.methods.continual.settings import StreamSpec
 SETTINGS: dict[str, dict[str, Any]] = {
     "hal": {"anchor_steps": 3}, "lwf": {"warm_up_epochs": 1}, "gss": {"subset": 4}, "e2net": {"candidates": 5},
     "etag": {"generator_epochs": 2, "hidden": 16, "latent": 8}, "gfr": {"generator_epochs": 2, "hidden": 16, "latent": 8},
+    "abd": {"dream_steps": 3, "latent": 8, "width": 8},
 }
 """What methods need to be quick here."""
 AROUND = {"clfd": ("er", "derpp", "er_ace", "cls_er", "e2net")}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tests.methods.continual.by_hand import SIZE, Twin, batch_of, begun, to_the_second_task
-from tests.methods.continual.driver import make, run_plan, train
+from tests.methods.continual.driver import make, run_plan
 from toolkit.datasets.streams import Stream, split_classes
 from toolkit.errors import ScenarioError
 from toolkit.learning.complexity import multiply_adds, parameters
@@ -157,30 +155,6 @@ def test_rotations_and_their_labels() -> None:
     assert four[:, 0].tolist() == [[[0, 1], [2, 3]], [[1, 3], [0, 2]], [[3, 2], [1, 0]], [[2, 0], [3, 1]]]
     assert torch.equal(two, four[::2])
     assert joint_labels(torch.tensor([0, 2]), 4).tolist() == [0, 8, 1, 9, 2, 10, 3, 11]
-
-
-def settings(**more: Any) -> dict[str, Any]:
-    """Digits as 4 + 2 + 2 + 2 classes, a small network."""
-    return {
-        "task": {"dataset": "digits", "model": {"name": "resnet", "options": {"nf": 12, "blocks": [1, 1, 1]}}},
-        "stream": {"tasks": 4, "first": 4}, "batch": 64, "lr": 1e-3, "budget": {"epochs": 20}, "drop_last": False, **more,
-    }
-
-
-@pytest.mark.slow
-def test_etag_remembers_and_its_switch_forgets() -> None:
-    """Checks 7 and 8 on the embedded digits: far above fine-tuning, and without the solver's distillation like it."""
-    tasks = 2
-    small = settings(stream={"tasks": tasks, "first": 6})
-    options: dict[str, Any] = {"hidden": 128, "latent": 32, "distil": 0.1}
-    found = {
-        "etag": train(make("etag", **{**options, "generator_epochs": 60}), **small),
-        "off": train(make("etag", **{**options, "generator_epochs": 60, "distil": 0.0}), **small),
-        "sgd": train("sgd", **{**small, "lr": 0.05}),
-    }
-    last = {name: run.context.values("seen_accuracy")[-1] for name, run in found.items()}
-    assert last["etag"] >= last["sgd"] + 0.2
-    assert last["etag"] > last["off"]
 
 
 def test_images_that_are_not_square_are_not_turned_by_90_degrees() -> None:

@@ -10,7 +10,8 @@ from tests.methods.continual.by_hand import SIZE, Twin, batch_of, begun, to_the_
 from tests.methods.continual.driver import make
 from toolkit.errors import ScenarioError
 from toolkit.methods.continual.auxiliary_net import turned
-from toolkit.methods.continual.il2a import pair_labels
+from toolkit.methods.continual.fetril import nearest
+from toolkit.methods.continual.il2a import mixing_share, pair_labels
 from toolkit.methods.continual.wide_net import class_means, radius
 from toolkit.models.resnet import resnet18
 
@@ -67,7 +68,7 @@ def test_a_later_step_of_il2a_by_hand() -> None:
     batch, twin, generator = batch_of(found), Twin(found), copied(found.generator("method"))
     images, own = twin.images(batch), list(range(5, 10))
     partner = torch.randperm(SIZE, generator=generator)
-    share = 0.4 + 0.2 * torch.rand((), generator=generator)
+    share = mixing_share(generator)
     classes = torch.randint(5, (found.batch,), generator=generator)
     every = [(first, second) for first in range(10) for second in range(first + 1, 10)]
     pairs = [(first, second) for first in own for second in own if first < second]
@@ -104,3 +105,36 @@ def test_covariances_are_those_of_the_features() -> None:
 def test_images_that_are_not_square_are_not_turned() -> None:
     with pytest.raises(ScenarioError, match=r"^program\.method: pass_il turns images by 90 degrees, and those of 4x8 are not square"):
         make("pass_il").network(resnet18(10), (3, 4, 8), torch.Generator())
+
+
+def test_shares_are_beta_distributed_and_cut() -> None:
+    """Beta(20, 20) has mean 1/2, and a fifth of it lies outside 0.4 to 0.6."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.tensor([mixing_share(generator) for _ in range(4000)], dtype=torch.float64)
+    assert float(drawn.mean()) == pytest.approx(0.5, abs=0.005)
+    assert (float(drawn.min()), float(drawn.max())) == (0.4, 0.6)
+    assert float(((drawn == 0.4) | (drawn == 0.6)).double().mean()) == pytest.approx(0.203, abs=0.03)
+
+
+def test_the_nearest_new_class_is_that_of_the_largest_cosine() -> None:
+    old, new = torch.tensor([[1.0, 0.0], [0.0, 5.0], [3.0, 3.1]]), torch.tensor([[9.0, 1.0], [0.1, 0.2]])
+    assert nearest(old, new).tolist() == [0, 1, 1]
+
+
+def test_a_later_step_of_fetril_moves_samples_of_the_nearest_class() -> None:
+    method, found, state = begun("fetril", 2)
+    to_the_second_task(method, found, state)
+    samples = found.stream.train(1)
+    with torch.no_grad():
+        features = found.net.plain_features(found.clean(samples.images))
+    batch, twin, generator = batch_of(found), Twin(found), copied(found.generator("method"))
+    classes = torch.randint(5, (SIZE,), generator=generator)
+    drawn = torch.rand(SIZE, generator=generator)
+    moved = []
+    for old, place in zip(classes.tolist(), drawn.tolist(), strict=True):
+        new = 5 + int(torch.stack([torch.cosine_similarity(state.means[old], mean, dim=0) for mean in state.means[5:]]).argmax())
+        own = features[samples.labels == new]
+        moved.append(own[int(place * len(own))] - own.mean(0) + state.means[old])
+    scores = twin.net.plain_classify(torch.cat([features[:SIZE], torch.stack(moved)]))
+    expected = (cross_entropy(scores[:SIZE], batch.labels) + cross_entropy(scores[SIZE:], classes)) / 2
+    torch.testing.assert_close(method.step(found, state, batch), expected.detach(), atol=1e-5, rtol=1e-5)

@@ -90,6 +90,14 @@ class ContinualMethod(Part, Generic[S]):
     def end_task(self, learner: Learner, state: S) -> None:
         """Close a task."""
 
+    def decoder(self, state: S) -> nn.Module | None:
+        """Return what makes features of old classes, of a method that has it."""
+        return None
+
+    def class_nbytes(self, learner: Learner) -> float:
+        """Return the bytes that the method keeps of each class, beside samples in the replay memory."""
+        return 0.0
+
     def predict(self, learner: Learner, state: S, images: Tensor) -> Tensor:
         """Return scores (n, K) of normalised *images*, in eval mode and without gradients; not counted, as evaluations cost nothing."""
         scores: Tensor = learner.net(images)

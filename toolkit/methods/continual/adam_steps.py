@@ -26,3 +26,8 @@ def adam_step(learner: Learner, adam: Adam, loss: Tensor, weight_decay: float, *
     learner.backward(loss)
     move(learner, adam, learner.parameters, rate=learner.lr if rate is None else rate, weight_decay=weight_decay)
     return loss.detach()
+
+
+def fallen(learner: Learner, every: int) -> float:
+    """Return the learner's rate, a tenth of it after *every* epochs, and so on."""
+    return learner.lr * float(0.1 ** (learner.epoch // every))

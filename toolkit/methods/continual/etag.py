@@ -19,12 +19,13 @@ from toolkit.learning.feature_vae import FeatureVae
 from toolkit.learning.meter import elementwise_work
 from toolkit.learning.plain_state import restored
 from toolkit.methods.continual import Batch, ContinualMethod
-from toolkit.methods.continual.adam_steps import adam_step
+from toolkit.methods.continual.adam_steps import adam_step, fallen
 from toolkit.methods.continual.auxiliary_net import AuxiliaryNet, auxiliary_net, joint_labels, turned
 from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.feature_replay import Coding, ratio, replayed, train_generator
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
+from toolkit.methods.continual.teacher import as_teacher
 from toolkit.models import fresh
 from toolkit.models.resnet import ResNet
 
@@ -99,13 +100,13 @@ class Etag(ContinualMethod[Generation]):
 
     def resume(self, learner: Learner, begun: Generation, kept: Any) -> Generation:
         if kept["teacher"] is not None:
-            begun.teacher = copy.deepcopy(auxiliary_net(learner))
+            begun.teacher = as_teacher(copy.deepcopy(auxiliary_net(learner)))
         return restored(begun, kept)
 
     def begin_task(self, learner: Learner, state: Generation) -> None:
         if learner.task:
             learner.net.eval()  # BatchNorm stays as the first task left it
-            state.teacher = copy.deepcopy(auxiliary_net(learner)).requires_grad_(False)
+            state.teacher = as_teacher(copy.deepcopy(auxiliary_net(learner)))
             learner.over_weights(flops=0, reads=1, writes=1)
         state.adam = Adam.of(learner.parameters)
 
@@ -114,8 +115,7 @@ class Etag(ContinualMethod[Generation]):
         views = turned(images, self.rotations)
         learner.did(elementwise_work(views.numel(), flops=0, reads=1, writes=1, launches=self.rotations))
         loss = self._base_loss(learner, views, batch) if state.teacher is None else self._loss(learner, state, views, batch)
-        rate = learner.lr * 0.1 ** (learner.epoch // self.decay_every)
-        return adam_step(learner, state.adam, loss, self.weight_decay, rate=rate)
+        return adam_step(learner, state.adam, loss, self.weight_decay, rate=fallen(learner, self.decay_every))
 
     def _named(self, learner: Learner) -> int:
         return learner.seen if self.mask_unseen else learner.num_classes
@@ -154,6 +154,9 @@ class Etag(ContinualMethod[Generation]):
             if holds:
                 loss = loss + self.distil * rho * torch.linalg.vector_norm(features - before)
         return loss
+
+    def decoder(self, state: Generation) -> nn.Module:
+        return state.vae.decoder
 
     def end_task(self, learner: Learner, state: Generation) -> None:
         state.teacher, state.adam = None, Adam()

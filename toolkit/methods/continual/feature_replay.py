@@ -50,7 +50,7 @@ def codes(learner: Learner, vae: FeatureVae | FeatureGan, count: int) -> tuple[T
 def replayed(learner: Learner, vae: FeatureVae | FeatureGan, count: int) -> tuple[Tensor, Tensor]:
     """Return *count* generated features of old classes, and the classes."""
     given, labels = codes(learner, vae, count)
-    learner.meter.call(vae, given.shape, "decode", training=False)
+    learner.meter.call(vae, given.shape, "decode", training=False, part="generator")
     return vae.decode(given), labels
 
 
@@ -96,7 +96,7 @@ def _loss(
     answers: set[int] = set()
     noise = torch.randn((size, vae.latent), generator=learner.generator("method")).to(real.device)
     given = torch.cat([real, one_hot(labels, vae.num_classes).float(), noise], 1)
-    learner.meter.call(judged, given.shape, "reconstruct", training=True)
+    learner.meter.call(judged, given.shape, "reconstruct", training=True, part="generator")
     made, scores, mean, log_variance = judged.reconstruct(given)
     answers.update(place for made_by in (made, scores, mean, log_variance) if (place := place_of(made_by)) is not None)
     loss = (made - real).square().sum() / size - 0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum() / size
@@ -104,13 +104,13 @@ def _loss(
         loss = loss + coding.task_oriented / (rho + 1) * cross_entropy(scores[:, :named], labels)
     if old is not None and (coding.task_oriented or coding.alignment):
         drawn, classes = codes(learner, vae, size)
-        learner.meter.call(judged, drawn.shape, "generate", training=True)
+        learner.meter.call(judged, drawn.shape, "generate", training=True, part="generator")
         made, scores = judged.generate(drawn)
         answers.update(place for made_by in (made, scores) if (place := place_of(made_by)) is not None)
         if coding.task_oriented:
             loss = loss + coding.task_oriented * rho / (rho + 1) * cross_entropy(scores[:, :named], classes)
         if coding.alignment:
-            learner.meter.call(old, drawn.shape, "decode", training=False)
+            learner.meter.call(old, drawn.shape, "decode", training=False, part="generator")
             with torch.no_grad():
                 before = old.decode(drawn)
             loss = loss + coding.alignment * rho * (made - before).square().sum()

@@ -67,15 +67,15 @@ def _noise(learner: Learner, gan: FeatureGan, hot: Tensor) -> Tensor:
 
 def _critic_loss(learner: Learner, gan: FeatureGan, real: Tensor, hot: Tensor) -> tuple[Tensor, set[int]]:
     given = _noise(learner, gan, hot)
-    learner.meter.call(gan, given.shape, "decode", training=False)
+    learner.meter.call(gan, given.shape, "decode", training=False, part="generator")
     with torch.no_grad():
         made = gan.decode(given)
     share = torch.rand((len(real), 1), generator=learner.generator("method")).to(real.device)
     learner.did(elementwise_work(real.numel(), flops=3, reads=2, writes=1, launches=1))
     both = torch.cat([torch.cat([made, real]), torch.cat([hot, hot])], 1)
     between = torch.cat([made.lerp(real, share), hot], 1)
-    learner.meter.call(gan.critic, both.shape, training=True)
-    learner.meter.call(gan.critic, between.shape, "steepness", training=True)
+    learner.meter.call(gan.critic, both.shape, training=True, part="generator")
+    learner.meter.call(gan.critic, between.shape, "steepness", training=True, part="generator")
     thought, steepness = gan.critic(both), gan.critic.steepness(between)
     loss = thought[: len(made)].mean() - thought[len(made) :].mean() + PENALTY * (steepness - 1).square().mean()
     return loss, _places(thought, steepness)
@@ -83,13 +83,13 @@ def _critic_loss(learner: Learner, gan: FeatureGan, real: Tensor, hot: Tensor) -
 
 def _generator_loss(learner: Learner, gan: FeatureGan, old: FeatureGan | None, hot: Tensor, pull: float) -> tuple[Tensor, set[int]]:
     given = _noise(learner, gan, hot)
-    learner.meter.call(gan, given.shape, "judged", training=True)
+    learner.meter.call(gan, given.shape, "judged", training=True, part="generator")
     _, thought = gan.judged(given)
     loss, counted = -thought.mean(), _places(thought)
     if old is not None and pull:
         drawn, _ = codes(learner, gan, len(hot))
-        learner.meter.call(gan, drawn.shape, "decode", training=True)
-        learner.meter.call(old, drawn.shape, "decode", training=False)
+        learner.meter.call(gan, drawn.shape, "decode", training=True, part="generator")
+        learner.meter.call(old, drawn.shape, "decode", training=False, part="generator")
         made = gan.decode(drawn)
         with torch.no_grad():
             before = old.decode(drawn)

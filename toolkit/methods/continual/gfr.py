@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, final
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from toolkit.datasets.streams import Stream
@@ -23,7 +23,7 @@ from toolkit.methods.continual.feature_replay import Coding, ratio, replayed, tr
 from toolkit.methods.continual.gan_replay import train_gan
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.methods.continual.teacher import frozen_copy
+from toolkit.methods.continual.teacher import as_teacher, frozen_copy
 from toolkit.models import fresh
 
 
@@ -67,7 +67,7 @@ class Gfr(ContinualMethod[Generation]):
 
     def resume(self, learner: Learner, begun: Generation, kept: Any) -> Generation:
         if kept["teacher"] is not None:
-            begun.teacher = copy.deepcopy(learner.net)
+            begun.teacher = as_teacher(copy.deepcopy(learner.net))
         return restored(begun, kept)
 
     def begin_task(self, learner: Learner, state: Generation) -> None:
@@ -89,6 +89,9 @@ class Gfr(ContinualMethod[Generation]):
             loss = loss + rho * cross_entropy(net.classify(made)[:, : learner.seen], classes)
             loss = loss + self.distil * rho * torch.linalg.vector_norm(features - before)
         return adam_step(learner, state.adam, loss, self.weight_decay)
+
+    def decoder(self, state: Generation) -> nn.Module:
+        return state.vae.decoder
 
     def end_task(self, learner: Learner, state: Generation) -> None:
         state.teacher, state.adam = None, Adam()

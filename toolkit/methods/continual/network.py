@@ -54,6 +54,8 @@ class ContinualNet(nn.Module):
         self.map_shape = image_shape if map_shape is None else map_shape
         self.feature_size: int = model.classifier.in_features  # type: ignore[union-attr, assignment]
         self.num_classes: int = model.classifier.out_features  # type: ignore[union-attr, assignment]
+        self.part = "network"
+        """What its calls are counted as; a teacher's as "teacher"."""
         self._meter: Meter | None = Meter()
         self._costs: CallCosts | None = None
         self._answers: set[int] = set()
@@ -113,7 +115,7 @@ class ContinualNet(nn.Module):
         return new
 
     def _count(self, method: str, tensor: Tensor, *arguments: Any) -> None:
-        self.meter.add(self.costs.work(method, tuple(tensor.shape), *arguments, training=torch.is_grad_enabled()))
+        self.meter.add(self.costs.work(method, tuple(tensor.shape), *arguments, training=torch.is_grad_enabled()), self.part)
 
     def _answered(self, answer: Tensor) -> Tensor:
         """Note that the work behind *answer* is counted."""

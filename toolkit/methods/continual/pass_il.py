@@ -9,12 +9,13 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from toolkit.core.work import FLOAT_BYTES
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
 from toolkit.learning.adam import Adam
 from toolkit.learning.meter import elementwise_work
 from toolkit.methods.continual import Batch, ContinualMethod
-from toolkit.methods.continual.adam_steps import adam_step
+from toolkit.methods.continual.adam_steps import adam_step, fallen
 from toolkit.methods.continual.auxiliary_net import turned
 from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.learner import Learner
@@ -32,7 +33,7 @@ class PassIl(ContinualMethod[Prototypes]):
     outputs answer.
 
     Source: Zhu et al., *Prototype Augmentation and Self-Supervision for Incremental Learning*, CVPR 2021, with its coefficients. Departure:
-    scores of classes not seen are left out; the learning rate stays as it is.
+    scores of classes not seen are left out.
     """
 
     replays: ClassVar[bool] = False
@@ -41,6 +42,7 @@ class PassIl(ContinualMethod[Prototypes]):
     prototypes: float = Field(10.0, ge=0, description="weight a of the noisy prototypes")
     distil: float = Field(10.0, ge=0, description="weight b of the feature distance")
     weight_decay: float = Field(2e-4, ge=0, description="weight decay")
+    decay_every: int = Field(45, ge=1, description="epochs after which the learning rate falls to a tenth")
 
     def network(self, model: nn.Module, image_shape: tuple[int, int, int], weights: Generator) -> ContinualNet:
         if image_shape[1] != image_shape[2]:
@@ -68,19 +70,25 @@ class PassIl(ContinualMethod[Prototypes]):
         learner.did(elementwise_work(views.numel(), flops=0, reads=1, writes=1, launches=VIEWS))
         features = net.features(views)
         joint = torch.cat([labels + view * learner.seen for view in range(VIEWS)])
+        rate = fallen(learner, self.decay_every)
         if state.teacher is None:
-            return adam_step(learner, state.adam, cross_entropy(self._named(learner, net.wide(features)), joint), self.weight_decay)
+            loss = cross_entropy(self._named(learner, net.wide(features)), joint)
+            return adam_step(learner, state.adam, loss, self.weight_decay, rate=rate)
         classes = old_classes(learner, learner.batch)
         noise = torch.randn((len(classes), net.feature_size), generator=learner.generator("method")).to(learner.device)
         scores = self._named(learner, net.wide(torch.cat([features, state.means[classes] + state.spread * noise])))
         with torch.no_grad():
             before = state.teacher.features(views)
         loss = cross_entropy(scores[:size], joint) + self.prototypes * cross_entropy(scores[size:], classes)
-        return adam_step(learner, state.adam, loss + self.distil * torch.linalg.vector_norm(features - before), self.weight_decay)
+        loss = loss + self.distil * torch.linalg.vector_norm(features - before)
+        return adam_step(learner, state.adam, loss, self.weight_decay, rate=rate)
 
     def _named(self, learner: Learner, scores: Tensor) -> Tensor:
         """Return the scores of the classes seen, upright first and then those of each rotation, over the temperature."""
         return scores.view(len(scores), VIEWS, learner.num_classes)[:, :, : learner.seen].flatten(1) / self.temperature
+
+    def class_nbytes(self, learner: Learner) -> float:
+        return FLOAT_BYTES * learner.net.feature_size
 
     def end_task(self, learner: Learner, state: Prototypes) -> None:
         features, labels = state.end_task(learner)

@@ -76,6 +76,8 @@ class TaskPlan:
     """Largest sum of results, gradients and the method's own state at one time, the task's samples among them; weights and replay memory
     apart.
     """
+    step_parts: dict[str, float] = field(default_factory=dict)
+    """FLOPs of a step with a whole batch in the last epoch, by the part that does them: network, teacher, generator, other."""
     assumed: dict[str, int] = field(default_factory=dict)
     """Branches on values that were taken one way (`toolkit.learning.standin`)."""
 
@@ -156,7 +158,9 @@ class _Planner:
                 learner.fill(method, state, samples, learner.epochs)
                 self.standin.live.peak = self.standin.live.now
                 whole, rest = self._sizes(len(samples), step_count)
+                self.learner.meter.take_parts()
                 first = self._step(samples, whole)
+                self.plan.step_parts = self.learner.meter.take_parts()
                 steps[stands_for] = first, first if rest == whole else self._step(samples, rest)
             self._add_steps(steps[stands_for], step_count, step_count.of_epoch(epoch))
             method.end_epoch(learner, state)

@@ -22,6 +22,7 @@ from toolkit.methods.continual.accelerator import placed
 from toolkit.methods.continual.answering import leave_networks
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.evaluation import evaluate, recalibrate
+from toolkit.methods.continual.keeping import kept_by
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.plan import StepCount, TaskPlan, task_samples
 from toolkit.methods.continual.run_plan import RunPlan, unweighted
@@ -115,6 +116,8 @@ class Continual(ContinualSettings, Program):
             plan = run_plan.plan(task, course.device)
             if not course.step:
                 ctx.metric("memory_nbytes", run_plan.memory_bytes(plan), step=task)
+                for part, flops in plan.step_parts.items():
+                    ctx.metric("step_flops", flops, who=part, step=task)
                 course.began_s = ctx.now
             learner = course.learner
             learner.task = run_plan.stream.tasks - 1 if self.method.sees_all else task
@@ -146,6 +149,8 @@ class Continual(ContinualSettings, Program):
         ctx.metric("buffer_capacity", run_plan.capacity)
         ctx.metric("buffer_nbytes", run_plan.buffer_bytes)
         ctx.metric("parameters", run_plan.net.size)
+        for task in range(run_plan.stream.tasks):
+            ctx.metric("task_classes", len(run_plan.stream.task_classes(task)), who=str(task))
         if self.learn:
             self.record_evaluation(ctx, course, "untrained", -1)
         return course
@@ -166,6 +171,8 @@ class Continual(ContinualSettings, Program):
             recalibrate(learner)
             yield from self.pay(ctx, learner, "recalibrate")
         self.record_evaluation(ctx, course, "examined", learner.task)
+        for name, nbytes in kept_by(method, learner, state)._asdict().items():
+            ctx.metric(name, nbytes, step=task)
         if learner.buffer is not None:
             ctx.metric("buffer_samples", len(learner.buffer), step=task)
 

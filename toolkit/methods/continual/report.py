@@ -15,6 +15,8 @@ from toolkit.methods.continual.findings import continual_findings
 
 CONTINUAL_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("class_il", "1", "class-IL accuracy", "higher", 4, headline=True),
+    MetricInfo("incremental", "1", "average incremental accuracy A, the first task in it", "higher", 4, headline=True),
+    MetricInfo("last_accuracy", "1", "last accuracy A_T, by classes", "higher", 4),
     MetricInfo("task_il", "1", "task-IL accuracy", "higher", 4, headline=True),
     MetricInfo("forgetting", "1", "forgetting", "lower", 4, headline=True),
     MetricInfo("end_s", "s", "time in all", "lower", 4, headline=True),
@@ -35,6 +37,11 @@ CONTINUAL_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("plasticity", "1", "plasticity", "higher", 4),
     MetricInfo("trade_off", "1", "stability-plasticity trade-off", "higher", 4),
     MetricInfo("class_il@*", "1", "final accuracy, task {}", None, 4),
+    MetricInfo("kept_nbytes", "B", "kept between tasks", "lower", 0),
+    MetricInfo("kept_paper_nbytes", "B", "kept between tasks, as papers count", "lower", 0),
+    MetricInfo("class_nbytes", "B", "kept of each further class", "lower", 0),
+    MetricInfo("uplink_nbytes", "B", "decoder alone, for an uplink", "lower", 0),
+    MetricInfo("step_flops@*", "FLOP", "operations of a step in the last task: {}", "lower", 0),
     MetricInfo("flops_per_step", "FLOP", "operations per step", "lower", 0),
     MetricInfo("s_per_step", "s", "time per step", "lower", 5),
     MetricInfo("energy_computing_j", "J", "energy of computing", None, 3),
@@ -68,6 +75,7 @@ def _learnt(metrics: pd.DataFrame) -> list[Row]:
     class_il, task_il = matrix(metrics, "class_il"), matrix(metrics, "task_il")
     if not class_il.size:
         return []
+    classes = metrics.loc[(metrics["name"] == "task_classes").to_numpy(bool), ["who", "value"]]
     untrained = matrix(metrics, "class_il", "untrained")[0]
     values = {
         "class_il": measure.average(class_il), "task_il": measure.average(task_il), "forgetting": measure.forgetting(class_il),
@@ -75,8 +83,12 @@ def _learnt(metrics: pd.DataFrame) -> list[Row]:
         "bwt": measure.backward_transfer(class_il), "fwt": measure.forward_transfer(class_il, untrained),
         "stability": measure.stability(class_il), "plasticity": measure.plasticity(class_il), "trade_off": measure.trade_off(class_il),
     }
+    if len(classes) == len(class_il):
+        weights = classes.set_index(classes["who"].astype(int))["value"].sort_index().to_numpy(float)
+        seen = measure.incremental(class_il, weights)
+        values |= {"incremental": float(seen.mean()), "last_accuracy": float(seen[-1])}
     if np.isnan(class_il[:-1]).any():  # examined once
-        values = {name: value if name in {"class_il", "task_il"} else NAN for name, value in values.items()}
+        values = {name: value if name in {"class_il", "task_il", "last_accuracy"} else NAN for name, value in values.items()}
     rows = [(name, "1", value) for name, value in values.items()]
     return rows + [(f"class_il@{task + 1}", "1", float(value)) for task, value in enumerate(class_il[-1])]
 
@@ -98,7 +110,11 @@ def _costs(ledger: pd.DataFrame, metrics: pd.DataFrame) -> list[Row]:
     ]
     if steps:
         rows += [("flops_per_step", "FLOP", flops / steps), ("s_per_step", "s", end_s / steps)]
-    for name, unit in (("memory_nbytes", "B"), ("buffer_nbytes", "B"), ("buffer_capacity", "1"), ("parameters", "1")):
+    step = metrics[(metrics["name"] == "step_flops").to_numpy(bool)]
+    step = step[(step["step"] == step["step"].max()).to_numpy(bool)]
+    rows += [(f"step_flops@{who}", "FLOP", float(value)) for who, value in zip(step["who"], step["value"], strict=True)]
+    kept = [(name, "B") for name in ("kept_nbytes", "kept_paper_nbytes", "class_nbytes", "uplink_nbytes")]
+    for name, unit in (*kept, ("memory_nbytes", "B"), ("buffer_nbytes", "B"), ("buffer_capacity", "1"), ("parameters", "1")):
         values = metrics.loc[(metrics["name"] == name).to_numpy(bool), "value"]
         if len(values):
             rows.append((name, unit, float(values.max())))

@@ -106,19 +106,30 @@ class _ShapedNet(ContinualNet):
         found = self.costs.count(method, tuple(tensor.shape), *arguments, training=training)
         self._kept_bytes = found.kept_bytes if training else found.live_bytes
         self._more_bytes = found.live_bytes - self._kept_bytes
-        self.meter.add(found.work)
+        self.meter.add(found.work, self.part)
 
     def encode(self, images: Tensor) -> Tensor:
         return super().encode(images) if self.meter.factor else self.plain_encode(images)
 
-    def _trunk(self, maps: Tensor, size: int) -> Tensor:
+    def _trunk(self, maps: Tensor, size: int, *more: Tensor) -> Tensor:
+        """Return (n, *size*) of the trunk, and of *more* weights behind it."""
         head = {id(weight) for weight in self.model.classifier.parameters()}
         weights = [weight for weight in self.model.parameters() if id(weight) not in head]
-        found: Tensor = Shapes.apply(self._kept_bytes, self._more_bytes, size, maps, *weights)  # type: ignore[no-untyped-call]
+        found: Tensor = Shapes.apply(self._kept_bytes, self._more_bytes, size, maps, *weights, *more)  # type: ignore[no-untyped-call]
         return found
 
     def plain_features(self, maps: Tensor) -> Tensor:
         return self._trunk(maps, self.feature_size)
+
+    def plain_expanded(self, maps: Tensor) -> Tensor:
+        """Of a trunk with sides."""
+        return self._trunk(maps, self.feature_size)
+
+    def plain_embed(self, maps: Tensor, stages: tuple[int, ...]) -> tuple[Tensor, ...]:
+        """Of a trunk with heads on its stages."""
+        heads: list[Any] = [self.get_submodule(f"heads.{stage}") for stage in stages]
+        sizes = [self.feature_size, *(head.classifier.out_features for head in heads)]
+        return torch.split(self._trunk(maps, sum(sizes), *(weight for head in heads for weight in head.parameters())), sizes, 1)
 
     def plain_subnet_features(self, maps: Tensor, config: Any) -> Tensor:
         """Of an elastic trunk."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from toolkit.datasets.streams import Stream
 from toolkit.learning.plain_state import restored
@@ -12,6 +12,8 @@ from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.bases import check_bases
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
+
+N = TypeVar("N", bound=ContinualNet)
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Distilling(ContinualMethod[Taught]):
 
     def resume(self, learner: Learner, begun: Taught, kept: Any) -> Taught:
         if kept["teacher"] is not None:
-            begun.teacher = copy.deepcopy(learner.net)
+            begun.teacher = as_teacher(copy.deepcopy(learner.net))
         return restored(begun, kept)
 
     def begin_task(self, learner: Learner, state: Taught) -> None:
@@ -48,4 +50,11 @@ class Distilling(ContinualMethod[Taught]):
 def frozen_copy(learner: Learner) -> ContinualNet:
     """Return a copy of the learner's network that does not learn; its weights are read and written."""
     learner.over_weights(flops=0, reads=1, writes=1)
-    return copy.deepcopy(learner.net).eval().requires_grad_(False)
+    return as_teacher(copy.deepcopy(learner.net).eval())
+
+
+def as_teacher(net: N) -> N:
+    """Let *net* learn nothing, and its calls be counted as a teacher's; return it."""
+    net.part = "teacher"
+    net.requires_grad_(False)
+    return net

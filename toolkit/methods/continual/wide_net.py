@@ -14,7 +14,7 @@ from toolkit.learning.plain_state import restored
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.learner import Learner
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.methods.continual.teacher import frozen_copy
+from toolkit.methods.continual.teacher import as_teacher, frozen_copy
 from toolkit.models import fresh
 
 
@@ -62,20 +62,25 @@ class Prototypes:
     def resume(self, learner: Learner, kept: Any) -> Prototypes:
         """Return these prototypes as they were *kept*."""
         if kept["teacher"] is not None:
-            self.teacher = copy.deepcopy(learner.net)
+            self.teacher = as_teacher(copy.deepcopy(learner.net))
         return restored(self, kept)
 
     def end_task(self, learner: Learner) -> tuple[Tensor, Tensor]:
         """Let go of what a task needs, take the means of its classes, and return its features (n, d) and labels."""
         self.teacher, self.adam = None, Adam()
-        samples = learner.stream.train(learner.task)
-        found = torch.zeros((len(samples), learner.net.feature_size), device=learner.device)
-        with torch.no_grad(), evaluating(learner.net):
-            for part in learner.parts(torch.arange(len(samples)), learner.batch):
-                found[part] = learner.net.features(learner.net.encode(learner.clean(samples.images[part])))
-        labels = samples.labels.to(learner.device)
+        found, labels = task_features(learner)
         self.means = self.means + class_means(found, labels, learner.num_classes)
         return found, labels
+
+
+def task_features(learner: Learner) -> tuple[Tensor, Tensor]:
+    """Return the features (n, d) of the present task's images as they are, and their labels."""
+    samples = learner.stream.train(learner.task)
+    found = torch.zeros((len(samples), learner.net.feature_size), device=learner.device)
+    with torch.no_grad(), evaluating(learner.net):
+        for part in learner.parts(torch.arange(len(samples)), learner.batch):
+            found[part] = learner.net.features(learner.net.encode(learner.clean(samples.images[part])))
+    return found, samples.labels.to(learner.device)
 
 
 def class_means(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
