@@ -117,7 +117,7 @@ def _set(annotations: Annotations, folder: Path, side: int, category_ids: tuple[
     if len(files) * 3 * side * side <= HELD_BYTES:
         arrays = decoded_once(files, {"boxes": side}, lambda: {"pixels": np.stack([decoded(file, side) for file in files])})
         pixels = InMemory(torch.from_numpy(arrays["pixels"].astype(np.uint8, copy=False)))
-    return DetectionSet(annotations.name, pixels, side, scaled_annotations(annotations, side), category_ids)
+    return DetectionSet(annotations.name, pixels, side, scaled_annotations(annotations, side), category_ids, annotations)
 
 
 @lru_cache(maxsize=16)

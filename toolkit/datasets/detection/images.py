@@ -71,6 +71,8 @@ class DetectionSet:
     """Boxes in pixels of these images."""
     category_ids: tuple[int, ...] = field(default=())
     """In the order of the labels; without them the ids of the annotations in their order."""
+    originals: Annotations | None = None
+    """The same boxes in pixels of the images as they were before they were scaled; None where they were not."""
 
     @cached_property
     def ids(self) -> tuple[int, ...]:
@@ -134,9 +136,11 @@ class DetectionSet:
         return DetectionSet(self.name, Guarded(), self.side, self.annotations, self.category_ids)
 
     def results(self, found: Iterable[tuple[Tensor, Tensor, Tensor]]) -> list[dict[str, Any]]:
-        """Return boxes, scores and labels of each image, in the order of the images, as COCO results in pixels of these images."""
+        """Return boxes, scores and labels of each image, in the order of the images, as COCO results in pixels of the original images."""
         rows = []
-        for image, (boxes, scores, labels) in zip(self.annotations.images, found, strict=True):
+        sizes = (self.originals or self.annotations).images
+        for image, (boxes, scores, labels) in zip(sizes, found, strict=True):
+            boxes = boxes / scale_of(image, self.side)  # noqa: PLW2901 - from here on in the original's pixels
             for (x1, y1, x2, y2), score, label in zip(boxes.tolist(), scores.tolist(), labels.tolist(), strict=True):
                 rows.append({"image_id": image.id, "category_id": self.ids[label], "bbox": [x1, y1, x2 - x1, y2 - y1], "score": score})
         return rows

@@ -34,7 +34,7 @@ def predict(detector: Detector, images: Tensor, *, least_score: float = LEAST_SC
     detector.eval()
     found: list[Found] = []
     for part in torch.split(images, batch):
-        found += _decoded(detector, as_values(part), least_score)
+        found += _decoded(detector, as_values(part.to(detector.mean.device)), least_score)
     detector.train(training)
     return found
 
@@ -59,7 +59,7 @@ def _decoded(detector: Detector, images: Tensor, least_score: float) -> Iterator
         place = torch.cat(places)
         cell, label = place // own_scores.shape[1], place % own_scores.shape[1]
         kept = nms(own_boxes[cell], own_scores.flatten()[place], OVERLAP, label)[:MOST]
-        yield Found(own_boxes[cell[kept]], own_scores.flatten()[place[kept]], label[kept])
+        yield Found(own_boxes[cell[kept]].cpu(), own_scores.flatten()[place[kept]].cpu(), label[kept].cpu())
 
 
 class Exportable(nn.Module):

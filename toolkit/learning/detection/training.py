@@ -148,7 +148,8 @@ def fit(
             which = torch.rand(len(images), generator=torch_generator(np.random.default_rng([seed, 1, step]))) < 0.5
             images, targets = flipped(images, targets, which)
         rate_now = rate_at(rule, step, steps, rate)
-        loss = detection_loss(detector, detector(images), targets).total
+        targets = Targets(*(part.to(detector.mean.device) for part in targets))
+        loss = detection_loss(detector, detector(images.to(detector.mean.device)), targets).total
         state.backward(loss, rate=rate_now)
         update(rule, state, rate_now)
         state.step += 1
