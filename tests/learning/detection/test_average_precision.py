@@ -18,7 +18,9 @@ from toolkit.learning.detection import evaluate
 NAMES = ("AP", "AP50", "AP75", "APsmall", "APmedium", "APlarge", "AR1", "AR10", "AR100", "ARsmall", "ARmedium", "ARlarge")
 
 
-def coco(boxes: list[tuple[int, int, tuple[float, ...]]], images: int = 2, classes: int = 2, crowds: tuple[int, ...] = ()) -> dict[str, Any]:
+def coco(
+    boxes: list[tuple[int, int, tuple[float, ...]]], images: int = 2, classes: int = 2, crowds: tuple[int, ...] = ()
+) -> dict[str, Any]:
     return {
         "images": [{"id": number + 1, "file_name": f"{number}.png", "width": 200, "height": 200} for number in range(images)],
         "categories": [{"id": number + 1, "name": f"c{number + 1}"} for number in range(classes)],

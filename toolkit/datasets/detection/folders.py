@@ -9,7 +9,7 @@ Both are looked through before anything is learnt (`toolkit.datasets.detection.c
 from __future__ import annotations
 
 import tarfile
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from functools import lru_cache
 from pathlib import Path
 
@@ -87,7 +87,8 @@ def read_voc(folder: str | Path, *, split: str | None = None) -> Annotations:
     parsed = [_voc_file(file) for file in files]
     names = sorted({name for _, objects in parsed for name, _ in objects})
     number = {name: place for place, name in enumerate(names, 1)}
-    images, boxes = [], []
+    images: list[ImageEntry] = []
+    boxes: list[Box] = []
     for image_id, (entry, objects) in enumerate(parsed, 1):
         images.append(entry._replace(id=image_id))
         for name, (x1, y1, x2, y2) in objects:
@@ -98,7 +99,7 @@ def read_voc(folder: str | Path, *, split: str | None = None) -> Annotations:
 
 def _voc_file(file: Path) -> tuple[ImageEntry, list[tuple[str, tuple[float, float, float, float]]]]:
     try:
-        root = ElementTree.parse(file).getroot()
+        root = ET.parse(file).getroot()
         size = {each: int(float(root.findtext(f"size/{each}") or "")) for each in ("width", "height")}
         objects = []
         for item in root.iter("object"):
@@ -106,7 +107,7 @@ def _voc_file(file: Path) -> tuple[ImageEntry, list[tuple[str, tuple[float, floa
             objects.append((str(item.findtext("name")), (corners[0], corners[1], corners[2], corners[3])))
     except FileNotFoundError as error:
         raise DataError(f"{file}: is listed and is not there") from error
-    except (ElementTree.ParseError, ValueError, OSError) as error:
+    except (ET.ParseError, ValueError, OSError) as error:
         raise DataError(f"{file}: is no annotation in VOC's layout ({error})") from error
     return ImageEntry(0, root.findtext("filename") or f"{file.stem}.jpg", size["width"], size["height"]), objects
 

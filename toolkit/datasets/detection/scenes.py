@@ -46,10 +46,10 @@ def photographs() -> tuple[Floats, ...]:
     folder = Path(spec.origin).parent / "datasets" / "images" if spec is not None and spec.origin is not None else None
     if folder is None or not all((folder / name).is_file() for name in PHOTOGRAPHS):
         raise MissingDataError("digit scenes: scikit-learn, which ships the photographs, is not installed")
-    found = []
+    found: list[Floats] = []
     for name in PHOTOGRAPHS:
         with Image.open(folder / name) as image:
-            found.append(np.asarray(image.convert("RGB"), np.float32) / 255)
+            found.append(np.asarray(image.convert("RGB"), np.float32) / np.float32(255))
     return tuple(found)
 
 
@@ -74,7 +74,8 @@ def scenes(
     """
     data = (digits if source == "digits" else mnist).load(path)
     glyphs = _glyphs(data, split)
-    images, entries, boxes = torch.empty((count, 3, side, side), dtype=torch.uint8), [], []
+    images, entries = torch.empty((count, 3, side, side), dtype=torch.uint8), []
+    boxes: list[Box] = []
     rng = np.random.default_rng([seed, 0 if split == "train" else 1, side, *sorted(classes), 77, *sorted(unlabelled)])
     for number in range(count):
         pixels, placed = _scene(rng, glyphs, (*classes, *unlabelled), side, split)
@@ -137,7 +138,7 @@ def _enlarged(glyph: Floats, height: int) -> Floats:
     ink = torch.from_numpy(glyph[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])[None, None]
     width = max(4, round(height * ink.shape[3] / ink.shape[2]))
     large: Floats = functional.interpolate(ink, size=(height, min(width, height)), mode="bilinear", align_corners=False)[0, 0].numpy()
-    return np.clip(1.4 * large, 0, 1)
+    return np.clip(np.float32(1.4) * large, 0, 1).astype(np.float32)
 
 
 def _shared(first: tuple[float, ...], second: tuple[float, ...]) -> float:

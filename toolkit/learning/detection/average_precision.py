@@ -2,7 +2,7 @@
 
 Definition: detections of a class are taken by score; each takes the best free object of its image that it overlaps enough, real ones before
 those that do not count (crowds, other sizes); precision is made monotone and averaged over 101 recalls; AP is the mean over overlaps
-0.5, 0.55 ... 0.95 and classes. Only the ranks of detections within an image are gone through one after the other, as each may take an object
+0.5, 0.55 ... 0.95 and classes. Only the ranks of detections within an image are gone through one by one, as each may take an object
 from the next.
 """
 

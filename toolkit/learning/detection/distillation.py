@@ -64,7 +64,7 @@ def score_term(student: Tensor, teacher: Tensor, chosen: Chosen) -> Tensor:
 
 
 def side_divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return, for each box, the divergence of the softened distributions (..., 4, bins) of its sides, times T^2, a mean over sides and bins."""
+    """Return, for each box, the divergence of the softened distributions (..., 4, bins) of its sides: times T^2, mean over both."""
     ours, theirs = (student / TEMPERATURE).log_softmax(dim=-1), (teacher / TEMPERATURE).log_softmax(dim=-1)
     return TEMPERATURE**2 * (theirs.exp() * (theirs - ours)).mean(dim=(-1, -2))
 

@@ -223,10 +223,10 @@ def generate(
     classes = len(histograms)
     labels = [label for _ in range(recipe.per_class) for label in range(classes)]
     size = batch or classes
-    parts: list[Generated] = []
     with held_still(detector):
-        for begin in range(0, len(labels), size):
-            parts.append(_batch(detector, labels[begin : begin + size], histograms, recipe, rng))
+        parts = [
+            _batch(detector, labels[begin : begin + size], histograms, recipe, rng) for begin in range(0, len(labels), size)
+        ]
     shares = [len(part.labels) / len(labels) for part in parts]
     history = [
         (sum(share * part.history[place][0] for share, part in zip(shares, parts, strict=True)),

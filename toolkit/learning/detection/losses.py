@@ -28,7 +28,7 @@ def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
 
 
 def distribution_focal_loss(bins: Tensor, distances: Tensor) -> Tensor:
-    """Return eq. 6 (...) of logits *bins* (..., n + 1) for *distances* (...) in [0, n): cross-entropies of the two neighbours, by nearness."""
+    """Return eq. 6 (...) of logits *bins* (..., n + 1) for *distances* (...) in [0, n): cross-entropies of both neighbours."""
     below = distances.floor()
     above_share = distances - below
     logs = bins.log_softmax(dim=-1)

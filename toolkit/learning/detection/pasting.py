@@ -78,14 +78,16 @@ def shares_of_first(first: Boxes, second: Boxes) -> Boxes:
     most = np.minimum(first[:, None, 2:], second[None, :, 2:])
     common = np.clip(most - least, 0, None).prod(axis=2)
     own = np.clip(first[:, 2:] - first[:, :2], 0, None).prod(axis=1)
-    return common / np.maximum(own, 1e-9)[:, None]
+    shares: Boxes = common / np.maximum(own, 1e-9)[:, None]
+    return shares
 
 
 def allowed(new: Boxes, there: Boxes) -> NDArray[np.bool_]:
     """Return which of *new* boxes (n, 4) may lie beside those that are *there* (m, 4)."""
     if not len(there):
         return np.ones(len(new), np.bool_)
-    return (shares_of_first(there, new).max(axis=0) <= COVERS) & (shares_of_first(new, there).max(axis=1) <= COVERED)
+    fits: NDArray[np.bool_] = (shares_of_first(there, new).max(axis=0) <= COVERS) & (shares_of_first(new, there).max(axis=1) <= COVERED)
+    return fits
 
 
 def _tried(rng: np.random.Generator, size: tuple[int, int], image: tuple[int, int]) -> NDArray[np.int64]:

@@ -156,7 +156,7 @@ def fit(
         losses.append(float(loss.detach()))
         if told is not None and (step + 1) % per_epoch == 0:
             told((step + 1) // per_epoch, sum(losses[-per_epoch:]) / per_epoch)
-    return detector.eval()  # type: ignore[return-value]
+    return detector.eval()
 
 
 def check_classes(detector: Detector, data: DetectionSet) -> None:

@@ -20,8 +20,8 @@ from toolkit.learning.work import Count, count
 from toolkit.methods.detection import Batch, DetectionMethod
 from toolkit.methods.detection.course import course, histograms, real_crops
 from toolkit.methods.detection.prepared import network
-from toolkit.methods.detection.spec import DetectionSettings
 from toolkit.methods.detection.settings import TrainingSettings
+from toolkit.methods.detection.spec import DetectionSettings
 from toolkit.models.detection.detector import Answer, Detector
 
 

@@ -12,7 +12,7 @@ import torch
 
 from toolkit.datasets import find
 from toolkit.datasets.detection import folders
-from toolkit.datasets.detection.annotations import Annotations
+from toolkit.datasets.detection.annotations import Annotations, Box, ImageEntry
 from toolkit.datasets.detection.images import DetectionSet, InMemory
 from toolkit.datasets.detection.scenes import scenes
 from toolkit.datasets.detection.split import split_classes
@@ -108,11 +108,14 @@ def _images(folder: Path, name: str) -> Path:
 
 def _together(parts: Sequence[DetectionSet]) -> DetectionSet:
     """Return several sets as one, their images numbered anew."""
-    images, boxes, pixels = [], [], []
+    images: list[ImageEntry] = []
+    boxes: list[Box] = []
+    pixels = []
     for part in parts:
         number = {image.id: len(images) + place + 1 for place, image in enumerate(part.annotations.images)}
         images += [image._replace(id=number[image.id]) for image in part.annotations.images]
-        boxes += [box._replace(image_id=number[box.image_id], id=len(boxes) + place + 1) for place, box in enumerate(part.annotations.boxes)]
+        begin = len(boxes) + 1
+        boxes += [box._replace(image_id=number[box.image_id], id=begin + place) for place, box in enumerate(part.annotations.boxes)]
         pixels.append(part.images)
     categories = tuple(sorted({each for part in parts for each in part.annotations.categories}))
     annotations = Annotations(tuple(images), categories, tuple(boxes), "all steps")

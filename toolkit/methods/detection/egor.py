@@ -1,7 +1,7 @@
-"""EGOR: objects that the old detector was made to show are laid into new images; old answers are held at the highest cells and on the objects.
+"""EGOR: objects that the old detector was made to show are laid into new images; answers are held at the highest cells and on objects.
 
-Source: EGOR (arXiv 2406.04829), in its published form IOR, *Inversed Objects Replay* (ICASSP 2025). Pasted objects are no targets of the old
-columns: they are context of the new ones, and places where answers are held.
+Source: EGOR (arXiv 2406.04829), in its published form IOR, *Inversed Objects Replay* (ICASSP 2025). Pasted objects are no targets of the
+old columns: they are context of the new ones, and places where answers are held.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ def detection_findings(result: Comparison) -> list[str]:
     found = [sentence for info in judged if (sentence := verdicts(result, info, ("better than", "worse than")))]
     means = result.summary[(result.summary["metric"] == "ap_all").to_numpy(bool)].set_index("arm")["mean"].astype(float)
     if "joint" in means.index and means["joint"] > 0:
-        gaps = [f"{arm} {(means['joint'] - means[arm]) / means['joint']:.0%}" for arm in result.arms if arm != "joint" and arm in means.index]
+        others = [arm for arm in result.arms if arm != "joint" and arm in means.index]
+        gaps = [f"{arm} {(means['joint'] - means[arm]) / means['joint']:.0%}" for arm in others]
         found.append(f"Relative gap to joint training in AP over all classes: {', '.join(gaps)}.")
     return found

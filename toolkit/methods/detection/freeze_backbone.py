@@ -26,5 +26,5 @@ class FreezeBackbone(DetectionMethod):
             classifier.requires_grad_(False)
 
     def loss(self, student: Detector, answer: Answer, taught: Answer | None, batch: Batch) -> Tensor:
-        old = sum(each.weight.shape[0] for each in student.head.classifiers[:-1])  # type: ignore[misc, union-attr]
+        old = student.classes - student.newest
         return detection_loss(student, answer, batch.targets, first_class=old).total

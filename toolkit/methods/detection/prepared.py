@@ -62,13 +62,18 @@ def load_backbone(detector: Detector, path: str) -> None:
 
 
 @lru_cache(maxsize=3)
-def first_detector(data: DataSettings, split: SplitSettings, net: NetSettings, base: BaseSettings, seed: int, place: str = "cpu") -> Detector:
+def first_detector(
+    data: DataSettings, split: SplitSettings, net: NetSettings, base: BaseSettings, seed: int, place: str = "cpu"
+) -> Detector:
     """Return the detector of the first step's classes; a pure function of its arguments. Callers copy it."""
     found = course(data, split)
-    return _fitted(network(net, found.sizes[0], _seeded(seed)).to(place), first_step(found.steps[0], found.sizes[0]), base.training.epochs, base, seed)
+    detector = network(net, found.sizes[0], _seeded(seed)).to(place)
+    return _fitted(detector, first_step(found.steps[0], found.sizes[0]), base.training.epochs, base, seed)
 
 
-def joint_detector(data: DataSettings, split: SplitSettings, net: NetSettings, base: BaseSettings, seed: int, place: str = "cpu") -> Detector:
+def joint_detector(
+    data: DataSettings, split: SplitSettings, net: NetSettings, base: BaseSettings, seed: int, place: str = "cpu"
+) -> Detector:
     """Return a detector of all classes, trained on all images at once."""
     found = course(data, split)
     detector = network(net, sum(found.sizes), _seeded(seed)).to(place)

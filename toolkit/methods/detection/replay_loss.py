@@ -10,9 +10,9 @@ from torch import Tensor
 
 from toolkit.core.part import Spec
 from toolkit.datasets.detection.targets import Targets
+from toolkit.learning.detection.atss import assign
 from toolkit.learning.detection.distillation import Select, kept_answers
 from toolkit.learning.detection.losses import assigned_loss, detection_loss
-from toolkit.learning.detection.atss import assign
 from toolkit.methods.detection import Batch
 from toolkit.models.detection.detector import Answer, Detector
 

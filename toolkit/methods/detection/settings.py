@@ -43,7 +43,7 @@ class NetSettings(Spec):
     backbone: Literal["compact", "hcgnet", "resnet50"] = Field("compact", description="what it is built on")
     widths: list[int] = Field(default_factory=lambda: [16, 32, 64, 96], min_length=3, max_length=6, description="channels of compact")
     channels: int | None = Field(None, ge=8, le=1024, description="of pyramid and head; without it those of the backbone's detector")
-    weights: str | None = Field(None, description="file with weights of the backbone, safetensors or torch, called as torchvision calls them")
+    weights: str | None = Field(None, description="file with the backbone's weights, called as torchvision calls them")
     freeze_norms: bool = Field(False, description="BatchNorm stands still in the first training too")
     freeze_first: bool = Field(False, description="stem and first stage stand still")
 

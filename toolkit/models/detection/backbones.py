@@ -8,6 +8,7 @@ stride in the 3 x 3 convolution; its tensors are called as those of torchvision'
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class CompactBackbone(Backbone):
         super().__init__()
         self.stem = unit(in_channels, widths[0], 2)
         self.stages = nn.ModuleList(
-            nn.Sequential(unit(before, width, 2), unit(width, width)) for before, width in zip(widths[:-1], widths[1:], strict=True)
+            nn.Sequential(unit(before, width, 2), unit(width, width)) for before, width in pairwise(widths)
         )
         self.strides = tuple(2 ** (stage + 2) for stage in range(len(widths) - 1))[-2:]
         self.channels = tuple(widths[1:])[-2:]

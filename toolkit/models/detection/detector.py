@@ -129,6 +129,11 @@ class Detector(nn.Module):
         """How many classes it knows."""
         return sum(cast("nn.Conv2d", each).out_channels for each in self.head.classifiers)
 
+    @property
+    def newest(self) -> int:
+        """How many of them came last."""
+        return cast("nn.Conv2d", self.head.classifiers[-1]).out_channels
+
     def forward(self, images: Tensor) -> Answer:
         pyramid = self.pyramid(self.backbone((images - self.mean) / self.std))
         logits, bins, towers = [], [], []
@@ -237,5 +242,5 @@ def gfl_resnet50(
     )
 
 
-BUILDERS = {"compact": compact_gfl, "hcgnet": gfl_hcgnet, "resnet50": gfl_resnet50}
+BUILDERS: dict[str, Callable[..., Detector]] = {"compact": compact_gfl, "hcgnet": gfl_hcgnet, "resnet50": gfl_resnet50}
 """Detectors by the name of their backbone."""
