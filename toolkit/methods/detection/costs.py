@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import lru_cache
 from typing import NamedTuple, cast
 
@@ -20,7 +19,7 @@ from toolkit.learning.work import Count, count
 from toolkit.methods.detection import Batch, DetectionMethod
 from toolkit.methods.detection.course import course, histograms, real_crops
 from toolkit.methods.detection.prepared import network
-from toolkit.methods.detection.settings import TrainingSettings
+from toolkit.methods.detection.settings import NetSettings, TrainingSettings
 from toolkit.methods.detection.spec import DetectionSettings
 from toolkit.models.detection.detector import Answer, Detector
 
@@ -111,6 +110,43 @@ def _live(found: Count) -> float:
     return float(found.live_bytes)
 
 
+@lru_cache(maxsize=64)
+def first_step(net: NetSettings, classes: int, training: TrainingSettings, objects: int, side: int) -> Step:
+    """Return a step of training a new detector."""
+    detector = network(net, classes, torch.Generator().manual_seed(0))
+    return trained_step(PlainLoss(detector, objects), (training.batch, 3, side, side), moving(detector), training)
+
+
+def widened(net: NetSettings, sizes: tuple[int, ...]) -> Detector:
+    """Return a detector that came to know so many classes in these steps."""
+    found = network(net, sizes[0], torch.Generator().manual_seed(0))
+    for size in sizes[1:]:
+        found.freeze_norms()
+        found.add_classes(size, torch.Generator().manual_seed(0))
+    return found
+
+
+@lru_cache(maxsize=128)
+def increment_step(
+    method: DetectionMethod, net: NetSettings, sizes: tuple[int, ...], training: TrainingSettings, objects: int, side: int
+) -> Step:
+    """Return a step of the increment that brings the last of *sizes*."""
+    student, teacher = widened(net, sizes), widened(net, sizes[:-1]).requires_grad_(False)
+    student.freeze_norms()
+    method.prepare(student, teacher.classes)
+    module = MethodLoss(method, student, teacher, objects)
+    found = trained_step(module, (training.batch, 3, side, side), moving(student), training)
+    if method.source != "none" and not method.replayed(training.batch):
+        found = found._replace(work=found.work + paste_work(training.batch, side))
+    return found
+
+
+@lru_cache(maxsize=64)
+def iteration(net: NetSettings, sizes: tuple[int, ...], images: int, recipe: InversionRecipe) -> Step:
+    """Return an iteration of inversion of a detector that knows the classes of *sizes*."""
+    return inversion_iteration(widened(net, sizes), images, recipe)
+
+
 class Plan:
     """Works of all phases of a run of one program."""
 
@@ -119,46 +155,43 @@ class Plan:
         self.spec, self.sizes = spec, found.sizes
         self.images = tuple(map(len, found.steps))
         self.objects = tuple(step.most_boxes for step in found.steps)
-        whole = network(spec.net, found.sizes[0], torch.Generator().manual_seed(0))
-        self._whole = [copy.deepcopy(whole)]
-        for size in found.sizes[1:]:
-            whole.freeze_norms()
-            whole.add_classes(size, torch.Generator().manual_seed(0))
-            self._whole.append(copy.deepcopy(whole))
-
-    def detector(self, step: int) -> Detector:
-        """Return a detector as it is after *step*."""
-        return copy.deepcopy(self._whole[step])
 
     def parameters(self, step: int) -> int:
-        return sum(weight.numel() for weight in self._whole[step].parameters())
-
-    def base(self) -> tuple[Step, int]:
-        """Return a step of the first training, and how many there are."""
-        training, side = self.spec.base.training, self.spec.data.side
-        if self.spec.method.sees_all:
-            net = network(self.spec.net, sum(self.sizes), torch.Generator().manual_seed(0))
-            images, objects, epochs = sum(self.images), max(self.objects), self.spec.base.joint_epochs
-        else:
-            net, images, objects, epochs = self.detector(0), self.images[0], self.objects[0], training.epochs
-        step = trained_step(PlainLoss(net, objects), (training.batch, 3, side, side), moving(net), training)
-        return step, epochs * max(1, images // training.batch)
-
-    def increment(self, number: int) -> tuple[Step, int]:
-        """Return a step of increment *number*, and how many there are."""
-        spec, method, training = self.spec, self.spec.method, self.spec.training
-        student, teacher = self.detector(number), self.detector(number - 1).requires_grad_(False)
-        method.prepare(student, teacher.classes)
-        module = MethodLoss(method, student, teacher, self.objects[number])
-        found = trained_step(module, (training.batch, 3, spec.data.side, spec.data.side), moving(student), training)
-        if method.source != "none" and not method.replayed(training.batch):
-            found = found._replace(work=found.work + paste_work(training.batch, spec.data.side))
-        return found, training.epochs * max(1, self.images[number] // (training.batch - method.replayed(training.batch)))
+        """Return how many weights a detector has after *step*."""
+        return _size(self.spec.net, self.sizes[: step + 1])
 
     @property
     def increments(self) -> range:
         """Their numbers; none where all is learnt at once."""
         return range(1, 1 if self.spec.method.sees_all else len(self.sizes))
+
+    def base(self) -> tuple[Step, int]:
+        """Return a step of the first training, and how many there are."""
+        spec, training = self.spec, self.spec.base.training
+        if spec.method.sees_all:
+            step = first_step(spec.net, sum(self.sizes), training, max(self.objects), spec.data.side)
+            return step, spec.base.joint_epochs * max(1, sum(self.images) // training.batch)
+        step = first_step(spec.net, self.sizes[0], training, self.objects[0], spec.data.side)
+        return step, training.epochs * max(1, self.images[0] // training.batch)
+
+    def increment(self, number: int) -> tuple[Step, int]:
+        """Return a step of increment *number*, and how many there are."""
+        spec, training = self.spec, self.spec.training
+        sizes = self.sizes[: number + 1]
+        step = increment_step(spec.method, spec.net, sizes, training, self.objects[number], spec.data.side)
+        return step, training.epochs * max(1, self.images[number] // (training.batch - spec.method.replayed(training.batch)))
+
+    def generation(self, number: int) -> tuple[Step, int] | None:
+        """Return an iteration of inversion before increment *number*, of one batch of images, and how many there are in all.
+
+        A last batch that is not full is charged as a full one.
+        """
+        if self.spec.method.source != "inverted":
+            return None
+        recipe, old = self.spec.inversion.recipe(), sum(self.sizes[:number])
+        images = min(self.spec.inversion.at_once or old, recipe.per_class * old)
+        batches = -(-recipe.per_class * old // images)
+        return iteration(self.spec.net, self.sizes[:number], images, recipe), batches * recipe.iterations
 
     def kept_bytes(self, step: int) -> float:
         """Bytes that are kept of the classes of *step*: histograms, or crops with their labels."""
@@ -169,15 +202,6 @@ class Plan:
             crops = real_crops(found.steps[step], found.classes(step), spec.crops_per_class, spec.data.seed)
             return float(crops.nbytes + crops.labels.nbytes)
         return float(sum(each.nbytes for each in histograms(found.steps[step], found.classes(step))))
-
-    def generation(self, number: int) -> tuple[Step, int] | None:
-        """Return an iteration of inversion before increment *number*, of one batch of images, and how many there are in all."""
-        if self.spec.method.source != "inverted":
-            return None
-        recipe, old = self.spec.inversion.recipe(), sum(self.sizes[:number])
-        images = min(self.spec.inversion.at_once or old, recipe.per_class * old)
-        batches = -(-recipe.per_class * old // images)
-        return inversion_iteration(self.detector(number - 1), images, recipe), batches * recipe.iterations
 
     def memory_bytes(self) -> float:
         """Bytes needed at the worst moment: weights, gradients and moments, the teacher's weights, and results alive."""
@@ -190,6 +214,11 @@ class Plan:
             if made is not None:
                 needed = max(needed, FLOAT_BYTES * self.parameters(number - 1) + made[0].live_bytes)
         return needed
+
+
+@lru_cache(maxsize=64)
+def _size(net: NetSettings, sizes: tuple[int, ...]) -> int:
+    return sum(weight.numel() for weight in widened(net, sizes).parameters())
 
 
 def moving(detector: Detector) -> int:

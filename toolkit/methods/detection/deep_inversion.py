@@ -25,7 +25,7 @@ class DeepInversion(DetectionMethod):
     share: float = Field(0.25, gt=0, lt=1, description="of a batch that is inverted images")
 
     def replayed(self, batch: int) -> int:
-        return min(batch - 1, max(1, round(self.share * batch)))
+        return max(1, round(self.share * batch))
 
     def loss(self, student: Detector, answer: Answer, taught: Answer | None, batch: Batch) -> Tensor:
         return detection_loss(student, answer, batch.targets).total
