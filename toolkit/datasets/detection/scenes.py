@@ -138,7 +138,8 @@ def _enlarged(glyph: Floats, height: int) -> Floats:
     ink = torch.from_numpy(glyph[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])[None, None]
     width = max(4, round(height * ink.shape[3] / ink.shape[2]))
     large: Floats = functional.interpolate(ink, size=(height, min(width, height)), mode="bilinear", align_corners=False)[0, 0].numpy()
-    return np.clip(np.float32(1.4) * large, 0, 1).astype(np.float32)
+    cover: Floats = np.clip(np.float32(1.4) * large, 0, 1).astype(np.float32)
+    return cover
 
 
 def _shared(first: tuple[float, ...], second: tuple[float, ...]) -> float:

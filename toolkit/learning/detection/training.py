@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from toolkit.errors import DataError
 from toolkit.learning.adam import Adam
 from toolkit.learning.detection.losses import detection_loss
 from toolkit.learning.meter import adam_work, elementwise_work, update_work
-from toolkit.learning.plain_state import plain, restored
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import TrainState
 from toolkit.models.detection.detector import Detector
@@ -78,7 +77,7 @@ def updating_work(rule: Rule, size: int) -> Work:
     return update_work(size, momentum=True, weight_decay=True)
 
 
-def order_of(count: int, size: int, epochs: int, seeded: Callable[[int], np.random.Generator]) -> Callable[[int], Tensor]:
+def order_of(count: int, size: int, seeded: Callable[[int], np.random.Generator]) -> Callable[[int], Tensor]:
     """Return what says which images (size,) step n takes: each epoch all *count* in a new order, what does not fill a batch left out.
 
     A set smaller than a batch is taken whole, and more than once.
@@ -138,7 +137,7 @@ def fit(
     check_classes(detector, data)
     per_epoch = max(1, len(data) // batch)
     steps = epochs * per_epoch
-    taken = order_of(len(data), batch, epochs, lambda epoch: np.random.default_rng([seed, epoch]))
+    taken = order_of(len(data), batch, lambda epoch: np.random.default_rng([seed, epoch]))
     state = begun(detector, rule)
     losses: list[float] = []
     detector.train()
@@ -165,14 +164,3 @@ def check_classes(detector: Detector, data: DetectionSet) -> None:
         raise DataError(f"{data.name}: has no images")
     if detector.classes != len(data.names):
         raise DataError(f"{data.name}: has {len(data.names)} classes, and the detector knows {detector.classes}")
-
-
-def kept(state: TrainState[Moments]) -> dict[str, Any]:
-    """Return *state* as plain values and tensors."""
-    return {"step": state.step, "model": plain(state.model), "optimiser": plain(state.optimiser)}
-
-
-def take_up(state: TrainState[Moments], saved: dict[str, Any]) -> None:
-    """Go on from what `kept` returned."""
-    restored(state.model, saved["model"])
-    state.step, state.optimiser = saved["step"], restored(state.optimiser, saved["optimiser"])

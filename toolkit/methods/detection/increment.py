@@ -143,9 +143,7 @@ class IncrementTrainer:
         self.who = f"a detector with {spec.method.type_name()}"
         self._new = spec.training.batch - spec.method.replayed(spec.training.batch)
         number = state.number
-        self._taken = order_of(
-            len(data), self._new, spec.training.epochs, lambda epoch: ctx.shared_rng("order", number, epoch)
-        )
+        self._taken = order_of(len(data), self._new, lambda epoch: ctx.shared_rng("order", number, epoch))
         self._loss = 0.0
 
     def take_step(self) -> Asking:

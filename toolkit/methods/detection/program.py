@@ -13,6 +13,7 @@ from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
 from toolkit.core.program import Estimate, Process, Program
 from toolkit.core.work import FLOAT_BYTES, Work
+from toolkit.errors import ScenarioError
 from toolkit.learning.detection import evaluate, predict
 from toolkit.learning.detection.inversion import Generated
 from toolkit.learning.detection.pasting import Pool
@@ -49,6 +50,8 @@ class Detection(DetectionSettings, Program):
         return DetectionSettings(**{name: getattr(self, name) for name in DetectionSettings.model_fields})
 
     def check(self, fabric: Fabric) -> None:
+        if self.accelerator != "cpu" and self.learn and not torch.cuda.is_available():
+            raise ScenarioError(f"program.accelerator: {self.accelerator} is asked for, and torch finds no such device; use cpu")
         needed = planned(self.settings()).memory_bytes()
         what = f"{self.net.backbone} detector with {self.method.type_name()} at batch {self.training.batch}"
         fabric.machines().check_memory(needed, what)
@@ -102,8 +105,12 @@ class Detection(DetectionSettings, Program):
         if not self.learn or ctx.saved() is not None:
             detector = network(self.net, found.sizes[0], torch.Generator().manual_seed(0))
         else:
-            detector = copy.deepcopy(first_detector(self.data, self.split, self.net, self.base, self._base_seed(ctx), ctx.accelerator))
-        return detector.to(ctx.accelerator).eval()
+            detector = copy.deepcopy(first_detector(self.data, self.split, self.net, self.base, self._base_seed(ctx), self._place(ctx)))
+        return detector.to(self._place(ctx)).eval()
+
+    def _place(self, ctx: Context) -> str:
+        """Where torch computes: as these settings say, or as real processes do."""
+        return self.accelerator if self.accelerator != "cpu" else ctx.accelerator
 
     def _base_seed(self, ctx: Context) -> int:
         return self.base.seed if self.base.seed is not None else int(ctx.shared_rng("base").integers(2**31))
@@ -130,7 +137,7 @@ class Detection(DetectionSettings, Program):
         self._record_sizes(ctx, plan, found)
         if self.learn:
             seed = self._base_seed(ctx)
-            detector = joint_detector(self.data, self.split, self.net, self.base, seed, ctx.accelerator)
+            detector = joint_detector(self.data, self.split, self.net, self.base, seed, self._place(ctx))
             answers = self._examine(ctx, found, detector, len(found.sizes) - 1)[: self.pictures]
             hand_out(ctx, detector, self.net, [sum(found.sizes)], found.test, shown=pictures(found.test, answers, answers, None))
 
