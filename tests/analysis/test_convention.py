@@ -187,8 +187,8 @@ def test_run_directories_of_before_still_open(tmp_path: Path, view: str, module:
 
 
 def test_a_report_of_another_version_is_told() -> None:
-    with pytest.raises(RunDirectoryError, match=r"told by toolkit\.methods\.detection\.report"):
-        recorded_module({"report": "toolkit.methods.detection.report"})
+    with pytest.raises(RunDirectoryError, match=r"told by toolkit\.methods\.tracking\.report"):
+        recorded_module({"report": "toolkit.methods.tracking.report"})
 
 
 def test_rows_of_a_report_stand_before_those_of_the_one_it_extends() -> None:

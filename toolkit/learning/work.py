@@ -368,6 +368,6 @@ PER_INPUT = {
     "var": 4, "std": 4, "var_mean": 4, "std_mean": 4, "linalg_vector_norm": 2, "logsumexp": 3, "_adaptive_avg_pool2d": 1,
     "adaptive_max_pool2d": 1, "adaptive_max_pool2d_backward": 1, "max_pool2d_with_indices_backward": 1, "embedding_dense_backward": 1,
     "upsample_nearest2d_backward": 1, "upsample_bilinear2d_backward": 7, "col2im": 1, "index_add": 1, "scatter_add": 1,
-    "topk": 2, "kthvalue": 2,
+    "topk": 2, "kthvalue": 2, "sort": 10,  # of a sort the binary logarithm of a thousand
 }
 """FLOPs per element of the first argument."""
