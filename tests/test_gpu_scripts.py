@@ -76,3 +76,20 @@ def test_continual_learning_is_resumed_and_told(tmp_path: Path) -> None:
     assert page.count("| ER | 1 |") == page.count("| SGD | 1 |") == 2
     assert "2 epochs per task" in page
     assert "Not finished" not in page
+
+
+@pytest.mark.slow
+def test_one_scenario_leaves_its_table(tmp_path: Path) -> None:
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    arms = '{"PD":{"program.losses":"pd"},"DDIM":{"program.losses":"none"}}'
+    (folder / "one.sh").write_text(
+        f'cd "{ROOT}"; . scripts/gpu_scenario.sh; run_scenario one scenarios/rdd_edge.yaml "clf_fid@1 distil_s" --quick '
+        f"--set 'compare={arms}'\n"
+    )
+    done = called(tmp_path, SCRIPTS=str(folder), BUDGET_S="500")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "out" / "one.md").read_text()
+    assert "| arm | seeds | clf_fid@1 | distil_s | s per run |" in page
+    assert "| DDIM | 1 | " in page
+    assert "Not finished" not in page
