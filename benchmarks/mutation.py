@@ -9,7 +9,8 @@ sample is an unbiased estimate of the group's. Each is written into a copy of th
 the first failure; a mutant that takes three times as long as the tests need counts as caught. Not drawn are mutants that change annotations
 alone, decorators, which are declarations or memory, and `Field(...)`, where a setting has its default, which is a choice, and its bounds,
 which tests/test_bounds.py walks through. Every mutant is a line of the output: what was changed, and whether it was caught.
-Survivors are printed, to be read: some mean the same as the original, and count as missed all the same.
+Survivors are printed, to be read. Those that were read and mean the same as the original are in `mutants_same.json`, each with the reason;
+they are left out of the share and counted beside it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from parso.tree import NodeOrLeaf
 
 ROOT = Path(__file__).parent.parent
+SAME = Path(__file__).with_name("mutants_same.json")
 LEFT_OUT = ("RemoveDecorator", "VariableReplacer", "VariableInserter")  # see above; the last two need to be told names
 SLACK_S = 20.0  # beyond three times what the tests take
 WIDER_S = 1200.0  # for tests farther away
@@ -261,11 +263,14 @@ def interval(caught: int, tried: int) -> tuple[float, float]:
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    lines = ["| modules | mutants tried | caught | share | 95 % interval |", "|---|---|---|---|---|"]
+    same = {(row["file"], row["before"], row["after"]) for row in json.loads(SAME.read_text())}
+    lines = ["| modules | mutants tried | mean the same | caught | share | 95 % interval |", "|---|---|---|---|---|---|"]
     for name in [*dict.fromkeys(str(row["group"]) for row in rows), "all"]:
-        mine = [bool(row["caught"]) for row in rows if name in ("all", row["group"])]
+        drawn_here = [row for row in rows if name in ("all", row["group"])]
+        mine = [bool(row["caught"]) for row in drawn_here if row["caught"] or (row["file"], row["before"], row["after"]) not in same]
         low, high = interval(sum(mine), len(mine))
-        lines.append(f"| {name} | {len(mine)} | {sum(mine)} | {sum(mine) / len(mine):.2f} | {low:.2f} to {high:.2f} |")
+        left = len(drawn_here) - len(mine)
+        lines.append(f"| {name} | {len(drawn_here)} | {left} | {sum(mine)} | {sum(mine) / len(mine):.2f} | {low:.2f} to {high:.2f} |")
     return "\n".join(lines)
 
 
