@@ -71,28 +71,26 @@ GROUPS = {
     ),
     "medium": Group(
         "acoustic",
-        "medium room wide fabric",
-        "tests/acoustic/test_medium.py tests/acoustic/test_reference_phy.py tests/acoustic/test_wide.py tests/acoustic/test_sea.py"
-        " tests/acoustic/test_batteries.py tests/acoustic/mac",
+        "phy/medium phy/room phy/wide fabric",
+        "tests/acoustic/phy tests/acoustic/water/test_sea.py tests/acoustic/test_described_sea.py tests/acoustic/test_batteries.py"
+        " tests/acoustic/mac",
         PLAIN,
         "tests/acoustic/test_trace.py tests/acoustic/test_channel_record.py tests/acoustic/routing/test_routing_laws.py",
     ),
     "kernel": Group(
         "acoustic",
-        "kernel",
-        "tests/acoustic/test_medium.py tests/acoustic/test_reference_phy.py tests/acoustic/test_wide.py tests/acoustic/test_sea.py"
-        " tests/acoustic/mac",
+        "phy/kernel",
+        "tests/acoustic/phy tests/acoustic/water/test_sea.py tests/acoustic/mac",
         PLAIN,
         "tests/acoustic/test_trace.py tests/acoustic/test_batteries.py tests/acoustic/test_channel_record.py",
     ),
     "channel": Group(
         "acoustic",
-        "absorption channel fading faded_success noise modulation modem propagation reach sound_speed"
-        " environment/daily_noise environment/flow_noise environment/harmonic_tide environment/surface_noise environment/synthetic_wind",
-        "tests/acoustic/test_absorption.py tests/acoustic/test_fading.py tests/acoustic/test_faded_success.py tests/acoustic/test_noise.py"
-        " tests/acoustic/test_modulation.py tests/acoustic/test_modem.py tests/acoustic/test_propagation.py tests/acoustic/test_reach.py"
-        " tests/acoustic/test_sound_speed.py tests/acoustic/environment tests/acoustic/test_channel_record.py tests/acoustic/test_medium.py"
-        " tests/acoustic/test_reference_phy.py",
+        "water/absorption water/noise water/propagation water/sound_speed phy/channel phy/fading phy/faded_success phy/modulation phy/modem"
+        " reach environment/daily_noise environment/flow_noise environment/harmonic_tide environment/surface_noise"
+        " environment/synthetic_wind",
+        "tests/acoustic/water tests/acoustic/environment tests/acoustic/phy tests/acoustic/test_reach.py"
+        " tests/acoustic/test_channel_record.py",
         PLAIN,
     ),
     "routing": Group(

@@ -32,12 +32,12 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests.acoustic.prediction.series import a_model, series_a  # noqa: E402
-from toolkit.acoustic.noise import wenz  # noqa: E402
 from toolkit.acoustic.prediction import Predictor  # noqa: E402
 from toolkit.acoustic.prediction.evaluate import Z90, crps, diebold_mariano, errors, rolling  # noqa: E402
 from toolkit.acoustic.prediction.lagged_features import LaggedFeatures  # noqa: E402
 from toolkit.acoustic.prediction.lags_and_phases import LagsAndPhases  # noqa: E402
 from toolkit.acoustic.prediction.tuning import Settings, candidates, tune  # noqa: E402
+from toolkit.acoustic.water.noise import wenz  # noqa: E402
 
 DATA = Path(os.environ.get("TOOLKIT_DATA") or ROOT / "data")
 HOUR_S = 3600.0

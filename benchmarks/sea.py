@@ -93,7 +93,7 @@ def scenario(kind: str, nodes: int, duration_s: float) -> dict[str, Any]:
 
 def run(kind: str, nodes: int, duration_s: float, compiled: bool) -> dict[str, float]:
     """Simulate one network in this process."""
-    from toolkit.acoustic import kernel, medium
+    from toolkit.acoustic.phy import kernel, medium
     from toolkit.core.world import World
     from toolkit.scenario import Scenario
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.acoustic import history
-from toolkit.acoustic.fading import FastFading
+from toolkit.acoustic.phy.fading import FastFading
 from toolkit.acoustic.prediction import Predictor
 from toolkit.acoustic.prediction.harmonic_ls import PERIODS_S
 from toolkit.acoustic.routing.neighbours import LinkBudget

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from toolkit.acoustic.channel import Channel
-from toolkit.acoustic.fading import FastFading, Shadowing
-from toolkit.acoustic.medium import Medium
-from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Frame, PacketTracker
+from toolkit.acoustic.phy.channel import Channel
+from toolkit.acoustic.phy.fading import FastFading, Shadowing
+from toolkit.acoustic.phy.medium import Medium
+from toolkit.acoustic.phy.modem import Modem
 from toolkit.core.world import World
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import toolkit
-from toolkit.acoustic.fading import FastFading
-from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Packet, PacketTracker
+from toolkit.acoustic.phy.fading import FastFading
+from toolkit.acoustic.phy.modem import Modem
 from toolkit.acoustic.reach import Bound, Reach, Reachability
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.core.world import World

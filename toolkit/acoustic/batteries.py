@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.acoustic.medium import Medium
 from toolkit.acoustic.node import SeaNode
+from toolkit.acoustic.phy.medium import Medium
 from toolkit.core.alarm import Alarm
 from toolkit.core.world import World
 

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic import link_log
-from toolkit.acoustic.channel import Floats
 from toolkit.acoustic.environment import Span
 from toolkit.acoustic.link_log import Columns, LinkLog
+from toolkit.acoustic.phy.channel import Floats
 from toolkit.core.inputs import InputFile
 from toolkit.core.part import Spec
 from toolkit.errors import DataError

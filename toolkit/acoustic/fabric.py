@@ -13,26 +13,26 @@ from simpy.events import Event
 
 from toolkit.acoustic import history
 from toolkit.acoustic.batteries import Batteries
-from toolkit.acoustic.channel import Channel, Floats
 from toolkit.acoustic.channel_record import ChannelRecord
 from toolkit.acoustic.environment import Span
-from toolkit.acoustic.fading import FastFading, Shadowing
 from toolkit.acoustic.layout import Layout
 from toolkit.acoustic.mac import Mac
-from toolkit.acoustic.medium import Medium
 from toolkit.acoustic.mobility import Mobility
-from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.node import MacInterface, SeaContext, SeaNode
 from toolkit.acoustic.packets import Frame, NodeBook, PacketTracker, ProtocolWarning
+from toolkit.acoustic.phy.channel import Channel, Floats
+from toolkit.acoustic.phy.fading import FastFading, Shadowing
+from toolkit.acoustic.phy.medium import Medium
+from toolkit.acoustic.phy.modem import Modem
+from toolkit.acoustic.phy.room import Interference
+from toolkit.acoustic.phy.wide import WIDE_NODES, WideChannel
 from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.probe import Probe
 from toolkit.acoustic.reach import Reach, Reachability
-from toolkit.acoustic.room import Interference
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
-from toolkit.acoustic.sea import Sea, SeaState
 from toolkit.acoustic.trace import Trace, TracedTracker
-from toolkit.acoustic.wide import WIDE_NODES, WideChannel
+from toolkit.acoustic.water.sea import Sea, SeaState
 from toolkit.core.context import Context
 from toolkit.core.device import Device
 from toolkit.core.fabric import Behaviour, Fabric

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.acoustic.channel import Channel
-from toolkit.acoustic.fading import FastFading
-from toolkit.acoustic.modulation import SuccessTable
+from toolkit.acoustic.phy.channel import Channel
+from toolkit.acoustic.phy.fading import FastFading
+from toolkit.acoustic.phy.modulation import SuccessTable
 from toolkit.acoustic.routing import LinkHistory
 
 BEACON_BITS = 8 * 32

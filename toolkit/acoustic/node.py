@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from simpy.events import Event, Timeout
 from typing_extensions import TypeVar
 
-from toolkit.acoustic.channel import Channel
-from toolkit.acoustic.fading import FastFading
-from toolkit.acoustic.medium import Medium
-from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Frame, NodeTracker, Packet
+from toolkit.acoustic.phy.channel import Channel
+from toolkit.acoustic.phy.fading import FastFading
+from toolkit.acoustic.phy.medium import Medium
+from toolkit.acoustic.phy.modem import Modem
 from toolkit.acoustic.prediction import Truth
 from toolkit.core.context import Sender, SimulatedContext
 from toolkit.core.device import Device

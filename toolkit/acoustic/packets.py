@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from simpy.events import Event
 
-from toolkit.acoustic.kernel import OUTCOMES
+from toolkit.acoustic.phy.kernel import OUTCOMES
 from toolkit.core.context import Delivery
 from toolkit.core.row_buffer import StringTable
 from toolkit.core.world import World

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from pydantic import Field
 
-from toolkit.acoustic.channel import Channel
+from toolkit.acoustic.phy.channel import Channel
 from toolkit.acoustic.prediction import Forecast
 from toolkit.acoustic.routing import LinkHistory
 from toolkit.core.bounds import Positive

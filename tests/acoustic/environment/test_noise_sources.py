@@ -17,7 +17,7 @@ from toolkit.acoustic.environment.flow_noise import FlowNoise
 from toolkit.acoustic.environment.steady_wind import SteadyWind
 from toolkit.acoustic.environment.still_tide import StillTide
 from toolkit.acoustic.environment.surface_noise import SurfaceNoise
-from toolkit.acoustic.noise import wenz
+from toolkit.acoustic.water.noise import wenz
 from toolkit.errors import DataError
 
 DAY_S, HOUR_S = 86_400.0, 3600.0

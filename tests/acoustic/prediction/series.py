@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.acoustic.noise import wenz
+from toolkit.acoustic.water.noise import wenz
 
 
 class ModelA(NamedTuple):

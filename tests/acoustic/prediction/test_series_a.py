@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from tests.acoustic.prediction.series import series_a
-from toolkit.acoustic.noise import wenz
 from toolkit.acoustic.prediction.ar import Ar
 from toolkit.acoustic.prediction.evaluate import crps, diebold_mariano, errors, evaluate, rolling
 from toolkit.acoustic.prediction.ewma import Ewma
@@ -21,6 +20,7 @@ from toolkit.acoustic.prediction.harmonic import TIDES_AND_DAY_S, Harmonic
 from toolkit.acoustic.prediction.knn import Knn
 from toolkit.acoustic.prediction.persistence import Persistence
 from toolkit.acoustic.prediction.seasonal_naive import SeasonalNaive
+from toolkit.acoustic.water.noise import wenz
 from toolkit.core.streams import Streams
 from toolkit.scenario import Scenario
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.acoustic.routing.conftest import finish, routes, start_traffic
-from toolkit.acoustic.modem import Modem
-from toolkit.acoustic.modulation import expected_per
+from toolkit.acoustic.phy.modem import Modem
+from toolkit.acoustic.phy.modulation import expected_per
 from toolkit.acoustic.prediction import Forecast
 from toolkit.acoustic.routing.dbcar import Dbcar
 from toolkit.acoustic.routing.neighbours import SILENT, LinkBudget, Neighbour, decode_snr, encode_snr

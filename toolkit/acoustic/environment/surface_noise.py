@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.acoustic.environment import Floats, NoiseSource, Span, Weather
-from toolkit.acoustic.noise import add_levels_db, shipping_db, thermal_db, turbulence_db, wind_db
+from toolkit.acoustic.water.noise import add_levels_db, shipping_db, thermal_db, turbulence_db, wind_db
 
 
 @final

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal, NamedTuple, final
 
 from pydantic import Field
 
-from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import Frame, Packet
+from toolkit.acoustic.phy.modem import Modem
 from toolkit.acoustic.prediction import Forecast, Predictor
 from toolkit.acoustic.routing import LinkHistory, Router, Routing
 from toolkit.acoustic.routing.forwarding import Carried, Forwarder

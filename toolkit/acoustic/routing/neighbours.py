@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.acoustic.faded_success import faded
-from toolkit.acoustic.fading import FastFading
-from toolkit.acoustic.modem import Modem
+from toolkit.acoustic.phy.faded_success import faded
+from toolkit.acoustic.phy.fading import FastFading
+from toolkit.acoustic.phy.modem import Modem
 from toolkit.acoustic.prediction import Forecast, Predictor
 from toolkit.core.work import Work
 

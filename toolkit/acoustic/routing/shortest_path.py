@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.sparse.csgraph import dijkstra
 
-from toolkit.acoustic.faded_success import faded
-from toolkit.acoustic.fading import FastFading
-from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import Frame, Packet
+from toolkit.acoustic.phy.faded_success import faded
+from toolkit.acoustic.phy.fading import FastFading
+from toolkit.acoustic.phy.modem import Modem
 from toolkit.acoustic.routing import LinkHistory, Router, Routing
 from toolkit.acoustic.routing.forwarding import Carried, Forwarder
 from toolkit.core.program import Process

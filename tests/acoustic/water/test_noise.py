@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.acoustic.noise import add_levels_db, shipping_db, thermal_db, turbulence_db, wenz, wind_db
+from toolkit.acoustic.water.noise import add_levels_db, shipping_db, thermal_db, turbulence_db, wenz, wind_db
 
 TOTALS = [
     (10, 0, 29.35), (10, 5, 46.09), (10, 10, 53.04), (10, 15, 58.37),

@@ -12,13 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.acoustic.modem import Modem
+from toolkit.acoustic.phy.modem import Modem
 
 Floats = NDArray[np.float64]
 
 
 class Water(Protocol):
-    """What the channel needs of the sea (see `toolkit.acoustic.sea.SeaState`)."""
+    """What the channel needs of the sea (see `toolkit.acoustic.water.sea.SeaState`)."""
 
     @property
     def sound_speed_m_s(self) -> float: ...

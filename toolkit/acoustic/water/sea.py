@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pydantic import Field, field_validator
 
-from toolkit.acoustic.absorption import ainslie_mccolm, francois_garrison, thorp
 from toolkit.acoustic.environment import Floats, NoiseSource, Span, Tide, TideState, Weather, Wind
-from toolkit.acoustic.propagation import transmission_loss_db
-from toolkit.acoustic.sound_speed import mackenzie
+from toolkit.acoustic.water.absorption import ainslie_mccolm, francois_garrison, thorp
+from toolkit.acoustic.water.propagation import transmission_loss_db
+from toolkit.acoustic.water.sound_speed import mackenzie
 from toolkit.core.part import Spec, default_part
 from toolkit.core.streams import Streams
 

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from simpy.events import Timeout
 
-from toolkit.acoustic import kernel as phy
-from toolkit.acoustic.channel import Channel, Floats
-from toolkit.acoustic.fading import FastFading
-from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import Frame, PacketTracker
-from toolkit.acoustic.room import DRAWS, ROWS, Interference, RoomKeeper
+from toolkit.acoustic.phy import kernel as phy
+from toolkit.acoustic.phy.channel import Channel, Floats
+from toolkit.acoustic.phy.fading import FastFading
+from toolkit.acoustic.phy.modem import Modem
+from toolkit.acoustic.phy.room import DRAWS, ROWS, Interference, RoomKeeper
 from toolkit.core.alarm import Alarm
 from toolkit.core.world import World
 from toolkit.errors import CausalityError

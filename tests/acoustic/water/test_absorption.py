@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.acoustic.absorption import ainslie_mccolm, francois_garrison, thorp
+from toolkit.acoustic.water.absorption import ainslie_mccolm, francois_garrison, thorp
 
 FULL = {"francois_garrison": francois_garrison, "ainslie_mccolm": ainslie_mccolm}
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from toolkit.acoustic.modem import PROFILES, Modem
-from toolkit.acoustic.modulation import success_table
+from toolkit.acoustic.phy.modem import PROFILES, Modem
+from toolkit.acoustic.phy.modulation import success_table
 from toolkit.core.part import explain
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.acoustic.channel import Channel, Floats, Water
-from toolkit.acoustic.fading import PairShadowing
-from toolkit.acoustic.modem import Modem
+from toolkit.acoustic.phy.channel import Channel, Floats, Water
+from toolkit.acoustic.phy.fading import PairShadowing
+from toolkit.acoustic.phy.modem import Modem
 from toolkit.errors import ToolkitError
 
 WIDE_NODES = 500

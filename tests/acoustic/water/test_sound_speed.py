@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.acoustic.sound_speed import mackenzie
+from toolkit.acoustic.water.sound_speed import mackenzie
 
 
 @pytest.mark.parametrize(

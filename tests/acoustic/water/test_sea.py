@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from toolkit.acoustic.absorption import thorp
-from toolkit.acoustic.modem import Modem
-from toolkit.acoustic.noise import wenz
-from toolkit.acoustic.sea import Sea
+from toolkit.acoustic.phy.modem import Modem
+from toolkit.acoustic.water.absorption import thorp
+from toolkit.acoustic.water.noise import wenz
+from toolkit.acoustic.water.sea import Sea
 from toolkit.core.part import explain
 from toolkit.core.streams import Streams
 from toolkit.errors import DataError
 
 DAY_S, HOUR_S = 86_400.0, 3600.0
-DATA = Path(__file__).parents[2] / "data" / "sand_point"
+DATA = Path(__file__).parents[3] / "data" / "sand_point"
 PLACES_M = np.array([[0, 0, 10], [500, 0, 100], [1000, 900, 400]], dtype=float)
 HARBOUR = {
     "start": "1996-06-04T10:00:00Z", "random_start_days": 20, "tide_loss_db_per_m": 0.5, "absorption": "francois_garrison",

@@ -7,9 +7,9 @@ import pytest
 from scipy.integrate import simpson
 from scipy.special import i0e
 
-from toolkit.acoustic.faded_success import faded
-from toolkit.acoustic.fading import FastFading
-from toolkit.acoustic.modem import Modem
+from toolkit.acoustic.phy.faded_success import faded
+from toolkit.acoustic.phy.fading import FastFading
+from toolkit.acoustic.phy.modem import Modem
 from toolkit.acoustic.prediction import Forecast
 from toolkit.acoustic.routing.neighbours import LinkBudget
 

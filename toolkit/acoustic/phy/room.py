@@ -7,12 +7,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.acoustic import kernel as phy
-from toolkit.acoustic.channel import Channel, Floats
-from toolkit.acoustic.fading import FastFading
-from toolkit.acoustic.modem import Modem
 from toolkit.acoustic.packets import DropReasons
-from toolkit.acoustic.wide import WideChannel
+from toolkit.acoustic.phy import kernel as phy
+from toolkit.acoustic.phy.channel import Channel, Floats
+from toolkit.acoustic.phy.fading import FastFading
+from toolkit.acoustic.phy.modem import Modem
+from toolkit.acoustic.phy.wide import WideChannel
 from toolkit.core.row_buffer import RowBuffer
 
 Interference = Literal["piecewise", "mean"]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from toolkit.acoustic import modulation
-from toolkit.acoustic.modulation import BIT_ERROR_RATES, Modulation, expected_per, packet_error_rate, success_table
+from toolkit.acoustic.phy import modulation
+from toolkit.acoustic.phy.modulation import BIT_ERROR_RATES, Modulation, expected_per, packet_error_rate, success_table
 
 EBN0_DB = np.random.default_rng(5).uniform(-35, 85, 5000)
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from toolkit.acoustic.modulation import RICIAN_K_DB, THRESHOLD_DB, Modulation, SuccessTable, success_table
+from toolkit.acoustic.phy.modulation import RICIAN_K_DB, THRESHOLD_DB, Modulation, SuccessTable, success_table
 from toolkit.core.part import Spec, nearest
 from toolkit.errors import listed, shortened
 
@@ -32,7 +32,7 @@ class Modem(Spec):
     of an EvoLogics-like modem (DESERT's `uwphysical` sample) at 136 dB, where a usual wind swings the reach threefold.
     """
 
-    profile: str | None = Field(None, description="name of a file in toolkit/acoustic/modems; explicit keys override it")
+    profile: str | None = Field(None, description="name of a file in toolkit/acoustic/phy/modems; explicit keys override it")
     source: str = Field("", description="where the numbers come from, and which are assumed")
     carrier_hz: float = Field(25_000.0, gt=0, description="centre of the band in Hz")
     bandwidth_hz: float = Field(5_000.0, gt=0, description="width of the band in Hz")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from simpy.events import Event
 
-from toolkit.acoustic import kernel
 from toolkit.acoustic.mac import Mac
 from toolkit.acoustic.packets import Frame
+from toolkit.acoustic.phy import kernel
 from toolkit.core.world import World
 from toolkit.scenario import Scenario
 

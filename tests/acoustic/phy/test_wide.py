@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolkit.acoustic import fabric, kernel
-from toolkit.acoustic import wide as wide_channel
+from toolkit.acoustic import fabric
+from toolkit.acoustic.phy import kernel
+from toolkit.acoustic.phy import wide as wide_channel
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError, ToolkitError
 from toolkit.scenario import Scenario

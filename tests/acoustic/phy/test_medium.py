@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.acoustic import kernel as phy
 from toolkit.acoustic.mac.sfama import Sfama
 from toolkit.acoustic.packets import Frame
+from toolkit.acoustic.phy import kernel as phy
 from toolkit.acoustic.prediction.persistence import Persistence
 from toolkit.acoustic.routing.dbcar import ACK_BYTES, Dbcar
 from toolkit.errors import CausalityError

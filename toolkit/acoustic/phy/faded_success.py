@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import i0e
 
-from toolkit.acoustic.fading import FastFading
-from toolkit.acoustic.modulation import SuccessTable
+from toolkit.acoustic.phy.fading import FastFading
+from toolkit.acoustic.phy.modulation import SuccessTable
 
 Floats = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from toolkit.acoustic.fading import FastFading, Shadowing
+from toolkit.acoustic.phy.fading import FastFading, Shadowing
 
 
 def rng(seed: int = 1) -> np.random.Generator:

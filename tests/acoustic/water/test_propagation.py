@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from toolkit.acoustic.absorption import thorp
-from toolkit.acoustic.modem import Modem
-from toolkit.acoustic.modulation import bpsk, packet_error_rate
-from toolkit.acoustic.noise import wenz
-from toolkit.acoustic.propagation import source_level_db, spreading_loss_db, transmission_loss_db
+from toolkit.acoustic.phy.modem import Modem
+from toolkit.acoustic.phy.modulation import bpsk, packet_error_rate
+from toolkit.acoustic.water.absorption import thorp
+from toolkit.acoustic.water.noise import wenz
+from toolkit.acoustic.water.propagation import source_level_db, spreading_loss_db, transmission_loss_db
 
 
 def snr_db(level_db: float, distance_m: float | np.ndarray, wind_m_s: float) -> float | np.ndarray:

@@ -1,0 +1,1 @@
+"""What modems make of it: levels on the channel, who locks on which frame, and what is decoded."""
