@@ -20,6 +20,7 @@ from toolkit.datasets import Dataset
 from toolkit.errors import RunDirectoryError, ScenarioError
 from toolkit.learning.pruning.groups import find_groups
 from toolkit.learning.pruning.rebuild import rebuild
+from toolkit.methods.detection.kept import exportable_detector
 from toolkit.methods.model_spec import ModelSpec
 from toolkit.models.evolving import Evolving
 
@@ -68,6 +69,9 @@ def trained_network(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise RunDirectoryError(f"{path}: no network was left there")
     with reading(told):
         facts = dict(json.loads(told.read_text(encoding="utf-8")))
+    if "detector" in facts:
+        return exportable_detector(stem)
+    with reading(told):
         channels, height, _ = facts["shape"]
         name, options = facts["model"]["name"], facts["model"]["options"]
     try:

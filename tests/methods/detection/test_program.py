@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import toolkit
+from toolkit import export
 from toolkit.core.world import World
 from toolkit.errors import DataError, UserError
 from toolkit.estimate import estimates
@@ -166,6 +167,17 @@ def test_a_detector_comes_out_with_its_pictures(ran: Any) -> None:
     shown = kept_pictures(path.with_suffix(""))
     assert shown["before"].shape == shown["after"].shape == (2, 3, 96, 96)
     assert shown["generated"].shape == (6, 3, 64, 64)
+
+
+def test_a_detector_is_exported_by_the_command(ran: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "detector.safetensors"
+    assert export.main([str(ran.directory), "--format", "safetensors", "--out", str(out)]) == 0
+    assert out.is_file()
+    assert "detector of digit 0, digit 1" in capsys.readouterr().out
+    model, facts = export.trained(ran.directory)
+    assert facts["shape"] == [3, 48, 48]
+    with torch.no_grad():
+        assert model(torch.zeros((2, 3, 48, 48))).shape == (2, 36 + 9, 4 + 5)
 
 
 @pytest.mark.parametrize(("changes", "says"), [
