@@ -142,6 +142,16 @@ def test_generating_while_idle_answers_sooner_by_what_it_takes() -> None:
     assert energy["arrival"] - energy["idle"] == pytest.approx(idle_w * generated_s)
 
 
+def test_9_images_without_content_cost_what_scenes_of_their_number_cost() -> None:
+    data = course(DataSettings(**TINY["program.data"]), SplitSettings(sizes=[3, 2]))
+    blank = {"kind": "blank", "side": 48, "train": 12, "objects": max(step.most_boxes for step in data.steps)}
+    took = [
+        simulated(scenario(**{"program.learn": False, "program.data": each, "program.method": "fine_tune"}))[1]["flops"].sum()
+        for each in (TINY["program.data"], blank)
+    ]
+    assert took[0] == pytest.approx(took[1], rel=0.01)  # steps may have fewer objects each
+
+
 def test_6_old_images_are_gone_and_what_is_kept_is_counted(ran: Any) -> None:
     found = course(DataSettings(**TINY["program.data"]), SplitSettings(sizes=[3, 2]))
     later = found.without_old(1)
@@ -185,6 +195,7 @@ def test_a_detector_is_exported_by_the_command(ran: Any, tmp_path: Path, capsys:
     ({"program.method": "egorr"}, "did you mean 'egor'"),
     ({"program.data": {"kind": "coco"}}, "need a folder, or a name to look for"),
     ({"program.data": {"kind": "coco", "folder": "/nowhere/at/all"}}, "not found in /nowhere/at/all"),
+    ({"program.data": {"kind": "blank"}}, "nothing to learn from blank images"),
     ({"program.inversion.longer": [0.9, 0.4]}, "longer: shares 0.9 to 0.4"),
     ({"program.inversion.betas": [1.0, 0.4]}, "betas: must be from 0 to below 1"),
     ({"program.net": {"channels": 50}}, "50 channels do not divide into 8 groups"),

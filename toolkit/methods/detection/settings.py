@@ -14,11 +14,14 @@ from toolkit.learning.detection.training import Rule
 
 @final
 class DataSettings(Spec):
-    """Digit scenes, or a data set of one's own: COCO json beside images, or folders in the layout of VOC."""
+    """Digit scenes; a data set of one's own, COCO json beside images, or folders in the layout of VOC; or what images weigh."""
 
-    kind: Literal["scenes", "coco", "voc"] = Field("scenes", description="digit scenes, COCO json or VOC folders")
+    kind: Literal["scenes", "coco", "voc", "blank"] = Field(
+        "scenes", description="digit scenes, COCO json, VOC folders, or images without content, for runs that learn nothing"
+    )
     side: int = Field(96, ge=32, le=2048, description="pixels along each side of what the detector is given")
     train: int = Field(1500, ge=1, le=1_000_000, description="scenes of each step")
+    objects: int = Field(8, ge=1, le=500, description="of blank images, the most in one")
     test: int = Field(300, ge=1, le=1_000_000, description="scenes for testing")
     digits: Literal["digits", "mnist"] = Field("digits", description="whose digits are in the scenes")
     seed: int = Field(0, ge=0, description="of the scenes; the same for all seeds of a comparison")
@@ -31,7 +34,7 @@ class DataSettings(Spec):
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:
-        if self.kind != "scenes" and self.folder is None and self.name is None:
+        if self.kind in ("coco", "voc") and self.folder is None and self.name is None:
             raise ValueError(f"data of kind {self.kind} need a folder, or a name to look for in TOOLKIT_DATA")
         return self
 
