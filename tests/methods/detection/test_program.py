@@ -195,6 +195,8 @@ def test_a_detector_is_exported_by_the_command(ran: Any, tmp_path: Path, capsys:
     ({"program.method": "egorr"}, "did you mean 'egor'"),
     ({"program.data": {"kind": "coco"}}, "need a folder, or a name to look for"),
     ({"program.data": {"kind": "coco", "folder": "/nowhere/at/all"}}, "not found in /nowhere/at/all"),
+    ({"program.data": {"kind": "scenes", "train": 1_000_000}}, "1000000 scenes of each step with 96 pixels take more than 1 GB"),
+    ({"program.split.sizes": [3, 0]}, "program.split.sizes.1: input should be greater than or equal to 1"),
     ({"program.data": {"kind": "blank"}}, "nothing to learn from blank images"),
     ({"program.inversion.longer": [0.9, 0.4]}, "longer: shares 0.9 to 0.4"),
     ({"program.inversion.betas": [1.0, 0.4]}, "betas: must be from 0 to below 1"),

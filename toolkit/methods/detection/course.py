@@ -22,6 +22,9 @@ from toolkit.learning.detection.pasting import Pool
 from toolkit.learning.detection.ratios import RatioHistogram, ratio_histogram
 from toolkit.methods.detection.settings import DataSettings, SplitSettings
 
+MOST_SCENE_BYTES = 1e9
+"""Of all scenes, which are made before a run begins and kept in memory."""
+
 
 class Course(NamedTuple):
     """What is learnt in which step; labels count the classes in the order in which they come."""
@@ -76,6 +79,8 @@ def _of_scenes(data: DataSettings, split: SplitSettings) -> Course:
     total = sum(split.sizes)
     if total > 10:
         raise DataError(f"program.split.sizes: {split.sizes} are {total} classes, and there are 10 digits")
+    if (data.train * len(split.sizes) + data.test) * 3 * data.side**2 > MOST_SCENE_BYTES:
+        raise DataError(f"program.data: {data.train} scenes of each step with {data.side} pixels take more than 1 GB; take fewer or smaller ones")
     ids = tuple(range(1, total + 1))
     steps, begin = [], 0
     for number, size in enumerate(split.sizes):

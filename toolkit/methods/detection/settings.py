@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, final
+from typing import Annotated, Literal, Self, final
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,9 @@ from toolkit.core.part import Spec
 from toolkit.datasets.detection.split import Protocol
 from toolkit.learning.detection.inversion import InversionRecipe
 from toolkit.learning.detection.training import Rule
+
+Width = Annotated[int, Field(ge=4, le=2048)]
+Classes = Annotated[int, Field(ge=1, le=10_000)]
 
 
 @final
@@ -44,7 +47,7 @@ class NetSettings(Spec):
     """The detector."""
 
     backbone: Literal["compact", "hcgnet", "resnet50"] = Field("compact", description="what it is built on")
-    widths: list[int] = Field(default_factory=lambda: [16, 32, 64, 96], min_length=3, max_length=6, description="channels of compact")
+    widths: list[Width] = Field(default_factory=lambda: [16, 32, 64, 96], min_length=3, max_length=6, description="channels of compact")
     channels: int | None = Field(None, ge=8, le=1024, description="of pyramid and head; without it those of the backbone's detector")
     weights: str | None = Field(None, description="file with the backbone's weights, called as torchvision calls them")
     freeze_norms: bool = Field(False, description="BatchNorm stands still in the first training too")
@@ -120,5 +123,7 @@ class ArrivalSettings(Spec):
 class SplitSettings(Spec):
     """Which classes come when."""
 
-    sizes: list[int] = Field(default_factory=lambda: [5, 5], min_length=2, description="classes of each step, by the order of their ids")
+    sizes: list[Classes] = Field(
+        default_factory=lambda: [5, 5], min_length=2, max_length=1000, description="classes of each step, by the order of their ids"
+    )
     protocol: Protocol = Field("non_co_occurrence", description="drop later images with earlier classes, or keep these unlabelled")
