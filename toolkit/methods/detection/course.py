@@ -80,7 +80,7 @@ def _of_scenes(data: DataSettings, split: SplitSettings) -> Course:
     if total > 10:
         raise DataError(f"program.split.sizes: {split.sizes} are {total} classes, and there are 10 digits")
     if (data.train * len(split.sizes) + data.test) * 3 * data.side**2 > MOST_SCENE_BYTES:
-        raise DataError(f"program.data: {data.train} scenes of each step with {data.side} pixels take more than 1 GB; take fewer or smaller ones")
+        raise DataError(f"program.data: {data.train} scenes of each step with {data.side} pixels take more than 1 GB; take fewer")
     ids = tuple(range(1, total + 1))
     steps, begin = [], 0
     for number, size in enumerate(split.sizes):
