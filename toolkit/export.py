@@ -185,6 +185,12 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"error: {error}\n")
         return 2
     shape = "x".join(map(str, facts["shape"]))
+    if "detector" in facts:
+        sys.stdout.write(
+            f"{path}\ndetector of {', '.join(facts['names'])} on {facts['dataset']}; takes images (n, {shape}) as pixel / 255; gives for "
+            "each cell the corners of a box and a score per class, to be thinned out by non-maximum suppression\n"
+        )
+        return 0
     sys.stdout.write(
         f"{path}\n{facts['model']['name']} on {facts['dataset']}: test accuracy {facts['test_accuracy']:.4f}; takes images (n, {shape}) as "
         f"(pixel / 255 - mean) / std, mean {_told(facts['mean'])}, std {_told(facts['std'])}; gives {facts['num_classes']} scores\n"

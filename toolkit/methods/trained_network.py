@@ -20,6 +20,7 @@ from toolkit.learning.pruning.groups import find_groups
 from toolkit.learning.pruning.rebuild import rebuild
 from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.elastic_net import subnet_of
+from toolkit.methods.detection.kept import exportable_detector
 from toolkit.methods.model_spec import ModelSpec
 from toolkit.models.elastic_resnet import Configuration
 from toolkit.models.evolving import Evolving
@@ -53,6 +54,9 @@ def trained_network(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
             raise ScenarioError(
                 f"{told}: it makes images and gives no scores; toolkit.methods.diffusion.left.student builds it, its weights are in {path}"
             )
+    if "detector" in facts:
+        return exportable_detector(stem)
+    with reading(told):
         channels, height, _ = facts["shape"]
         name, options = facts["model"]["name"], facts["model"]["options"]
         learnt = facts.get("continual")

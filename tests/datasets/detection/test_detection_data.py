@@ -14,7 +14,7 @@ from PIL import Image
 
 from toolkit.datasets.detection.annotations import Annotations, Box, ImageEntry, read_coco
 from toolkit.datasets.detection.checks import flaws, image_flaws, told, usable
-from toolkit.datasets.detection.folders import checked, coco, voc
+from toolkit.datasets.detection.folders import FlawedImages, checked, coco, voc
 from toolkit.datasets.detection.scenes import scenes
 from toolkit.datasets.detection.split import split_classes
 from toolkit.errors import DataError
@@ -99,7 +99,8 @@ def test_images_of_any_depth_are_read_and_named(tmp_path: Path) -> None:
     own = folder(tmp_path)
     found = {flaw.kind: flaw.count for flaw in image_flaws(own, tmp_path)}
     assert found == {"grey images": 1, "images of 16 bits": 1}
-    data = coco(own.write(tmp_path / "own.json"), tmp_path, 50)
+    with pytest.warns(FlawedImages, match=r"own: 1 grey images \(first: 2.png\); 1 images of 16 bits \(first: 3.png\)"):
+        data = coco(own.write(tmp_path / "own.json"), tmp_path, 50)
     assert data.images.shape == (5, 3, 50, 50)
     assert torch.equal(data.images[1], data.images[2])  # 8 bits, and the same in 16
     assert data.annotations.boxes[0].bbox == (5, 5, 15, 10)
@@ -126,7 +127,8 @@ def test_images_in_a_tar_file_are_those_of_its_folder(tmp_path: Path, monkeypatc
     with tarfile.open(tmp_path / "images.tar", "w") as packed:
         for file in sorted(place.iterdir()):
             packed.add(file, file.name)
-    assert torch.equal(coco(path, tmp_path / "images.tar", 50).images, coco(path, place, 50).images)
+    with pytest.warns(FlawedImages):
+        assert torch.equal(coco(path, tmp_path / "images.tar", 50).images, coco(path, place, 50).images)
     _, found = checked(path, place)
     assert found
 

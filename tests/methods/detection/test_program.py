@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import toolkit
+from toolkit import export
 from toolkit.core.world import World
 from toolkit.errors import DataError, UserError
 from toolkit.estimate import estimates
@@ -141,6 +142,16 @@ def test_generating_while_idle_answers_sooner_by_what_it_takes() -> None:
     assert energy["arrival"] - energy["idle"] == pytest.approx(idle_w * generated_s)
 
 
+def test_9_images_without_content_cost_what_scenes_of_their_number_cost() -> None:
+    data = course(DataSettings(**TINY["program.data"]), SplitSettings(sizes=[3, 2]))
+    blank = {"kind": "blank", "side": 48, "train": 12, "objects": max(step.most_boxes for step in data.steps)}
+    took = [
+        simulated(scenario(**{"program.learn": False, "program.data": each, "program.method": "fine_tune"}))[1]["flops"].sum()
+        for each in (TINY["program.data"], blank)
+    ]
+    assert took[0] == pytest.approx(took[1], rel=0.01)  # steps may have fewer objects each
+
+
 def test_6_old_images_are_gone_and_what_is_kept_is_counted(ran: Any) -> None:
     found = course(DataSettings(**TINY["program.data"]), SplitSettings(sizes=[3, 2]))
     later = found.without_old(1)
@@ -168,11 +179,25 @@ def test_a_detector_comes_out_with_its_pictures(ran: Any) -> None:
     assert shown["generated"].shape == (6, 3, 64, 64)
 
 
+def test_a_detector_is_exported_by_the_command(ran: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "detector.safetensors"
+    assert export.main([str(ran.directory), "--format", "safetensors", "--out", str(out)]) == 0
+    assert out.is_file()
+    assert "detector of digit 0, digit 1" in capsys.readouterr().out
+    model, facts = export.trained(ran.directory)
+    assert facts["shape"] == [3, 48, 48]
+    with torch.no_grad():
+        assert model(torch.zeros((2, 3, 48, 48))).shape == (2, 36 + 9, 4 + 5)
+
+
 @pytest.mark.parametrize(("changes", "says"), [
     ({"program.split.sizes": [8, 5]}, "13 classes, and there are 10 digits"),
     ({"program.method": "egorr"}, "did you mean 'egor'"),
     ({"program.data": {"kind": "coco"}}, "need a folder, or a name to look for"),
     ({"program.data": {"kind": "coco", "folder": "/nowhere/at/all"}}, "not found in /nowhere/at/all"),
+    ({"program.data": {"kind": "scenes", "train": 1_000_000}}, "1000000 scenes of each step with 96 pixels take more than 1 GB"),
+    ({"program.split.sizes": [3, 0]}, "program.split.sizes.1: input should be greater than or equal to 1"),
+    ({"program.data": {"kind": "blank"}}, "nothing to learn from blank images"),
     ({"program.inversion.longer": [0.9, 0.4]}, "longer: shares 0.9 to 0.4"),
     ({"program.inversion.betas": [1.0, 0.4]}, "betas: must be from 0 to below 1"),
     ({"program.net": {"channels": 50}}, "50 channels do not divide into 8 groups"),

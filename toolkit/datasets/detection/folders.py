@@ -9,6 +9,7 @@ Both are looked through before anything is learnt (`toolkit.datasets.detection.c
 from __future__ import annotations
 
 import tarfile
+import warnings
 import xml.etree.ElementTree as ET
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +19,9 @@ import torch
 
 from toolkit.datasets.cache import cache_folder, decoded_once
 from toolkit.datasets.detection.annotations import Annotations, Box, ImageEntry, read_coco
-from toolkit.datasets.detection.checks import Flaw, flaws, image_flaws, usable
+from toolkit.datasets.detection.checks import Flaw, flaws, image_flaws, told, usable
 from toolkit.datasets.detection.images import DetectionSet, InMemory, OnDisk, decoded, scaled_annotations
-from toolkit.errors import DataError
+from toolkit.errors import DataError, Note
 
 HELD_BYTES = 2e9
 """Pixels that are kept in memory at most; larger sets are decoded batch by batch."""
@@ -38,7 +39,8 @@ def coco(json: str | Path, images: str | Path, side: int, *, category_ids: tuple
     Raises:
         DataError: something is not there, does not decode, or leaves open what is meant; everything of it is counted in one sentence.
     """
-    annotations, _ = checked(json, images)
+    annotations, found = checked(json, images)
+    _tell(annotations, found)
     return _set(annotations, unpacked(Path(images)), side, category_ids)
 
 
@@ -68,7 +70,19 @@ def voc(folder: str | Path, side: int, *, split: str | None = None) -> Detection
     """
     annotations = read_voc(folder, split=split)
     place = Path(folder) / "JPEGImages"
-    return _set(usable(annotations, [*flaws(annotations), *image_flaws(annotations, place)]), place, side, ())
+    found = [*flaws(annotations), *image_flaws(annotations, place)]
+    mended = usable(annotations, found)
+    _tell(mended, found)
+    return _set(mended, place, side, ())
+
+
+class FlawedImages(Note):
+    """Annotated images have flaws that could be mended."""
+
+
+def _tell(annotations: Annotations, found: list[Flaw]) -> None:
+    if found:
+        warnings.warn(f"{annotations.name}: {told(found)}; mended as far as it goes", FlawedImages, stacklevel=3)
 
 
 def read_voc(folder: str | Path, *, split: str | None = None) -> Annotations:

@@ -22,6 +22,9 @@ from toolkit.learning.detection.pasting import Pool
 from toolkit.learning.detection.ratios import RatioHistogram, ratio_histogram
 from toolkit.methods.detection.settings import DataSettings, SplitSettings
 
+MOST_SCENE_BYTES = 1e9
+"""Of all scenes, which are made before a run begins and kept in memory."""
+
 
 class Course(NamedTuple):
     """What is learnt in which step; labels count the classes in the order in which they come."""
@@ -58,6 +61,8 @@ def course(data: DataSettings, split: SplitSettings) -> Course:
     """
     if data.kind == "scenes":
         return _of_scenes(data, split)
+    if data.kind == "blank":
+        return _blank(data, split)
     train, test = _read(data)
     found = split_classes(train.annotations, split.sizes, split.protocol)
     ids = tuple(number for step in found.steps for number in step.category_ids)
@@ -74,6 +79,8 @@ def _of_scenes(data: DataSettings, split: SplitSettings) -> Course:
     total = sum(split.sizes)
     if total > 10:
         raise DataError(f"program.split.sizes: {split.sizes} are {total} classes, and there are 10 digits")
+    if (data.train * len(split.sizes) + data.test) * 3 * data.side**2 > MOST_SCENE_BYTES:
+        raise DataError(f"program.data: {data.train} scenes of each step with {data.side} pixels take more than 1 GB; take fewer")
     ids = tuple(range(1, total + 1))
     steps, begin = [], 0
     for number, size in enumerate(split.sizes):
@@ -84,6 +91,23 @@ def _of_scenes(data: DataSettings, split: SplitSettings) -> Course:
         begin += size
     test = scenes(data.test, classes=tuple(range(total)), split="test", side=data.side, seed=data.seed, source=data.digits)
     return Course(tuple(steps), test, tuple(split.sizes), 0)
+
+
+def _blank(data: DataSettings, split: SplitSettings) -> Course:
+    """Images without content that take no memory; one of each step has as many objects as any."""
+    ids = tuple(range(1, sum(split.sizes) + 1))
+    black, sizes = torch.zeros((1, 3, data.side, data.side), dtype=torch.uint8), tuple(split.sizes)
+    steps, begin, square = [], 0, float(data.side) / 4
+    for number, size in enumerate(sizes):
+        own = ids[begin : begin + size]
+        entries = tuple(ImageEntry(place + 1, "", data.side, data.side) for place in range(data.train))
+        boxes = tuple(
+            Box(place + 1, 1, own[place % size], (0.0, 0.0, square, square), square**2) for place in range(max(data.objects, size))
+        )
+        annotations = Annotations(entries, tuple((each, f"class {each}") for each in own), boxes[: data.objects], "blank")
+        steps.append(DetectionSet(f"blank, step {number}", InMemory(black.expand(data.train, -1, -1, -1)), data.side, annotations, ids))
+        begin += size
+    return Course(tuple(steps), steps[0], sizes, 0)
 
 
 def _read(data: DataSettings) -> tuple[DetectionSet, DetectionSet]:

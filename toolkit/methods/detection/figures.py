@@ -71,12 +71,18 @@ def pictures(result: Comparison, names: tuple[str, ...]) -> Figure | None:
     wide, high = (1.2, 1.35) if small else (2.6, 2.8)
     figure = new_figure(wide * columns, high * len(lines))
     panels = figure.subplots(len(lines), columns, squeeze=False)
+    told: set[str] = set()
+    if small:
+        figure.suptitle(TITLES["generated"], fontsize=9)
+        told.add("generated")
     for row, (name, shown) in zip(panels, lines, strict=True):
         for place, panel in enumerate(row):
             panel.set_axis_off()
             if place < len(shown):
                 panel.imshow(shown[place].permute(1, 2, 0).numpy())
-        row[0].set_title(TITLES[name], loc="left", fontsize=9)
+        if name not in told:
+            row[0].set_title(TITLES[name], loc="left", fontsize=9)
+            told.add(name)
     return figure
 
 

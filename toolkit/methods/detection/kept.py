@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from toolkit.core.context import Context
 from toolkit.core.network_file import network_paths
@@ -18,7 +18,7 @@ from toolkit.core.rundir import reading
 from toolkit.datasets.detection.images import DetectionSet
 from toolkit.errors import RunDirectoryError
 from toolkit.learning.detection.inversion import Generated, to_bytes
-from toolkit.learning.detection.prediction import Found, drawn
+from toolkit.learning.detection.prediction import Exportable, Found, drawn
 from toolkit.methods.detection.prepared import network
 from toolkit.methods.detection.settings import NetSettings
 from toolkit.models.detection.detector import Detector
@@ -91,6 +91,16 @@ def trained_detector(stem: Path) -> tuple[Detector, dict[str, Any]]:
             raise ValueError(str(error)) from error
     found.eval()
     return found, facts
+
+
+def exportable_detector(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Return the detector as one that gives one tensor (n, cells, 4 + classes), and what is known of it.
+
+    Raises:
+        RunDirectoryError: as `trained_detector`.
+    """
+    detector, facts = trained_detector(stem)
+    return Exportable(detector).eval(), {**facts, "shape": [3, facts["side"], facts["side"]]}
 
 
 def kept_pictures(stem: Path) -> dict[str, Tensor]:

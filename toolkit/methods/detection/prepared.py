@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -68,7 +69,7 @@ def first_detector(
     """Return the detector of the first step's classes; a pure function of its arguments. Callers copy it."""
     found = course(data, split)
     detector = network(net, found.sizes[0], _seeded(seed)).to(place)
-    return _fitted(detector, first_step(found.steps[0], found.sizes[0]), base.training.epochs, base, seed)
+    return _fitted(detector, of_first_classes(found.steps[0], found.sizes[0]), base.training.epochs, base, seed)
 
 
 def joint_detector(
@@ -80,7 +81,7 @@ def joint_detector(
     return _fitted(detector, found.everything(), base.joint_epochs, base, seed)
 
 
-def first_step(data: DetectionSet, classes: int) -> DetectionSet:
+def of_first_classes(data: DetectionSet, classes: int) -> DetectionSet:
     """Return *data* with the first *classes* classes alone, for a detector that knows no others."""
     return DetectionSet(data.name, data.pixels, data.side, data.annotations, data.ids[:classes], data.originals)
 
@@ -105,8 +106,10 @@ def inverted(
     make: Callable[..., Generated] = generate,
 ) -> Generated:
     """Return the images that *detector* is made to show; arms that begin with the same detector share them within a process."""
-    weights = tuple(float(value.double().sum()) for value in detector.state_dict().values())
-    key = (weights, tuple(each.counts.tobytes() + each.limits.tobytes() for each in shapes), recipe, seed, at_once)
+    weights = hashlib.blake2b()
+    for value in detector.state_dict().values():
+        weights.update(value.detach().cpu().contiguous().numpy().tobytes())
+    key = (weights.digest(), tuple(each.counts.tobytes() + each.limits.tobytes() for each in shapes), recipe, seed, at_once)
     if key not in _INVERTED:
         while len(_INVERTED) >= MOST_INVERTED:
             _INVERTED.pop(next(iter(_INVERTED)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self, final
+from typing import Annotated, Literal, Self, final
 
 from pydantic import Field, model_validator
 
@@ -11,14 +11,20 @@ from toolkit.datasets.detection.split import Protocol
 from toolkit.learning.detection.inversion import InversionRecipe
 from toolkit.learning.detection.training import Rule
 
+Width = Annotated[int, Field(ge=4, le=2048)]
+Classes = Annotated[int, Field(ge=1, le=10_000)]
+
 
 @final
 class DataSettings(Spec):
-    """Digit scenes, or a data set of one's own: COCO json beside images, or folders in the layout of VOC."""
+    """Digit scenes; a data set of one's own, COCO json beside images, or folders in the layout of VOC; or what images weigh."""
 
-    kind: Literal["scenes", "coco", "voc"] = Field("scenes", description="digit scenes, COCO json or VOC folders")
+    kind: Literal["scenes", "coco", "voc", "blank"] = Field(
+        "scenes", description="digit scenes, COCO json, VOC folders, or images without content, for runs that learn nothing"
+    )
     side: int = Field(96, ge=32, le=2048, description="pixels along each side of what the detector is given")
     train: int = Field(1500, ge=1, le=1_000_000, description="scenes of each step")
+    objects: int = Field(8, ge=1, le=500, description="of blank images, the most in one")
     test: int = Field(300, ge=1, le=1_000_000, description="scenes for testing")
     digits: Literal["digits", "mnist"] = Field("digits", description="whose digits are in the scenes")
     seed: int = Field(0, ge=0, description="of the scenes; the same for all seeds of a comparison")
@@ -31,7 +37,7 @@ class DataSettings(Spec):
 
     @model_validator(mode="after")
     def _has_a_place(self) -> Self:
-        if self.kind != "scenes" and self.folder is None and self.name is None:
+        if self.kind in ("coco", "voc") and self.folder is None and self.name is None:
             raise ValueError(f"data of kind {self.kind} need a folder, or a name to look for in TOOLKIT_DATA")
         return self
 
@@ -41,7 +47,7 @@ class NetSettings(Spec):
     """The detector."""
 
     backbone: Literal["compact", "hcgnet", "resnet50"] = Field("compact", description="what it is built on")
-    widths: list[int] = Field(default_factory=lambda: [16, 32, 64, 96], min_length=3, max_length=6, description="channels of compact")
+    widths: list[Width] = Field(default_factory=lambda: [16, 32, 64, 96], min_length=3, max_length=6, description="channels of compact")
     channels: int | None = Field(None, ge=8, le=1024, description="of pyramid and head; without it those of the backbone's detector")
     weights: str | None = Field(None, description="file with the backbone's weights, called as torchvision calls them")
     freeze_norms: bool = Field(False, description="BatchNorm stands still in the first training too")
@@ -117,5 +123,7 @@ class ArrivalSettings(Spec):
 class SplitSettings(Spec):
     """Which classes come when."""
 
-    sizes: list[int] = Field(default_factory=lambda: [5, 5], min_length=2, description="classes of each step, by the order of their ids")
+    sizes: list[Classes] = Field(
+        default_factory=lambda: [5, 5], min_length=2, max_length=1000, description="classes of each step, by the order of their ids"
+    )
     protocol: Protocol = Field("non_co_occurrence", description="drop later images with earlier classes, or keep these unlabelled")

@@ -41,4 +41,6 @@ class DetectionSettings(Spec):
     def _batches_have_room(self) -> Self:
         if self.method.replayed(self.training.batch) >= self.training.batch:
             raise ValueError(f"training.batch: {self.training.batch} image leaves no room for new ones beside replayed ones; take more")
+        if self.data.kind == "blank" and self.learn:
+            raise ValueError("data.kind: there is nothing to learn from blank images; set program.learn: false")
         return self
