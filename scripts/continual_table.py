@@ -42,7 +42,7 @@ def table(run: Path) -> list[str]:
     where = "a GPU" if program.get("accelerator", "cpu") != "cpu" else "a CPU, one thread each run"
     lines = [
         f"## {model} on {data}, {program['stream']['tasks']} tasks, {program['budget']['epochs']} epochs each", "",
-        f"Seeds {seed} to {seed + scenario['seeds'] - 1}, mean and 95 % interval, in per cent; torch {versions['torch']}, computed on {where}.",
+        f"Seeds {seed} to {seed + scenario['seeds'] - 1}, mean and 95 % interval, in per cent; torch {versions['torch']}, on {where}.",
         "", "| arm | seeds | " + " | ".join(title for _, title in COLUMNS) + " | s per run |", "|---" * (len(COLUMNS) + 3) + "|",
     ]
     for arm in scenario["compare"]:
