@@ -17,18 +17,17 @@ from typing import Any
 import numpy as np
 
 from toolkit.analysis.statistics import mean_interval
-from toolkit.core.part import Spec
+from toolkit.core import yaml12
 from toolkit.core.record import read_record
 from toolkit.core.rundir import RunDirectory
 from toolkit.errors import UserError
-from toolkit.scenario import Scenario
 
 COLUMNS = (("class_il", "class-IL"), ("task_il", "task-IL"), ("forgetting", "forgetting"))
 
 
 def table(run: Path) -> list[str]:
     """The lines of one directory."""
-    scenario = Scenario.load(run / "scenario.yaml", own=True)
+    scenario: Any = yaml12.read(run / "scenario.yaml")
     directory, values, wall_s = RunDirectory(run), defaultdict(list), defaultdict(list)
     for record in sorted((run / "runs").glob("*.json")):
         found = read_record(directory, record.stem)
@@ -36,16 +35,17 @@ def table(run: Path) -> list[str]:
             values[found["arm"], metric].append(value)
     for name, seconds in re.findall(r"finished (\S+)-s\d+ in ([\d.]+) s", (run / "log.txt").read_text()):
         wall_s[name].append(float(seconds))
-    program: Any = scenario.program
-    versions = json.loads((run / "versions.json").read_text())
+    program, seed = scenario["program"], scenario["seed"]
+    task, versions = program["task"], json.loads((run / "versions.json").read_text())
+    model = " ".join([task["model"]["name"], *(f"({key} {value})" for key, value in task["model"]["options"].items())])
+    data = task["dataset"] if isinstance(task["dataset"], str) else task["dataset"]["type"]
+    where = "a GPU" if program.get("accelerator", "cpu") != "cpu" else "a CPU, one thread each run"
     lines = [
-        f"## {program.task.model.name} {_plain(program.task.model.options)}on {program.task.dataset.name}, {program.budget.epochs} "
-        f"epochs per task, {program.stream.tasks} tasks", "",
-        f"Seeds {scenario.seed} to {scenario.seed + scenario.seeds - 1}, mean and 95 % interval, in per cent; torch "
-        f"{versions['torch']}, computed on {'a GPU' if program.accelerator != 'cpu' else 'a CPU, one thread'}.", "",
-        "| arm | seeds | " + " | ".join(title for _, title in COLUMNS) + " | s per run |", "|---" * (len(COLUMNS) + 3) + "|",
+        f"## {model} on {data}, {program['stream']['tasks']} tasks, {program['budget']['epochs']} epochs each", "",
+        f"Seeds {seed} to {seed + scenario['seeds'] - 1}, mean and 95 % interval, in per cent; torch {versions['torch']}, on {where}.",
+        "", "| arm | seeds | " + " | ".join(title for _, title in COLUMNS) + " | s per run |", "|---" * (len(COLUMNS) + 3) + "|",
     ]
-    for arm in scenario.arms():
+    for arm in scenario["compare"]:
         cells = []
         for metric, _ in COLUMNS:
             held = 100 * np.array(values[arm, metric], dtype=float)
@@ -55,11 +55,7 @@ def table(run: Path) -> list[str]:
         lines.append(f"| {arm} | {len(values[arm, 'class_il'])} | " + " | ".join(cells) + f" | {took} |")
     if not (run / "DONE").exists():
         lines += ["", "Not finished: call the script again."]
-    return [*lines, "", *(f"- {caveat}" for caveat in scenario.caveats), ""]
-
-
-def _plain(options: dict[str, Any] | Spec) -> str:
-    return "".join(f"({key} {value}) " for key, value in dict(options).items())
+    return [*lines, "", *(f"- {caveat}" for caveat in scenario["caveats"]), ""]
 
 
 def main(runs: list[str]) -> int:

@@ -74,7 +74,7 @@ def test_continual_learning_is_resumed_and_told(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "out" / "continual.md").read_text()
     assert page.count("| ER | 1 |") == page.count("| SGD | 1 |") == 2
-    assert "2 epochs per task" in page
+    assert "2 tasks, 2 epochs each" in page
     assert "Not finished" not in page
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import sys
+import types
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from toolkit.methods.model_spec import ModelSpec
 from toolkit.models import ModelError
+from toolkit.models.installed import library_builder
 from toolkit.models.lenet import lenet5
 from toolkit.models.parted import Parted, in_parts
 from toolkit.models.resnet import resnet
@@ -72,3 +76,54 @@ def test_what_cannot_be_parted_is_refused_in_one_sentence(model: nn.Module, sett
     with pytest.raises(ModelError, match=match) as told:
         in_parts(copy.deepcopy(model), (3, 9, 9), **settings)
     assert "\n" not in str(told.value)
+
+
+class PooledBetween(nn.Module):
+    """Named as ours are, but its features are maps that it pools by itself, as DenseNets often do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 6, 3)
+        self.classifier = nn.Linear(6, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.features(images).relu().mean((2, 3)))
+
+
+def test_names_alone_do_not_make_parts() -> None:
+    whole = PooledBetween().eval()
+    parted = in_parts(copy.deepcopy(whole), (3, 8, 8))
+    images = torch.randn((3, 3, 8, 8), generator=torch.Generator().manual_seed(1))
+    assert isinstance(parted, Parted)
+    assert parted.features(images).shape == (3, 6)
+    torch.testing.assert_close(parted(images), whole(images))
+
+
+LIBRARY = [
+    *(("torchvision", name) for name in ("resnet18", "mobilenet_v3_small", "densenet121", "shufflenet_v2_x0_5", "regnet_y_400mf")),
+    *(("timm", name) for name in ("resnet18", "efficientnet_lite0", "convnext_atto", "edgenext_xx_small", "regnetx_002", "tinynet_e")),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("library", "name"), LIBRARY)
+def test_networks_of_libraries_are_parted(library: str, name: str) -> None:
+    pytest.importorskip(library, exc_type=Exception)
+    whole = library_builder(library, name)(num_classes=7).eval()
+    parted = in_parts(copy.deepcopy(whole), (3, 64, 64))
+    images = torch.randn((2, 3, 64, 64), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(parted(images), whole(images))
+
+
+def test_a_library_is_asked_by_name_with_what_the_data_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def create(name: str, **options: Any) -> nn.Module:
+        asked.append((name, options))
+        return resnet(options["num_classes"], in_channels=3)
+
+    monkeypatch.setitem(sys.modules, "timm", types.SimpleNamespace(create_model=create))
+    spec = ModelSpec(name="timm:tinynet_e", options={"drop_rate": 0.1})
+    spec.build(torch.Generator().manual_seed(0), num_classes=4, in_channels=1, image_size=8)
+    assert asked == [("tinynet_e", {"num_classes": 4, "in_chans": 1, "drop_rate": 0.1})]

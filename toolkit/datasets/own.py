@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from toolkit.datasets import Dataset, Indices, Pixels, assemble
@@ -52,6 +55,19 @@ def stratified(labels: Labels, share: float, seed: int) -> tuple[Indices, Indice
         test.append(rng.permutation(members)[:count])
     chosen = np.sort(np.concatenate(test)).astype(np.int64)
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+
+
+def held_out(data: Dataset, share: float) -> Dataset:
+    """Return *data* with *share* of every class's training samples in the place of the test samples; the same ones every time.
+
+    Raises:
+        DataError: a class has one sample.
+    """
+    left, held = (torch.from_numpy(part) for part in stratified(data.train_labels.numpy(), share, 0))
+    images, labels = data.train_images, data.train_labels
+    return dataclasses.replace(
+        data, train_images=images[left], train_labels=labels[left], test_images=images[held], test_labels=labels[held]
+    )
 
 
 def own_dataset(name: str, train: tuple[Pixels, Labels], test: tuple[Pixels, Labels]) -> Dataset:

@@ -20,6 +20,7 @@ from toolkit.core.part import Spec, nearest
 from toolkit.errors import Note, ScenarioError, listed, shortened
 from toolkit.methods.builders import checked_options, own_module
 from toolkit.models import ModelError
+from toolkit.models.installed import LIBRARIES, library_builder
 from toolkit.models.parted import in_parts
 from toolkit.models.weights import load_weights
 
@@ -71,6 +72,9 @@ class ModelSpec(Spec):
                 own = "; one of your own is named module:Class"
                 raise ValueError(f"'{shortened(self.name)}' is not a model{nearest(self.name, list(known))} (known: {listed(known)}){own}")
             return known[self.name]
+        if module_name in LIBRARIES:
+            own_module(module_name, home)
+            return library_builder(module_name, item)
         found: Callable[..., Any] | None = getattr(own_module(module_name, home), item, None)
         if found is None or not callable(found):
             raise ValueError(f"model '{shortened(self.name)}': '{module_name}' has no class or function '{shortened(item)}'")

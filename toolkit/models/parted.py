@@ -68,7 +68,7 @@ def in_parts(model: nn.Module, shape: Sequence[int], *, features: str | None = N
     Raises:
         ModelError: there is no such layer or module, or the two parts do not give what the whole does; one sentence.
     """
-    if features is None and classifier is None and has_parts(model):
+    if features is None and classifier is None and has_parts(model) and _parts_are_enough(model, shape):
         return model
     name = type(model).__name__
     first = next(model.parameters(), None)
@@ -86,6 +86,21 @@ def in_parts(model: nn.Module, shape: Sequence[int], *, features: str | None = N
     finally:
         model.train(was_training)
     return parted.train(was_training)
+
+
+@torch.no_grad()
+def _parts_are_enough(model: Any, shape: Sequence[int]) -> bool:
+    """Whether `features` and `classifier` one after the other are all that *model* does; others pool or flatten between them."""
+    noise = torch.randn((2, *shape), generator=torch.Generator().manual_seed(0)).to(next(model.parameters()))
+    training = model.training
+    model.eval()
+    try:
+        found = model.features(noise)
+        return found.dim() == 2 and torch.allclose(model.classifier(found), model(noise), rtol=TOLERANCE, atol=TOLERANCE)
+    except (RuntimeError, ValueError):  # told better where it is run as a whole
+        return False
+    finally:
+        model.train(training)
 
 
 def _last_linear(model: nn.Module, noise: Tensor, named: str | None) -> tuple[str, Tensor]:

@@ -118,7 +118,7 @@ def test_random_crops_of_images_and_of_maps_are_the_same_with_black_around() -> 
     found = random_crop(encoder(shifted), 2, seeded(5), fill=black)
     assert float((found - expected).abs().max()) < 1e-3  # of values around 100
     learned, _ = opening(clfd(), augment={"crop": 2})
-    padding, fill = learned.storage.cropping(learned.net, learned.augment.crop, learned.clean)
+    padding, fill = learned.storage.cropping(learned.net, learned.augment.crop, learned.clean, torch.device("cpu"))
     assert padding == 1
     whole = learned.net.plain_encode(learned.clean(torch.zeros((1, 1, 8, 8), dtype=torch.uint8)))[0]
     assert fill is not None

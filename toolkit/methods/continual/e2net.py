@@ -111,6 +111,7 @@ class E2net(ContinualMethod[Representative]):
         net = elastic_net(learner)
         space = net.elastic.space
         net.sort_channels()
+        learner.velocities.clear()  # channels have other places now
         cap = stages(learner.stream.tasks, self.growth)[learner.task - 1]
         candidates = space.sample(self.candidates, cap, state.config, learner.generator("search"))
         with evaluating(net), torch.no_grad():

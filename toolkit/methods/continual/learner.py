@@ -18,9 +18,10 @@ from toolkit.learning.meter import Meter, checking_work, elementwise_work, loadi
 from toolkit.learning.random import torch_generator
 from toolkit.methods.continual.batch import Batch
 from toolkit.methods.continual.network import ContinualNet
-from toolkit.methods.continual.settings import Augment
+from toolkit.methods.continual.settings import Augment, Sgd
 from toolkit.methods.continual.storage import BufferStorage
 
+PLAIN = Sgd()
 Draw = Callable[..., np.random.Generator]
 VARYING = 14
 """Kernels of a random crop (`toolkit.learning.augment`) on numbers of places, beside those on pixels."""
@@ -33,18 +34,22 @@ class Learner:
 
     def __init__(
         self, stream: Stream, net: ContinualNet, *, shared_rng: Draw, batch: int, replay: int, lr: float, bn: Literal["concat", "separate"],
-        augment: Augment, storage: BufferStorage, capacity: int,
+        augment: Augment, storage: BufferStorage, capacity: int, sgd: Sgd = PLAIN,
     ) -> None:
         self.stream = stream
         self.net = net
         self.batch, self.replay_size, self.lr, self.bn = batch, replay, lr, bn
-        self.augment = augment
+        self.augment, self.sgd = augment, sgd
+        self.penalty: Tensor | None = None
+        """What of the last step's loss holds weights where past tasks left them; None where nothing does."""
         self.storage = storage
         self.shared_rng = shared_rng
         """Numpy generators by name, the same for every arm of a seed; begin anew at each call."""
         self.generators = {name: torch_generator(shared_rng("continual", name)) for name in ("augment", "buffer", "method")}
         self.buffer: ReservoirBuffer | None = ReservoirBuffer(capacity, self.generators["buffer"]) if capacity else None
         self.parameters = [weight for weight in net.parameters() if weight.requires_grad]
+        self.velocities: dict[int, Tensor] = {}
+        """Of weights by their place among `parameters`, where there is momentum."""
         self.task = 0
         self.epoch = 0
         self.epochs = 1
@@ -115,8 +120,12 @@ class Learner:
         scores = self.net.scores(torch.cat(groups) if len(groups) > 1 else groups[0], labels)
         return list(torch.split(scores, [len(maps) for maps in groups]))
 
+    def begin_step(self, rate: float) -> None:
+        """Get ready for a step at the learning *rate*."""
+        self.lr, self.penalty = rate, None
+
     def descend(self, loss: Tensor) -> None:
-        """Take one step of plain SGD against the gradient of *loss*."""
+        """Take one step of SGD against the gradient of *loss*."""
         for weight in self.parameters:
             weight.grad = None
         self.backward(loss)
@@ -136,10 +145,28 @@ class Learner:
     @torch.no_grad()
     def apply_gradient(self) -> None:
         """Move every weight against the gradient it holds."""
-        moved = [(weight.data, weight.grad) for weight in self.parameters if weight.grad is not None and weight.requires_grad]
-        torch._foreach_add_([weight for weight, _ in moved], [gradient for _, gradient in moved], alpha=-self.lr)
-        size = sum(weight.numel() for weight, _ in moved)
-        self.did(update_work(size) + checking_work(size))  # the program looks at the gradient after each step
+        sgd = self.sgd
+        moving = [place for place, weight in enumerate(self.parameters) if weight.grad is not None and weight.requires_grad]
+        weights = [self.parameters[place].data for place in moving]
+        gradients = [gradient for place in moving if (gradient := self.parameters[place].grad) is not None]
+        if sgd.weight_decay:
+            gradients = list(torch._foreach_add(gradients, weights, alpha=sgd.weight_decay))
+        if sgd.momentum:
+            gradients = self._with_momentum(moving, gradients)
+        torch._foreach_add_(weights, gradients, alpha=-self.lr)
+        size = sum(weight.numel() for weight in weights)
+        work = update_work(size, momentum=sgd.momentum > 0, weight_decay=sgd.weight_decay > 0)
+        self.did(work + checking_work(size))  # the program looks at the gradient after each step
+
+    def _with_momentum(self, moving: list[int], gradients: list[Tensor]) -> list[Tensor]:
+        """Return the velocities of the weights at *moving* places, moved by their *gradients*."""
+        for place, gradient in zip(moving, gradients, strict=True):
+            if place not in self.velocities:
+                self.velocities[place] = torch.zeros_like(gradient)
+        found = [self.velocities[place] for place in moving]
+        torch._foreach_mul_(found, self.sgd.momentum)
+        torch._foreach_add_(found, gradients)
+        return found
 
     def did(self, work: Work) -> None:
         """Count work outside the network."""
@@ -223,6 +250,7 @@ class Learner:
             "buffer": None if self.buffer is None else self.buffer.state_dict(),
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "steps": self.steps, "training": self.net.training,
+            "velocities": {place: velocity.clone() for place, velocity in self.velocities.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -236,5 +264,6 @@ class Learner:
             self.generator(name).set_state(value)
         self.steps = state["steps"]
         self.net.train(state["training"])
+        self.velocities = {place: velocity.to(self.device) for place, velocity in state["velocities"].items()}
 
 

@@ -55,7 +55,8 @@ class Oewc(ContinualMethod[Springs]):
         assign_gradient(learner.parameters, learner.gradient_of(loss) + 2 * pull)
         learner.over_weights(flops=5, reads=4, writes=1)  # weight, anchor, importance and gradient
         learner.apply_gradient()
-        return loss.detach() + pull @ moved
+        learner.penalty = pull @ moved
+        return loss.detach() + learner.penalty
 
     def end_task(self, learner: Learner, state: Springs) -> None:
         samples = learner.stream.train(learner.task)

@@ -121,6 +121,7 @@ def plan_tasks(
     learner = StandInLearner(
         StandInStream.like(stream), shaped(net), shared_rng=shared_rng, batch=settings.batch, replay=settings.replay, lr=settings.lr,
         bn=settings.bn, augment=settings.augment, storage=BufferStorage(settings.buffer.dtype), capacity=capacity,
+        sgd=settings.sgd,
     )
     learner.net.train()
     with StandIn([*learner.net.parameters(), *learner.net.buffers()]) as standin:

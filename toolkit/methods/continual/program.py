@@ -74,6 +74,9 @@ class Continual(ContinualSettings, Program):
     Samples of a task arrive `frames_per_s` (or are all there at once), are learnt within `budget` and are gone with the task; only what
     the method put into the replay memory stays. Computing is charged by what the network's calls ask, one charge per step; reading and
     writing the memory by its bytes; examinations cost nothing.
+
+    The metric `train_loss` is what the last step of an epoch descended, with the penalty of a method that has one (SI, EWC …) in it; how
+    much of it that was says `train_penalty`.
     """
 
     def needs(self) -> Needs:
@@ -137,6 +140,7 @@ class Continual(ContinualSettings, Program):
         learner = Learner(
             run_plan.stream, run_plan.net, shared_rng=ctx.shared_rng, batch=self.batch, replay=self.replay, lr=self.lr, bn=self.bn,
             augment=self.augment, storage=BufferStorage(self.buffer.dtype), capacity=run_plan.capacity,
+            sgd=self.sgd,
         )
         learner.net.train()
         course = ContinualState(self.method, run_plan, learner, None, getattr(ctx, "device", None))
@@ -243,6 +247,7 @@ class TaskTrainer:
             yield from program.pay(ctx, learner, "begin epoch")
         batch = self._batch(place)
         yield from self._await_frames()
+        learner.begin_step(program.sgd.rate(program.lr, course.step / step_count.steps))
         loss = method.step(learner, state, batch)
         gradients = [weight.grad for weight in learner.parameters if weight.grad is not None]
         check_finite(loss, *gradients, step=learner.steps, rate=learner.lr)
@@ -251,6 +256,8 @@ class TaskTrainer:
         last = course.step == step_count.steps - 1
         if place == step_count.per_epoch - 1 or last:
             ctx.metric("train_loss", float(loss), step=learner.steps)
+            if learner.penalty is not None:
+                ctx.metric("train_penalty", float(learner.penalty), step=learner.steps)
             method.end_epoch(learner, state)
             yield from program.pay(ctx, learner, "end epoch")
             if program.evaluate == "epoch" and not last:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self, final
 
 import numpy as np
@@ -9,6 +10,7 @@ from pydantic import Field, model_validator
 
 from toolkit.core.part import Spec
 from toolkit.datasets import Dataset
+from toolkit.datasets.own import held_out
 from toolkit.datasets.streams import Stream, named_classes, permuted, rotated, split_classes
 from toolkit.errors import DataError, ScenarioError
 from toolkit.methods.continual.storage import Dtype
@@ -22,6 +24,9 @@ class StreamSpec(Spec):
     tasks: int = Field(5, ge=1, description="number of tasks")
     first: int | None = Field(None, ge=1, description="classes of the first task, the others sharing the rest evenly; none: all alike")
     order: Literal["natural", "seeded"] = Field("natural", description="order in which classes appear")
+    validation: float | None = Field(
+        None, gt=0, lt=1, description="share of each class's training samples that is held out and examined on, instead of the test samples"
+    )
     classes: list[list[str | int]] | None = Field(
         None, description="which classes each task brings, by name or label, in any order and number; instead of first and order"
     )
@@ -42,6 +47,8 @@ class StreamSpec(Spec):
             ScenarioError: the data set cannot be cut so.
         """
         try:
+            if self.validation is not None:
+                dataset = held_out(dataset, self.validation)
             if self.classes is not None:
                 return named_classes(dataset, self.classes)
             if self.kind == "class":
@@ -68,6 +75,27 @@ class Augment(Spec):
         if self.even and self.crop % 2:
             raise ValueError(f"crop: {self.crop} pixels are odd; crops at even offsets need an even number (or even: false)")
         return self
+
+
+@final
+class Sgd(Spec):
+    """How weights move: SGD, plain by default. Velocities are kept from task to task; a schedule begins anew with each."""
+
+    momentum: float = Field(0.0, ge=0, lt=1, description="share of the velocity that is kept")
+    weight_decay: float = Field(0.0, ge=0, description="L2 penalty on all weights that move")
+    schedule: Literal["constant", "cosine", "steps"] = Field(
+        "constant", description="rate within a task: as it is, falling to 0 along half a cosine, or times factor after each milestone"
+    )
+    milestones: list[float] = Field(default_factory=lambda: [0.5, 0.75], description="shares of a task after which the rate falls")
+    factor: float = Field(0.1, gt=0, le=1, description="what the rate is multiplied by at a milestone")
+
+    def rate(self, peak: float, share: float) -> float:
+        """Return the learning rate where *share* of a task is done, of which the highest is *peak*."""
+        if self.schedule == "cosine":
+            return peak * (1 + math.cos(math.pi * share)) / 2
+        if self.schedule == "steps":
+            return peak * self.factor ** sum(share >= milestone for milestone in self.milestones)
+        return peak
 
 
 @final

@@ -61,7 +61,8 @@ class Si(ContinualMethod[Synapses]):
         learner.apply_gradient()
         state.path += gradient * (before - weights(learner.parameters))
         learner.over_weights(flops=10, reads=8, writes=3)  # penalty (5), clipping (2), path (3)
-        return loss.detach() + pull @ moved
+        learner.penalty = pull @ moved
+        return loss.detach() + learner.penalty
 
     def end_task(self, learner: Learner, state: Synapses) -> None:
         now = weights(learner.parameters)

@@ -10,7 +10,7 @@ from pydantic import Field
 from toolkit.core.part import Spec
 from toolkit.methods.accelerator import Accelerator
 from toolkit.methods.continual import ContinualMethod
-from toolkit.methods.continual.settings import Augment, BufferSpec, StreamSpec, TaskBudget
+from toolkit.methods.continual.settings import Augment, BufferSpec, Sgd, StreamSpec, TaskBudget
 from toolkit.methods.task import TaskSpec
 
 
@@ -27,7 +27,8 @@ class ContinualSettings(Spec):
     batch: int = Field(32, ge=1, description="samples of the present task per step")
     drop_last: bool = Field(False, description="leave out the last, smaller batch of an epoch, for BatchNorm's sake")
     replay: int = Field(32, ge=1, description="samples drawn from the memory at a time")
-    lr: float = Field(0.05, gt=0, description="learning rate of plain SGD")
+    lr: float = Field(0.05, gt=0, description="learning rate at its highest")
+    sgd: Sgd = Sgd()
     bn: Literal["concat", "separate"] = Field("concat", description="one pass for present and replayed samples, or one each")
     recalibrate_bn: bool = Field(False, description="after each task, take BatchNorm's running statistics anew from the memory")
     augment: Augment = Augment()

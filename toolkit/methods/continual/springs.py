@@ -37,4 +37,5 @@ def held_step(learner: Learner, state: Springs, batch: Batch, strength: float) -
     assign_gradient(learner.parameters, learner.gradient_of(loss) + pull)
     learner.over_weights(flops=4, reads=4, writes=1)  # weight, anchor, importance and gradient
     learner.apply_gradient()
-    return loss.detach() + 0.5 * pull @ moved
+    learner.penalty = 0.5 * pull @ moved
+    return loss.detach() + learner.penalty
