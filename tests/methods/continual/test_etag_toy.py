@@ -16,12 +16,17 @@ import torch
 from torch.nn.functional import one_hot
 
 from tests.methods.continual.driver import make, opening, train
+from toolkit import run as simulate
+from toolkit.datasets import MissingDataError
+from toolkit.datasets.cifar100 import load as load_cifar100
 from toolkit.datasets.mnist import load
 from toolkit.learning import continual_metrics as measure
 from toolkit.methods.continual import Batch, feature_replay
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.report import matrix
+from toolkit.scenario import Scenario
 
+SCENARIOS = Path(__file__).parents[3] / "scenarios" / "paper"
 OPTIONS: dict[str, Any] = {"hidden": 128, "latent": 32, "distil": 0.1, "generator_epochs": 60}
 
 
@@ -32,7 +37,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.delenv("TOOLKIT_DATA", raising=False)
         data = load()
     halved = [
-        torch.nn.functional.avg_pool2d(images.float(), 2).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        torch.nn.functional.avg_pool2d(images.float(), 2).round().to(torch.uint8).numpy()
         for images in (data.train_images, data.test_images)
     ]
     file = tmp_path_factory.mktemp("digits") / "digits.npz"
@@ -126,3 +131,19 @@ def test_the_generator_makes_features_of_the_class_asked_for(digits: Path) -> No
         codes = torch.cat([torch.randn((1000, 32), generator=generator), one_hot(classes, 10).float()], 1)
         told = found.net.plain_classify(state.vae.decode(codes))[:, :4].argmax(1)
     assert float((told == classes).double().mean()) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "published"), [("etag_cifar100_50_5", 67.99), ("etag_cifar100_10_9", 54.36)])
+def test_published_accuracy(name: str, published: float, tmp_path: Path) -> None:
+    """Check 10, where CIFAR-100 and a GPU are at hand: average incremental accuracy within 1.5 points of the published one."""
+    if not torch.cuda.is_available():
+        pytest.skip("the published streams need a GPU, and none is here")
+    try:
+        load_cifar100()
+    except MissingDataError as error:
+        pytest.skip(str(error))
+    scenario = Scenario.load(SCENARIOS / f"{name}.yaml", {"compare": {"eTag": {}}, "seeds": 3, "program.accelerator": "cuda"})
+    report = simulate(scenario, out=tmp_path / "run").report
+    found = report.loc[(report["metric"] == "incremental").to_numpy(bool), "value"].mean()
+    assert 100 * found == pytest.approx(published, abs=1.5)

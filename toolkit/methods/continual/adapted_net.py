@@ -19,8 +19,10 @@ class Adapted(nn.Module):
     def __init__(self, main: nn.Conv2d) -> None:
         super().__init__()
         self.main = main
-        self.side = nn.utils.skip_init(nn.Conv2d, main.in_channels, main.out_channels, 1, main.stride, bias=False)
-        nn.init.zeros_(self.side.weight)  # nothing is drawn
+        stride = (main.stride[0], main.stride[1])
+        side = nn.Conv2d(main.in_channels, main.out_channels, 1, stride, bias=False, device="meta")  # where nothing is drawn
+        self.side = side.to_empty(device=main.weight.device)
+        nn.init.zeros_(self.side.weight)
         self.is_open = False
 
     def forward(self, maps: Tensor) -> Tensor:
