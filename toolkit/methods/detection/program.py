@@ -13,12 +13,12 @@ from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
 from toolkit.core.program import Estimate, Process, Program
 from toolkit.core.work import FLOAT_BYTES, Work
-from toolkit.errors import ScenarioError
 from toolkit.learning.detection import evaluate, predict
 from toolkit.learning.detection.inversion import Generated
 from toolkit.learning.detection.pasting import Pool
 from toolkit.learning.detection.prediction import Found
 from toolkit.learning.random import torch_generator
+from toolkit.methods.accelerator import accelerator
 from toolkit.methods.detection.costs import Plan, Step, planned
 from toolkit.methods.detection.course import Course, course, histograms, joined_pools, noise_objects, real_crops
 from toolkit.methods.detection.increment import Increments, IncrementTrainer, no_objects
@@ -50,8 +50,7 @@ class Detection(DetectionSettings, Program):
         return DetectionSettings(**{name: getattr(self, name) for name in DetectionSettings.model_fields})
 
     def check(self, fabric: Fabric) -> None:
-        if self.accelerator != "cpu" and self.learn and not torch.cuda.is_available():
-            raise ScenarioError(f"program.accelerator: {self.accelerator} is asked for, and torch finds no such device; use cpu")
+        accelerator(self.accelerator)
         needed = planned(self.settings()).memory_bytes()
         what = f"{self.net.backbone} detector with {self.method.type_name()} at batch {self.training.batch}"
         fabric.machines().check_memory(needed, what)
@@ -110,7 +109,7 @@ class Detection(DetectionSettings, Program):
 
     def _place(self, ctx: Context) -> str:
         """Where torch computes: as these settings say, or as real processes do."""
-        return self.accelerator if self.accelerator != "cpu" else ctx.accelerator
+        return str(accelerator(self.accelerator)) if self.accelerator != "cpu" else ctx.accelerator
 
     def _base_seed(self, ctx: Context) -> int:
         return self.base.seed if self.base.seed is not None else int(ctx.shared_rng("base").integers(2**31))

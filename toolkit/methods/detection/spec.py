@@ -7,6 +7,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from toolkit.core.part import Spec, default_part
+from toolkit.methods.accelerator import Accelerator
 from toolkit.methods.detection import DetectionMethod
 from toolkit.methods.detection.settings import (
     ArrivalSettings,
@@ -34,7 +35,9 @@ class DetectionSettings(Spec):
     learn: bool = Field(True, description="false: nothing is learnt, all is priced")
     pictures: int = Field(4, ge=0, le=100, description="test images whose detections before and after are kept with the network")
     save_every: int = Field(50, ge=1, description="steps between two checkpoints, of drivers that keep any")
-    accelerator: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="where torch computes in a simulated run: cpu, or cuda")
+    accelerator: Accelerator = Field(
+        "cpu", description="where torch computes: auto is a GPU where there is one, whose sums differ in last bits from a CPU's"
+    )
     threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")
 
     @model_validator(mode="after")
