@@ -20,7 +20,7 @@ def lived_in(model: nn.Module, seed: int = 0) -> nn.Module:
     """Give BatchNorm statistics and scales that are not those of a new network, so that mistakes with them show."""
     generator = seeded(seed)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.running_mean.normal_(generator=generator)
             module.running_var.uniform_(0.5, 2.0, generator=generator)
             with torch.no_grad():
@@ -90,3 +90,47 @@ VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 KEEPING = ("features by number", "both by number", "by rows")
 """Views that hold for a network of all channels alone: conv2 keeps them."""
+
+
+class Grouped(nn.Module):
+    """Grouped convolutions after each other, the second with more outputs, beside a sum; slopes per channel and one for all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(1, 12, 3, padding=1), nn.BatchNorm2d(12)
+        self.grouped, self.slopes = nn.Conv2d(12, 12, 3, padding=1, groups=3), nn.PReLU(12)
+        self.wider, self.slope = nn.Conv2d(12, 24, 3, padding=1, groups=3), nn.PReLU()
+        self.head = nn.Linear(24, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = functional.relu(self.norm(self.first(images)))
+        maps = maps + self.slopes(self.grouped(maps))
+        return self.head(self.slope(self.wider(maps)).mean((2, 3)))
+
+
+class Repeated(nn.Module):
+    """One convolution used three times, with another one's answer added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.again = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.other, self.head = nn.Conv2d(8, 8, 1), nn.Linear(8, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = functional.relu(self.first(images))
+        for _ in range(3):
+            maps = functional.relu(self.again(maps))
+        return self.head((maps + self.other(maps)).mean((2, 3)))
+
+
+class Along(nn.Module):
+    """Convolutions of one dimension, or of three, and a mean over what is flattened behind the channels."""
+
+    def __init__(self, conv: type[nn.Conv1d | nn.Conv3d], norm: type[nn.BatchNorm1d | nn.BatchNorm3d]) -> None:
+        super().__init__()
+        self.one, self.norm, self.two = conv(2, 6, 3, padding=1), norm(6), conv(6, 8, 3, padding=1, stride=2)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, series: Tensor) -> Tensor:
+        maps = functional.relu(self.norm(self.one(series)))
+        return self.head(functional.relu(self.two(maps)).flatten(2).mean(2))

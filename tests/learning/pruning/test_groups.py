@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.learning.pruning.networks import KEEPING, VIEWS, Sides, Viewed, lived_in, random_mask, seeded
+from tests.learning.pruning.networks import KEEPING, VIEWS, Along, Grouped, Repeated, Sides, Viewed, lived_in, random_mask, seeded
 from toolkit.learning.pruning.costs import Costs
 from toolkit.learning.pruning.groups import PruningError, find_groups
 from toolkit.learning.pruning.rebuild import gated, masked_scores, rebuild
@@ -43,6 +43,10 @@ CASES = {
     "resnet": (resnet, (3, 16, 16)),
     "resnet_cifar": (lambda: resnet_cifar(8), (3, 16, 16)),
     "sides": (Sides, (1, 8, 8)),
+    "grouped": (Grouped, (1, 8, 8)),
+    "repeated": (Repeated, (1, 8, 8)),
+    "series": (lambda: Along(nn.Conv1d, nn.BatchNorm1d), (2, 16)),
+    "volumes": (lambda: Along(nn.Conv3d, nn.BatchNorm3d), (2, 4, 6, 6)),
 }
 
 
@@ -254,3 +258,21 @@ class Batchy(nn.Module):
 def test_what_depends_on_the_size_of_the_batch_is_told(how: str, says: str) -> None:
     with pytest.raises(Untraceable, match=says):
         find_groups(Batchy(how), (4, 1, 1))
+
+
+def test_groups_of_channels_lose_alike_and_all_layers_can_be_cut() -> None:
+    """Channels at one place of every group are one unit."""
+    groups = find_groups(Grouped(), (1, 8, 8))
+    assert not groups.kept_for
+    small = rebuild(Grouped(), groups, np.arange(groups.units) % 2 == 0)
+    for module in (small.grouped, small.wider):
+        assert module.in_channels % module.groups == module.out_channels % module.groups == 0
+    assert small.wider.groups == 3
+    assert small.slopes.num_parameters == small.grouped.out_channels == 6
+
+
+def test_a_repeated_layer_loses_the_same_units_each_time() -> None:
+    groups = find_groups(Repeated(), (1, 8, 8))
+    assert not groups.kept_for
+    small = rebuild(Repeated(), groups, np.arange(groups.units) % 2 == 0)
+    assert small.again.in_channels == small.again.out_channels == 4

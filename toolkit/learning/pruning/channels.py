@@ -2,8 +2,9 @@
 
 A convolution or linear layer makes new atoms, one per output. Normalisation, pooling, non-linearities and depthwise convolutions pass
 them on, flattening repeats each of them once per pixel, adding and multiplying tensors of one shape ties them, concatenation strings them
-together. Whatever is not understood (channel shuffles, slices of channels, group norms, padding of channels) ties its atoms to those that
-are never removed: a group may be missed, and never wrongly cut.
+together. A grouped convolution ties the channels that have the same place in each group, so that all groups lose alike; a layer that is
+called again ties what it reads and makes to what it did before. Whatever is not understood (channel shuffles, slices of channels, group
+norms, padding of channels) ties its atoms to those that are never removed: a group may be missed, and never wrongly cut.
 
 Trap: a convolution with one input channel has `groups == in_channels` too and is not depthwise; only `groups > 1` makes it that.
 """
@@ -28,6 +29,7 @@ PASSES = frozenset({
 
 PAIRS = frozenset({"add", "sub", "mul", "div", "truediv", "iadd", "imul", "isub", "radd", "rmul", "maximum", "minimum"})
 MEANS = frozenset({"mean", "sum", "amax", "amin"})
+CONVOLUTIONS = frozenset({"conv1d", "conv2d", "conv3d"})
 RESHAPES = MEANS | {"flatten", "view", "reshape", "cat", "concat", "getitem", "pad"}
 
 
@@ -41,6 +43,8 @@ class Layer:
     convolution: bool
     call: int
     """Its place on the tape."""
+    groups: int = 1
+    """Groups of inputs that share the second dimension of the weight."""
 
 
 @dataclass
@@ -58,7 +62,6 @@ class Channels:
     """Weights of depthwise convolutions."""
     reasons: list[str] = field(default_factory=list)
     """What was not understood and so keeps its channels."""
-    called: set[str] = field(default_factory=set)
 
     def find(self, atom: int) -> int:
         parent = self.parent
@@ -109,9 +112,12 @@ def _step(channels: Channels, call: TracedCall, place: int, shapes: dict[str, tu
     for slot in call.slots():
         _atoms(channels, call, slot)
     name = call.name
-    if name in {"conv2d", "linear"} and isinstance(call.args[0], Slot) and _layer(channels, call, place, shapes):
+    if (name in CONVOLUTIONS or name == "linear") and isinstance(call.args[0], Slot) and _layer(channels, call, place, shapes):
         return
-    if name == "batch_norm" and isinstance(call.args[0], Slot):
+    if name == "prelu" and all(shapes[weight] == (1,) for weight in call.weights()):  # one slope for all
+        channels.of[call.results()[0]] = channels.of[call.slots()[0]]
+        return
+    if name in {"batch_norm", "prelu"} and isinstance(call.args[0], Slot):
         atoms = channels.of[call.args[0].number]
         for weight in call.weights():
             channels.use(weight, 0, atoms)
@@ -149,15 +155,10 @@ def _layer(channels: Channels, call: TracedCall, place: int, shapes: dict[str, t
         return False
     source, result = call.args[0].number, call.out.number
     atoms, shape = channels.of[source], shapes[weight.name]
-    convolution = call.name == "conv2d"
+    convolution = call.name in CONVOLUTIONS
     groups = int(call.argument(6, "groups", 1)) if convolution else 1
     if not convolution and len(call.shapes[source]) != 2:
         return False
-    if weight.name in channels.called:  # one layer called twice: what it makes is tied to what it made before
-        channels.reasons.append(f"{weight.name} is used twice")
-        channels.keep(atoms)
-        channels.keep(channels.uses[weight.name, 0])
-    channels.called.add(weight.name)
     if groups == 1:
         out = channels.uses.get((weight.name, 0))
         out = channels.fresh(shape[0]) if out is None else out
@@ -166,14 +167,18 @@ def _layer(channels: Channels, call: TracedCall, place: int, shapes: dict[str, t
         out = np.repeat(atoms, shape[0] // groups)
         channels.depthwise.add(weight.name)
     else:
-        channels.keep(atoms, f"{weight.name} (grouped convolution)")
-        out = np.zeros(shape[0], np.int64)
+        each = atoms[: shape[1]]
+        channels.join(np.tile(each, groups), atoms)
+        channels.use(weight.name, 1, each)
+        known = channels.uses.get((weight.name, 0))
+        out = np.tile(channels.fresh(shape[0] // groups), groups) if known is None else known
     channels.use(weight.name, 0, out)
     if bias is not None:
         channels.use(bias.name, 0, out)
     channels.of[result] = out
     pixels = call.shapes[result][2:]
-    channels.layers.append(Layer(weight.name, int(np.prod(pixels)) if convolution else 1, convolution, place))
+    shared = groups if weight.name not in channels.depthwise else 1
+    channels.layers.append(Layer(weight.name, int(np.prod(pixels)) if convolution else 1, convolution, place, shared))
     return True
 
 
@@ -212,6 +217,9 @@ def _reshaped(channels: Channels, call: TracedCall) -> bool:
     source, target = call.slots()[0], out[0]
     before, after = call.shapes[source], call.shapes[target]
     atoms = channels.of[source]
+    if call.name == "flatten" and len(after) > 2 and after[:2] == before[:2]:  # pixels alone
+        channels.of[target] = atoms
+        return True
     if call.name in {"flatten", "view", "reshape"}:
         if len(after) != 2 or before[0] != after[0] or len(before) < 2 or not _free(call):
             return False

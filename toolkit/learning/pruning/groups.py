@@ -101,9 +101,10 @@ class Groups:
 
     def input_owners(self) -> dict[str, Owners]:
         """Return for every layer that reads removable channels the owner of each of its inputs, by the name of its module."""
+        groups = {layer.weight: layer.groups for layer in self.layers}
         return {
-            weight.rpartition(".")[0]: owner for (weight, dim), owner in self.owners.items()
-            if dim == 1 and any(layer.weight == weight for layer in self.layers)
+            weight.rpartition(".")[0]: np.tile(owner, groups[weight]) for (weight, dim), owner in self.owners.items()
+            if dim == 1 and weight in groups
         }
 
 

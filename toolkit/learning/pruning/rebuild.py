@@ -74,7 +74,7 @@ def _try_out(small: nn.Module, groups: Groups) -> None:
 
 def _resize(module: nn.Module) -> None:
     """Let a layer's own sizes say what its weights now are."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
         depthwise, multiplier = module.groups > 1 and module.groups == module.in_channels, module.out_channels // module.groups
         module.out_channels = module.weight.shape[0]
         if depthwise:
@@ -83,6 +83,8 @@ def _resize(module: nn.Module) -> None:
             module.in_channels = module.weight.shape[1] * module.groups
     elif isinstance(module, nn.Linear):
         module.out_features, module.in_features = module.weight.shape
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = int(module.weight.shape[0])
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):
         counted = module.running_mean if module.running_mean is not None else module.weight
         module.num_features = int(counted.shape[0])
