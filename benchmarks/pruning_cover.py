@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from toolkit.learning.pruning.groups import PruningError, find_groups
 from toolkit.learning.pruning.rebuild import masked_scores, rebuild
+from toolkit.learning.pruning.trace import Untraceable
 from toolkit.models.condensenet import condensenet
 from toolkit.models.densenet import densenet_bc
 from toolkit.models.hcgnet import hcgnet_a1
@@ -213,8 +214,8 @@ def ours(model: nn.Module, shape: tuple[int, ...]) -> str:
         images = torch.randn((4, *shape), generator=torch.Generator().manual_seed(1))
         with torch.no_grad():
             gap = float((small(images) - masked_scores(model, groups, mask, images)).abs().max())
-    except PruningError as error:
-        return f"refused: {str(error).partition('(')[2].partition(')')[0][:90] or error}"
+    except (PruningError, Untraceable) as error:
+        return f"refused: {str(error).partition(': ')[2]}"
     except Exception as error:  # told as a failure of ours
         return f"FAILS: {type(error).__name__}: {str(error)[:60]}"
     left = f"{size(small) / size(model):.2f}"
