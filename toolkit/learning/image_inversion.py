@@ -107,6 +107,6 @@ def dreaming_loss(images: Tensor, scores: Tensor, apart: Tensor) -> Tensor:
 def roughness(images: Tensor) -> Tensor:
     """Return the mean square of what smoothing takes away from *images*, their edges left out."""
     channels = images.shape[1]
-    kernel = images.new_tensor(KERNEL) / sum(map(sum, KERNEL))
+    kernel = torch.tensor(KERNEL, dtype=images.dtype, device=images.device) / sum(map(sum, KERNEL))
     smooth = functional.conv2d(images, kernel.expand(channels, 1, 3, 3), groups=channels)
     return (images[:, :, 1:-1, 1:-1] - smooth).square().mean()

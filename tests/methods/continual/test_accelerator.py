@@ -14,10 +14,19 @@ from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
 from toolkit.methods.accelerator import accelerator
 from toolkit.methods.continual import program as program_module
+from toolkit.methods.continual import run_plan as run_plan_module
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.run_plan import RunPlan
 
 pytestmark = pytest.mark.filterwarnings("ignore::toolkit.methods.continual.bases.WeakBase")
+
+
+@pytest.fixture(autouse=True)
+def plans_of_their_own():
+    """Plans that are made where nothing is counted are forgotten."""
+    yield
+    for kept in (run_plan_module.unweighted, run_plan_module._planned):
+        kept.cache_clear()
 
 
 class Silent(Watched):
