@@ -18,13 +18,20 @@ import importlib.util
 import math
 import os
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system
+    fcntl = None  # type: ignore[assignment]
 
 COMPILED = __name__.endswith("_compiled")  # see `compiled`
 jit: Any = lambda function: function  # noqa: E731 - the plain form leaves functions as they are
@@ -833,13 +840,24 @@ def compiled() -> Kernel:
         raise ImportError(f"{__file__} cannot be loaded a second time")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
     entries = {}
-    for function, signature in SIGNATURES.items():
-        dispatcher = getattr(module, function)
-        dispatcher.compile(signature)
-        entries[function] = next(iter(dispatcher.overloads.values())).entry_point
+    with _alone():
+        spec.loader.exec_module(module)
+        for function, signature in SIGNATURES.items():
+            dispatcher = getattr(module, function)
+            dispatcher.compile(signature)
+            entries[function] = next(iter(dispatcher.overloads.values())).entry_point
     return Kernel(**entries, where=plan)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one process of a user compile at a time: two that begin without a cache would read each other's half of it."""
+    path = Path(tempfile.gettempdir()) / f"toolkit-kernel-{os.getuid() if hasattr(os, 'getuid') else 0}.lock"
+    with path.open("w") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def is_at_hand() -> bool:
