@@ -18,9 +18,8 @@ import importlib.util
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -852,11 +851,14 @@ def compiled() -> Kernel:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Let one process of a user compile at a time: two that begin without a cache would read each other's half of it."""
-    path = Path(tempfile.gettempdir()) / f"toolkit-kernel-{os.getuid() if hasattr(os, 'getuid') else 0}.lock"
-    with path.open("w") as lock:
+    """Let one process compile at a time, and those that load what lies on disk wait for it.
+
+    Of two that compile at once, numba lets each write over what the other keeps: the next one to load it fails.
+    """
+    with Path(__file__).open() as source:
         if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(source, fcntl.LOCK_SH if _is_on_disk() else fcntl.LOCK_EX)
         yield
 
 
@@ -870,4 +872,5 @@ def _is_on_disk() -> bool:
     place = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(__file__).parent / "__pycache__" if place is None else Path(place)
     written_s = Path(__file__).stat().st_mtime
-    return any(file.stat().st_mtime >= written_s for file in folder.rglob(f"{Path(__file__).stem}.advance-*.nbi"))
+    last = list(SIGNATURES)[-1]  # compiled when all others are
+    return any(file.stat().st_mtime >= written_s for file in folder.rglob(f"{Path(__file__).stem}.{last}-*.nbi"))
