@@ -1,6 +1,6 @@
 # Run one scenario within a budget and leave its table: for the scripts in scripts/gpu, which source this. Not a command.
 #
-#   run_scenario NAME SCENARIO "METRIC METRIC" [options of toolkit.simulate ...]
+#   run_scenario NAME SCENARIO METRIC,METRIC [options of toolkit.simulate ...]
 #
 # BUDGET_S, OUT, RUNS, PYTHON, ACCELERATOR and SETTINGS are those of scripts/gpu_results.sh. Exits 0 when the run is whole, 3 when there is
 # more to do; a run that was begun goes on.
@@ -17,9 +17,8 @@ run_scenario() {
     ended=$?
     [ "$ended" = 2 ] && exit 2
   fi
-  # shellcheck disable=SC2086
   if [ -e "$run/versions.json" ]; then
-    "$python" scripts/run_table.py "$run" $metrics > "$out/$name.md.partial" && mv "$out/$name.md.partial" "$out/$name.md"
+    "$python" scripts/run_table.py "$metrics" "$run" > "$out/$name.md.partial" && mv "$out/$name.md.partial" "$out/$name.md"
   fi
   [ -e "$run/DONE" ] || exit 3
 }

@@ -1,8 +1,9 @@
-"""Print what a run has come to so far, as a page: a row for each arm, its means with 95 % intervals, and seconds of the wall clock.
+"""Print what runs have come to so far, as a page: a table for each, a row for each arm, means with 95 % intervals.
 
-    python scripts/run_table.py RUN METRIC [METRIC ...] > docs/results/page.md
+    python scripts/run_table.py METRIC,METRIC RUN [RUN ...] > docs/results/page.md
 
-METRIC is a column of report.csv, as `class_il`. A run that is not finished is told by the seeds that are.
+METRIC is one of report.csv, as `class_il`. A run that is not finished is told by the seeds that are. Seconds are those of the wall clock
+that one run took, by log.txt.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from toolkit.errors import UserError
 from toolkit.scenario import Scenario
 
 
-def page(run: Path, metrics: list[str]) -> list[str]:
-    """The lines of the page."""
+def table(run: Path, metrics: list[str]) -> list[str]:
+    """The lines of one run."""
     scenario = Scenario.load(run / "scenario.yaml", own=True)
     directory, values, wall_s = RunDirectory(run), defaultdict(list), defaultdict(list)
     for record in sorted((run / "runs").glob("*.json")):
@@ -35,7 +36,7 @@ def page(run: Path, metrics: list[str]) -> list[str]:
     torch = json.loads((run / "versions.json").read_text())["torch"]
     where = getattr(scenario.program, "accelerator", "cpu")
     lines = [
-        f"# {scenario.name}", "", scenario.question or "", "",
+        f"## {run.name}: {scenario.name}", "", scenario.question or "", "",
         f"Mean and 95 % interval over seeds; torch {torch}, computed on {'a CPU' if where == 'cpu' else 'a GPU'}.", "",
         "| arm | seeds | " + " | ".join(metrics) + " | s per run |", "|---" * (len(metrics) + 3) + "|",
     ]
@@ -57,11 +58,13 @@ def main(arguments: list[str]) -> int:
     if len(arguments) < 2:
         sys.stderr.write(str(__doc__))
         return 2
-    try:
-        lines = page(Path(arguments[0]), arguments[1:])
-    except (UserError, OSError) as error:
-        sys.stderr.write(f"error: {arguments[0]}: {error}\n")
-        return 2
+    lines = ["# Results", "", "Made by `scripts/run_table.py` from run directories.", ""]
+    for run in arguments[1:]:
+        try:
+            lines += table(Path(run), arguments[0].split(","))
+        except (UserError, OSError) as error:
+            sys.stderr.write(f"error: {run}: {error}\n")
+            return 2
     sys.stdout.write("\n".join(lines))
     return 0
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# CLFD, its hosts and E2Net with ResNet-18 on CIFAR-10: one epoch per task first, then twice as many, and so on while there is time.
+# CLFD, its hosts and E2Net with ResNet-18 on CIFAR-10: one epoch per task first (run continual-1), then twice as many, while there is time.
 # Called by scripts/gpu_results.sh, which says what the variables are; MOST_EPOCHS (8) is where it ends, SETTINGS goes to toolkit.simulate.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -26,5 +26,5 @@ for ((epochs = 1; epochs <= MOST_EPOCHS; epochs *= 2)); do
   runs+=("$run")
   [ "$status" = 0 ] || break
 done
-[ ${#runs[@]} = 0 ] || "$PYTHON" scripts/continual_table.py "${runs[@]}" > "$OUT/continual.md.partial" && mv "$OUT/continual.md.partial" "$OUT/continual.md"
+[ ${#runs[@]} = 0 ] || "$PYTHON" scripts/run_table.py class_il,task_il,forgetting "${runs[@]}" > "$OUT/continual.md.partial" && mv "$OUT/continual.md.partial" "$OUT/continual.md"
 exit $status

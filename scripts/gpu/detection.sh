@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 . scripts/gpu_scenario.sh
 net="{backbone: resnet50}"
 [ -z "${WEIGHTS:-}" ] || net="{backbone: resnet50, weights: $WEIGHTS, freeze_norms: true, freeze_first: true}"
-run_scenario detection scenarios/egor_defects.yaml "ap_all ap50_all ap_base ap_new ap_lost" \
+run_scenario detection scenarios/egor_defects.yaml ap_all,ap50_all,ap_base,ap_new,ap_lost \
   --set name=detection_gpu --set seeds=1 --set fabric.device=a100 \
   --set "program.net=$net" --set 'program.data={kind: coco, name: neu-det, side: 320}' \
   --set 'program.base={training: {epochs: 24, batch: 16, lr: 0.0003, flip: true}}' \

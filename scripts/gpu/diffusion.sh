@@ -4,4 +4,4 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/gpu_scenario.sh
-run_scenario diffusion scenarios/cifar10/rdd_third.yaml "clf_fid@8 clf_fid@4 clf_fid@2 clf_fid@1 projected_fid@1 precision@1 recall@1"
+run_scenario diffusion scenarios/cifar10/rdd_third.yaml clf_fid@8,clf_fid@4,clf_fid@2,clf_fid@1,projected_fid@1,precision@1,recall@1

@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 . scripts/gpu_scenario.sh
-run_scenario exemplar_free scenarios/paper/etag_tiny_imagenet_100_5.yaml "incremental last_accuracy forgetting" \
+run_scenario exemplar_free scenarios/paper/etag_tiny_imagenet_100_5.yaml incremental,last_accuracy,forgetting \
   --set name=exemplar_free_gpu --set seeds=1 --set 'program.task.model={name: resnet18, options: {nf: 16}}' \
   --set program.budget.epochs=6 --set program.save_every=100 --set program.learn=true \
   --set 'program.method={type: etag, generator_epochs: 30, distil: 0.1}' \

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.core.rundir import reading
 from toolkit.core.wholefile import settle, write_whole
+from toolkit.errors import RunDirectoryError
 
 Weights = Mapping[str, NDArray[np.generic]]
 
@@ -35,3 +37,24 @@ def write_network(stem: Path, weights: Weights, facts: Mapping[str, Any]) -> Non
     save_file({name: np.ascontiguousarray(values) for name, values in sorted(weights.items())}, partial)
     settle(partial, path)
     write_whole(told, (json.dumps(facts, indent=1, sort_keys=True) + "\n").encode())
+
+
+def read_network(stem: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Return the weights of the network called *stem* by name, and what they belong to.
+
+    Raises:
+        RunDirectoryError: there is none, or its files are damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path, told = network_paths(stem)
+    if not path.is_file() or not told.is_file():
+        raise RunDirectoryError(f"{path}: no network was left there")
+    with reading(told):
+        facts = dict(json.loads(told.read_text(encoding="utf-8")))
+    with reading(path):
+        try:
+            return load_file(path), facts
+        except SafetensorError as error:
+            raise ValueError(str(error)) from error

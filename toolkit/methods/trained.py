@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -44,6 +45,18 @@ def facts_of(spec: ModelSpec, data: Dataset) -> dict[str, Any]:
         "model": spec.model_dump(mode="json", include={"name", "options"}), "dataset": data.name, "num_classes": data.num_classes,
         "classes": list(data.classes), "shape": list(data.train_images.shape[1:]), "mean": list(data.mean), "std": list(data.std),
     }
+
+
+def put_into(model: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Give *model* the *weights* that a network of its kind had.
+
+    Raises:
+        ValueError: they are of another kind.
+    """
+    try:
+        model.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
 
 
 def leave(ctx: Context, weights: Mapping[str, Tensor], facts: Mapping[str, Any], part: str = "") -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -12,16 +11,17 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from toolkit.core.network_file import network_paths
+from toolkit.core.network_file import network_paths, read_network
 from toolkit.core.part import Spec, explain
 from toolkit.core.rundir import reading
-from toolkit.errors import RunDirectoryError, ScenarioError
+from toolkit.errors import ScenarioError
 from toolkit.learning.pruning.groups import find_groups
 from toolkit.learning.pruning.rebuild import rebuild
 from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.elastic_net import subnet_of
 from toolkit.methods.detection.kept import exportable_detector
 from toolkit.methods.model_spec import ModelSpec
+from toolkit.methods.trained import put_into
 from toolkit.models.elastic_resnet import Configuration
 from toolkit.models.evolving import Evolving
 
@@ -42,18 +42,12 @@ def trained_network(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
         RunDirectoryError: there is none, or its files are damaged.
         ScenarioError: it was built by code that is not at hand, or that may not be run.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     path, told = network_paths(stem)
-    if not path.is_file() or not told.is_file():
-        raise RunDirectoryError(f"{path}: no network was left there")
-    with reading(told):
-        facts = dict(json.loads(told.read_text(encoding="utf-8")))
-        if facts.get("kind") == "diffusion":
-            raise ScenarioError(
-                f"{told}: it makes images and gives no scores; toolkit.methods.diffusion.left.student builds it, its weights are in {path}"
-            )
+    weights, facts = read_network(stem)
+    if facts.get("kind") == "diffusion":
+        raise ScenarioError(
+            f"{told}: it makes images and gives no scores; toolkit.methods.diffusion.left.student builds it, its weights are in {path}"
+        )
     if "detector" in facts:
         return exportable_detector(stem)
     with reading(told):
@@ -81,11 +75,7 @@ def trained_network(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
         if "units" in facts:
             kept = np.array([unit == "1" for unit in facts["units"]])
             model = rebuild(model, find_groups(model, facts["shape"]), kept)
-        try:
-            weights = load_file(path)
-            model.load_state_dict(weights)
-        except (SafetensorError, RuntimeError) as error:
-            raise ValueError(str(error)) from error
+        put_into(model, weights)
     return model.eval(), facts
 
 

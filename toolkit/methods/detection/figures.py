@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
-from torch import Tensor
+from numpy.typing import NDArray
 
 from toolkit.analysis.comparison import Comparison
-from toolkit.errors import RunDirectoryError
 from toolkit.methods.detection.kept import kept_pictures
 from toolkit.render.figures import Figures, arm_colours, arm_markers, label_above, new_figure, styled
 
@@ -79,22 +79,19 @@ def pictures(result: Comparison, names: tuple[str, ...]) -> Figure | None:
         for place, panel in enumerate(row):
             panel.set_axis_off()
             if place < len(shown):
-                panel.imshow(shown[place].permute(1, 2, 0).numpy())
+                panel.imshow(shown[place].transpose(1, 2, 0))
         if name not in told:
             row[0].set_title(TITLES[name], loc="left", fontsize=9)
             told.add(name)
     return figure
 
 
-def _left(directory: Path, arms: list[str]) -> dict[str, Tensor]:
+def _left(directory: Path, arms: list[str]) -> dict[str, NDArray[np.uint8]]:
     for arm in arms:
         for path in sorted((directory / "models").glob("*.safetensors")):
             if path.name.rpartition("-s")[0] != arm:
                 continue
-            try:
-                found = kept_pictures(path.with_suffix(""))
-            except RunDirectoryError:  # a damaged file has no pictures; whoever asks for the detector is told
-                continue
+            found = kept_pictures(path.with_suffix(""))
             if found:
                 return found
     return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from toolkit.core.context import Context
-from toolkit.core.network_file import network_paths
+from toolkit.core.network_file import network_paths, read_network
 from toolkit.core.rundir import reading
 from toolkit.datasets.detection.images import DetectionSet
 from toolkit.errors import RunDirectoryError
@@ -21,6 +20,7 @@ from toolkit.learning.detection.inversion import Generated, to_bytes
 from toolkit.learning.detection.prediction import Exportable, Found, drawn
 from toolkit.methods.detection.prepared import network
 from toolkit.methods.detection.settings import NetSettings
+from toolkit.methods.trained import leave, put_into
 from toolkit.models.detection.detector import Detector
 
 PICTURES = "pictures."
@@ -64,12 +64,11 @@ def hand_out(
     shown: dict[str, NDArray[np.generic]],
 ) -> None:
     """Leave *detector* and its pictures to whoever runs this."""
-    weights: dict[str, NDArray[np.generic]] = {name: value.detach().cpu().numpy() for name, value in detector.state_dict().items()}
     facts: dict[str, Any] = {
         "detector": net.model_dump(mode="json"), "sizes": list(sizes), "names": list(test.names), "category_ids": list(test.ids),
         "side": test.side, "dataset": test.name,
     }
-    ctx.hand_out({**weights, **shown}, facts)
+    leave(ctx, {**detector.state_dict(), **{name: torch.from_numpy(values) for name, values in shown.items()}}, facts)
 
 
 def trained_detector(stem: Path) -> tuple[Detector, dict[str, Any]]:
@@ -85,10 +84,7 @@ def trained_detector(stem: Path) -> tuple[Detector, dict[str, Any]]:
         found = network(net, facts["sizes"][0], generator)
         for size in facts["sizes"][1:]:
             found.add_classes(size, generator)
-        try:
-            found.load_state_dict({name: value for name, value in weights.items() if not name.startswith(PICTURES)})
-        except RuntimeError as error:
-            raise ValueError(str(error)) from error
+        put_into(found, {name: value for name, value in weights.items() if not name.startswith(PICTURES)})
     found.eval()
     return found, facts
 
@@ -103,25 +99,14 @@ def exportable_detector(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
     return Exportable(detector).eval(), {**facts, "shape": [3, facts["side"], facts["side"]]}
 
 
-def kept_pictures(stem: Path) -> dict[str, Tensor]:
+def kept_pictures(stem: Path) -> dict[str, NDArray[np.uint8]]:
     """Return the pictures of a run by name, bytes (n, 3, height, width)."""
     weights, _ = _files(stem)
     return {name.removeprefix(PICTURES): value for name, value in weights.items() if name.startswith(PICTURES)}
 
 
-def _files(stem: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path, told = network_paths(stem)
-    if not path.is_file() or not told.is_file():
-        raise RunDirectoryError(f"{path}: no detector was left there")
-    with reading(told):
-        facts = dict(json.loads(told.read_text(encoding="utf-8")))
-        if "detector" not in facts:
-            raise ValueError("it is a network of another kind")
-    with reading(path):
-        try:
-            return load_file(path), facts
-        except SafetensorError as error:
-            raise ValueError(str(error)) from error
+def _files(stem: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    weights, facts = read_network(stem)
+    if "detector" not in facts:
+        raise RunDirectoryError(f"{network_paths(stem)[1]}: it is of a network of another kind, and no detector's")
+    return weights, facts

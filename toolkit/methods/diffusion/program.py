@@ -26,7 +26,7 @@ from toolkit.learning.random import torch_generator
 from toolkit.methods.accelerator import Accelerator, accelerator
 from toolkit.methods.dataset_spec import DatasetSpec
 from toolkit.methods.diffusion.costs import Costs
-from toolkit.methods.diffusion.left import leave
+from toolkit.methods.diffusion.left import leave_student
 from toolkit.methods.diffusion.prepared import SCHEDULE, Prepared, network, prepared
 from toolkit.methods.diffusion.settings import BaseSettings, Judging, LossName, NetSettings, Precision, QueueSettings
 from toolkit.methods.loop import training_loop
@@ -188,7 +188,7 @@ class Diffusion(Program):
         if leads:
             shown = self._judge(ctx, ready, ladder)
             model, sampler = self._sampled(ready, ladder, min(self.judging.steps))
-            leave(ctx, model, self.net, self.dataset, ready, steps=min(self.judging.steps), sampler=sampler, shown=shown)
+            leave_student(ctx, model, self.net, self.dataset, ready, steps=min(self.judging.steps), sampler=sampler, shown=shown)
             for steps, size in self._prices():
                 yield ctx.compute(costs.forward(size).times(steps).beyond_first(), f"sample_{steps}_{size}")
 

@@ -7,6 +7,7 @@ stride in the 3 x 3 convolution; its tensors are called as those of torchvision'
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -18,19 +19,19 @@ from toolkit.models.hcgnet import HcgNet
 from toolkit.models.hcgnet_cells import Transition
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A network that gives maps; `strides` and `channels` say which."""
 
     strides: tuple[int, ...]
     channels: tuple[int, ...]
 
+    @abstractmethod
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return one map per stride, finest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def first_stages(self) -> nn.ModuleList:
         """What lies before the first map and stays frozen in a fine-tuned network: the stem and the first stage."""
-        raise NotImplementedError
 
 
 def unit(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
