@@ -10,7 +10,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
 
 
 @dataclass
@@ -20,10 +21,13 @@ class Adam:
     mean: list[Tensor] = field(default_factory=list)
     square: list[Tensor] = field(default_factory=list)
     steps: int = 0
+    betas: tuple[float, float] = BETAS
+    """Of mean and square; with both 0 every weight moves by the rate, against its gradient's sign."""
 
     @classmethod
-    def of(cls, weights: Sequence[Tensor]) -> Self:
-        return cls([torch.zeros_like(weight) for weight in weights], [torch.zeros_like(weight) for weight in weights])
+    def of(cls, weights: Sequence[Tensor], betas: tuple[float, float] = BETAS) -> Self:
+        zeros = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
+        return cls(*zeros, betas=betas)
 
     @torch.no_grad()
     def step(self, weights: Sequence[Tensor], gradients: Sequence[Tensor | None], rate: float, *, weight_decay: float = 0.0) -> None:
@@ -35,10 +39,11 @@ class Adam:
         if weight_decay:
             torch._foreach_add_(slopes, values, alpha=weight_decay)
         self.steps += 1
-        torch._foreach_lerp_(mean, slopes, 1 - MEAN_DECAY)
-        torch._foreach_mul_(square, SQUARE_DECAY)
-        torch._foreach_addcmul_(square, slopes, slopes, 1 - SQUARE_DECAY)
-        scale = math.sqrt(1 - SQUARE_DECAY**self.steps)
+        mean_decay, square_decay = self.betas
+        torch._foreach_lerp_(mean, slopes, 1 - mean_decay)
+        torch._foreach_mul_(square, square_decay)
+        torch._foreach_addcmul_(square, slopes, slopes, 1 - square_decay)
+        scale = math.sqrt(1 - square_decay**self.steps)
         spread = torch._foreach_sqrt(square)
         torch._foreach_add_(spread, EPSILON * scale)
-        torch._foreach_addcdiv_(values, mean, spread, -rate * scale / (1 - MEAN_DECAY**self.steps))
+        torch._foreach_addcdiv_(values, mean, spread, -rate * scale / (1 - mean_decay**self.steps))

@@ -8,7 +8,6 @@ import torch
 
 from toolkit.learning.detection.inversion import (
     InversionRecipe,
-    adam_step,
     drawn_boxes,
     drawn_moves,
     generate,
@@ -73,12 +72,6 @@ def test_a_box_that_would_leave_stays() -> None:
     moves = drawn_moves(1, InversionRecipe(side=32), np.random.default_rng(0))._replace(roll=(0, 6), flip=False)
     box = torch.tensor([[27.0, 0, 32, 9]])
     assert torch.equal(moved_boxes(box, moves, 32), box)
-
-
-def test_without_memory_adam_moves_by_signs() -> None:
-    values, gradient = torch.zeros(4), torch.tensor([3.0, -0.2, 1e-3, -5.0])
-    adam_step(values, gradient, (torch.zeros(4), torch.zeros(4)), betas=(0.0, 0.0), step=7, rate=0.2)
-    assert torch.allclose(values, -0.2 * gradient.sign(), atol=1e-5)
 
 
 def test_variation_of_a_step_by_hand() -> None:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from toolkit.datasets.detection.targets import Targets
+from toolkit.learning.adam import Adam
 from toolkit.learning.detection.losses import detection_loss
 from toolkit.learning.detection.pasting import Pool
 from toolkit.learning.detection.prediction import predict
@@ -27,8 +28,6 @@ from toolkit.learning.detection.ratios import RatioHistogram, drawn_sides
 from toolkit.learning.random import torch_generator
 from toolkit.models.detection.detector import Detector
 from toolkit.models.detection.geometry import clipped
-
-EPSILON = 1e-8
 
 
 @dataclass(frozen=True)
@@ -245,7 +244,7 @@ def _batch(
     device = detector.mean.device
     images = (detector.mean + detector.std * noise.to(device)).clamp(0, 1).requires_grad_()
     wanted = torch.tensor(labels, device=device)
-    mean, square = torch.zeros_like(images), torch.zeros_like(images)
+    adam = Adam.of([images], recipe.betas)
     history = []
     for step in range(recipe.iterations):
         moves = drawn_moves(len(labels), recipe, rng)
@@ -255,7 +254,7 @@ def _batch(
         (gradient,) = torch.autograd.grad(losses.total, images)
         rate = recipe.rate * (1 + math.cos(math.pi * step / recipe.iterations)) / 2
         with torch.no_grad():
-            adam_step(images, gradient, (mean, square), betas=recipe.betas, step=step + 1, rate=rate)
+            adam.step([images], [gradient], rate)
             images.clamp_(0, 1)
         history.append((float(losses.detection), float(losses.statistics)))
     return Generated(images.detach().cpu(), boxes, torch.tensor(labels), history)
@@ -264,17 +263,6 @@ def _batch(
 def one_each(boxes: Tensor, labels: Tensor) -> Targets:
     """Return targets of images with one box each."""
     return Targets(boxes.unsqueeze(1), labels.unsqueeze(1), torch.ones_like(labels, dtype=torch.bool).unsqueeze(1))
-
-
-def adam_step(
-    values: Tensor, gradient: Tensor, moments: tuple[Tensor, Tensor], *, betas: tuple[float, float], step: int, rate: float
-) -> None:
-    """Move *values* by a step of Adam, *step* counted from 1; with both betas 0 each value moves by *rate* against its gradient's sign."""
-    mean, square = moments
-    mean.lerp_(gradient, 1 - betas[0])
-    square.lerp_(gradient.square(), 1 - betas[1])
-    unbiased, spread = mean / (1 - betas[0] ** step), (square / (1 - betas[1] ** step)).sqrt()
-    values.sub_(rate * unbiased / (spread + EPSILON))
 
 
 def recognised_share(detector: Detector, images: Tensor, labels: Tensor, score: float = 0.3) -> float:
