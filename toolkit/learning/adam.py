@@ -26,8 +26,8 @@ class Adam:
 
     @classmethod
     def of(cls, weights: Sequence[Tensor], betas: tuple[float, float] = BETAS) -> Self:
-        zeros = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
-        return cls(*zeros, betas=betas)
+        mean, square = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
+        return cls(mean, square, betas=betas)
 
     @torch.no_grad()
     def step(self, weights: Sequence[Tensor], gradients: Sequence[Tensor | None], rate: float, *, weight_decay: float = 0.0) -> None:
