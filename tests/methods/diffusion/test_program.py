@@ -12,11 +12,13 @@ import torch
 import toolkit
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
+from toolkit.datasets import digits
 from toolkit.errors import UserError
 from toolkit.estimate import estimates
 from toolkit.learning.diffusion.distillation import Ladder
 from toolkit.learning.diffusion.samplers import sample
 from toolkit.learning.random import torch_generator
+from toolkit.methods.diffusion import program as program_module
 from toolkit.methods.diffusion.findings import diffusion_findings
 from toolkit.methods.diffusion.left import samples, student
 from toolkit.methods.diffusion.prepared import SCHEDULE
@@ -194,6 +196,26 @@ def test_the_report_says_what_distances_are_to_be_read_with(tmp_path: Path) -> N
     (said,) = [sentence for sentence in diffusion_findings(result) if sentence.startswith("Every distance")]
     assert "40 samples" in said
     assert "4 and 6 channels, 4 steps" in said
+
+
+def test_fid_is_taken_by_the_users_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of features that are the mean brightness of an image the distance is known; real images are looked at once."""
+    looked: list[int] = []
+
+    class Brightness(torch.nn.Module):
+        def forward(self, images: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+            looked.append(len(images))
+            return images.double().mean((1, 2, 3))[:, None]
+
+    monkeypatch.setattr(program_module, "loaded", Brightness)
+    result = toolkit.run(scenario(**{"program.judging.inception": True}), out=tmp_path / "run", jobs=1)
+    values = result.report.set_index("metric")["value"]
+    real = digits.load().train_images.double().mean((1, 2, 3))
+    assert sum(looked) == len(real) + 2 * 40
+    (left,) = (tmp_path / "run" / "models").glob("*.safetensors")
+    made = torch.from_numpy(samples(left.with_suffix(""))[1]).double().mean((1, 2, 3))
+    about = (real.mean() - made.mean()) ** 2 + (real.std() - made.std()) ** 2
+    assert values["fid@1"] == pytest.approx(float(about), rel=0.5)  # of 32 of the 40 samples
 
 
 def test_inception_needs_its_weights_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,6 +210,7 @@ class Diffusion(Program):
         """Hold samples against the training images; who is the number of steps. Return the first few samples of each."""
         shown: dict[int, Tensor] = {}
         inception = loaded() if self.judging.inception else None
+        theirs = None if inception is None else inception_features(inception, ready.images)
         real, plain = metrics.class_features(ready.judges, ready.images), metrics.projected(ready.images)
         ctx.metric("clf_fid_floor", metrics.floor(real))
         ctx.metric("projected_fid_floor", metrics.floor(plain))
@@ -229,9 +230,8 @@ class Diffusion(Program):
                 ("kid", metrics.kernel_distance(real, seen)), ("precision", precision), ("recall", recall),
             ):
                 ctx.metric(name, value, who=str(steps))
-            if inception is not None:
-                theirs = inception_features(inception, made)
-                ctx.metric("fid", metrics.distance(inception_features(inception, ready.images), theirs), who=str(steps))
+            if inception is not None and theirs is not None:
+                ctx.metric("fid", metrics.distance(theirs, inception_features(inception, made)), who=str(steps))
         return shown
 
     def _sampled(self, ready: Prepared, ladder: Ladder | None, steps: int) -> tuple[nn.Module, str]:
