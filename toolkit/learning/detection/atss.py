@@ -13,13 +13,12 @@ from torch import Tensor
 
 from toolkit.datasets.detection.targets import Targets
 from toolkit.models.detection.detector import Cells
-from toolkit.models.detection.geometry import pairwise_iou
+from toolkit.models.detection.geometry import EPSILON, area
 
 NEAREST = 9
 """Candidates per level and object."""
 INSIDE = 0.01
 """Pixels that a point lies inside a box at least."""
-FAR = 1e9
 
 
 class Assignment(NamedTuple):
@@ -35,24 +34,32 @@ class Assignment(NamedTuple):
 
 def assign(cells: Cells, targets: Targets, anchor: float) -> Assignment:
     """Return the objects of *targets* that the cells are responsible for; anchors are squares of *anchor* strides."""
-    half = (cells.strides * (anchor / 2)).unsqueeze(-1)
-    anchors = torch.cat([cells.points - half, cells.points + half], dim=-1)
-    overlaps = pairwise_iou(anchors, targets.boxes)  # (b, cells, objects)
-    middles = (targets.boxes[..., :2] + targets.boxes[..., 2:]) / 2
-    distances = (cells.points.unsqueeze(-2) - middles.unsqueeze(-3)).square().sum(dim=-1)
+    x, y = cells.points.unbind(-1)
+    left, top, right, bottom = (side.unsqueeze(-1) for side in targets.boxes.unbind(-1))  # (b, objects, 1); with cells: (b, objects, cells)
+    overlaps = _overlaps(x, y, cells.strides * (anchor / 2), targets.boxes)
+    distances = (x - (left + right) / 2).square() + (y - (top + bottom) / 2).square()
     candidates, begin = [], 0
     for count in cells.counts:  # ll. 3-6: the nearest of each level
-        near = distances[:, begin : begin + count].topk(min(NEAREST, count), dim=1, largest=False).indices
+        near = distances[..., begin : begin + count].topk(min(NEAREST, count), dim=-1, largest=False).indices
         candidates.append(near + begin)
         begin += count
-    chosen = torch.cat(candidates, dim=1)
-    theirs = overlaps.gather(1, chosen)
-    threshold = theirs.mean(dim=1, keepdim=True) + theirs.std(dim=1, keepdim=True)  # ll. 7-10
-    corners = targets.boxes.unsqueeze(-3)
-    point = cells.points.unsqueeze(-2)
-    inside = torch.minimum((point - corners[..., :2]).amin(dim=-1), (corners[..., 2:] - point).amin(dim=-1)) > INSIDE
-    is_candidate = torch.zeros_like(inside).scatter(1, chosen, torch.ones_like(chosen, dtype=torch.bool))
-    fits = is_candidate & (overlaps >= threshold) & inside & targets.valid.unsqueeze(1)  # ll. 11-14
-    best = torch.where(fits, overlaps, torch.full_like(overlaps, -1.0)).argmax(dim=-1)  # of several the one it overlaps most
+    chosen = torch.cat(candidates, dim=-1)
+    theirs = overlaps.gather(-1, chosen)
+    threshold = theirs.mean(dim=-1, keepdim=True) + theirs.std(dim=-1, keepdim=True)  # ll. 7-10
+    across, down = x[chosen], y[chosen]
+    inside = torch.minimum(torch.minimum(across - left, right - across), torch.minimum(down - top, bottom - down)) > INSIDE
+    fits = (theirs >= threshold) & inside & targets.valid.unsqueeze(-1)  # ll. 11-14
+    kept = torch.full_like(overlaps, -1.0).scatter(-1, chosen, theirs.masked_fill(~fits, -1.0))
+    most, best = kept.max(dim=1)  # of several the one it overlaps most
     boxes = targets.boxes.gather(1, best.unsqueeze(-1).expand(-1, -1, 4))
-    return Assignment(fits.any(dim=-1), boxes, targets.labels.gather(1, best))
+    return Assignment(most >= 0, boxes, targets.labels.gather(1, best))
+
+
+def _overlaps(x: Tensor, y: Tensor, half: Tensor, boxes: Tensor) -> Tensor:
+    """Return (b, objects, cells) the IoU of *boxes* with squares round the points; by coordinates, which is thrice as fast."""
+    left, top, right, bottom = (side.unsqueeze(-1) for side in boxes.unbind(-1))
+    wide = torch.minimum(x + half, right) - torch.maximum(x - half, left)
+    high = torch.minimum(y + half, bottom) - torch.maximum(y - half, top)
+    common = wide.clamp(min=0) * high.clamp(min=0)
+    union = (2 * half).square() + area(boxes).unsqueeze(-1) - common
+    return common / union.clamp(min=EPSILON)
