@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -56,6 +57,8 @@ WIDE = {"name": "mlp", "options": {"hidden": [1024, 1024], "image_size": 8}}
 """1.1 M weights: 4.5 MB in five buckets of 1 MB."""
 BUCKET_BYTES = 2**20
 MISSES: list[str] = []
+TOLD: list[dict[str, Any]] = []
+"""Every ratio, for `--csv`."""
 
 
 def told(what: str, said: float, measured: float, bar: float, unit: str = "ms") -> float:
@@ -66,11 +69,17 @@ def told(what: str, said: float, measured: float, bar: float, unit: str = "ms") 
     if missed:
         MISSES.append(f"{what}: {ratio:.2f}")
     scale = {"ms": 1e3, "s": 1.0}[unit]
+    TOLD.append({"kind": KIND[-1], "what": what, "unit": "s", "said": said, "measured": measured, "ratio": ratio, "bar": bar})
     print(f"  {what:<44}{scale * said:>11.3f}{scale * measured:>11.3f}{ratio:>8.2f}  {'MISSED' if missed else ''} (bar {bar})", flush=True)
     return ratio
 
 
-def heading(title: str) -> None:
+KIND = [""]
+
+
+def heading(title: str, kind: str) -> None:
+    """Begin a table whose ratios are of a *kind*."""
+    KIND.append(kind)
     print(f"\n{title}\n  {'':<44}{'said':>11}{'measured':>11}{'ratio':>8}")
 
 
@@ -85,18 +94,18 @@ def gradients(rounds: int) -> Device:
     """Calibrate twice, and hold both against the first one's times; return the device of the first."""
     first, second = (calibrate(others=HELD, rounds=rounds) for _ in range(2))
     devices = [device_of(found) for found in (first, second)]
-    heading(f"gradients of networks not fitted to (ms of CPU time; wall time {first.times.waited:.1f} times CPU time)")
+    heading(f"gradients of networks not fitted to (ms of CPU time; wall time {first.times.waited:.1f} times CPU time)", "gradient")
     ratios = [told(probe.name, devices[0].duration_s(probe.work()), first.times.seconds[probe.name], 2.0) for probe in HELD]
     median = statistics.median(max(ratio, 1 / ratio) for ratio in ratios)
     print(f"  median {median:.2f} (bar 1.25) {'MISSED' if median > 1.25 else ''}")
     if median > 1.25:
         MISSES.append(f"median of gradients: {median:.2f}")
-    heading("the same, said by a second calibration, against the first one's words")
+    heading("the same, said by a second calibration, against the first one's words", "second calibration")
     for probe in HELD:
         told(probe.name, devices[1].duration_s(probe.work()), devices[0].duration_s(probe.work()), 1.1)
     own = own_probes(["resnet20"], "3x32x32", 32)
     third = calibrate(own, rounds=max(3, rounds // 2))
-    heading("one's own network after --model (ms of CPU time)")
+    heading("one's own network after --model (ms of CPU time)", "own gradient")
     for probe in own:
         told(probe.name, device_of(third).duration_s(probe.work()), third.times.seconds[probe.name], 1.15)
     inferences(devices[0], rounds)
@@ -115,7 +124,7 @@ def inferences(device: Device, rounds: int) -> None:
 
         calls[probe.name] = use
     measured = times_of(calls, rounds).seconds
-    heading("inferences, from constants of training (ms of CPU time)")
+    heading("inferences, from constants of training (ms of CPU time)", "inference")
     for probe in HELD:
         work = count(probe.build(), probe.shape, training=False).work.beyond_first()
         told(probe.name, device.duration_s(work), measured[probe.name], 2.0)
@@ -307,7 +316,7 @@ def exchanges(device: Device, repeats: int) -> float:
     """All-reduces of four processes; return the time of an empty message."""
     measured = on_held_links(4, "all_reduce", sizes=SIZES, repeats=repeats)
     message_ms = 1e3 * measured["message_s"]
-    heading(f"all-reduces of 4 processes at {RATE_BPS / 1e6:.0f} Mbit/s (ms; a message of one number takes {message_ms:.3f})")
+    heading(f"all-reduces of 4 processes at {RATE_BPS / 1e6:.0f} Mbit/s (ms; a message of one number takes {message_ms:.3f})", "all-reduce")
     cluster = fabric(device, 4, measured["message_s"])
     for nbytes in SIZES:
         said = simulated(cluster, OneAllReduce(values=nbytes // 4))
@@ -321,12 +330,12 @@ def trainings(device: Device, message_s: float, repeats: int) -> None:
     processes = max(2, len(os.sched_getaffinity(0)))
     cluster = fabric(device, processes, message_s)
     measured = on_held_links(processes, "train", methods=METHODS, repeats=repeats)
-    heading(f"a step of small_cnn in whole runs of {STEPS}, {processes} processes (ms)")
+    heading(f"a step of small_cnn in whole runs of {STEPS}, {processes} processes (ms)", "whole run")
     for name, method in METHODS.items():
         whole, first = (simulated(cluster, training(method, learn=False, steps=steps)) for steps in (STEPS, 1))
         told(name, (whole - first) / (STEPS - 1), measured[name], 1.3)
     measured = on_held_links(processes, "ddp", batch=64, repeats=repeats)
-    heading(f"a step of torch's DistributedDataParallel, 1.1 M weights, {processes} processes (ms)")
+    heading(f"a step of torch's DistributedDataParallel, 1.1 M weights, {processes} processes (ms)", "DDP")
     for name, overlap in (("buckets of 1 MiB", True), ("one bucket", False)):
         steps = [simulated(cluster, wide(overlap=overlap, steps=count)) for count in (1, 3)]
         told(name, (steps[1] - steps[0]) / 2, measured[name], 1.3)
@@ -340,7 +349,7 @@ def replay_memory() -> None:
     read, write = storage_rates(Path.cwd())
     device = Device(storage_read_bytes_per_s=read, storage_write_bytes_per_s=write)
     again = storage_rates(Path.cwd())
-    heading(f"a replay memory on this disk: batches of {BATCH} samples of {RECORD_BYTES} bytes (ms)")
+    heading(f"a replay memory on this disk: batches of {BATCH} samples of {RECORD_BYTES} bytes (ms)", "storage")
     nbytes = BATCH * RECORD_BYTES
     told("read", device.storage_s(read_bytes=nbytes), nbytes / again[0], 1.3)
     told("written", device.storage_s(write_bytes=nbytes), nbytes / again[1], 1.3)
@@ -351,6 +360,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("gradients", "links", "storage"), help="one part")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the calibrations")
     parser.add_argument("--repeats", type=int, default=3, help="of what is timed on links")
+    parser.add_argument("--csv", type=Path, help="write every ratio there, with the machine named")
     parser.add_argument("--rank-task", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.rank_task:
@@ -367,6 +377,8 @@ def main() -> int:
             print("\nall-reduces and trainings are left out: namespaces with held links cannot be made here (that needs root, ip and tc)")
     if args.only in (None, "storage"):
         replay_memory()
+    if args.csv is not None:
+        pd.DataFrame(TOLD).assign(machine=f"{machine_name()}, {cores} cores").to_csv(args.csv, index=False, float_format="%.6g")
     print(f"\nmissed: {'; '.join(MISSES) or 'nothing'}")
     return int(bool(MISSES))
 

@@ -13,7 +13,7 @@ from toolkit.sweep import Job
 
 @contextmanager
 def watch(jobs: list[Job], directory: RunDirectory) -> Iterator[None]:
-    """Show how far the *jobs* are, as told by the files that they leave in the run directory."""
+    """Show how far the *jobs* are, as told by the files that they leave in their run directories."""
     if not sys.stderr.isatty() or not jobs:
         yield
         return
@@ -33,7 +33,7 @@ def watch(jobs: list[Job], directory: RunDirectory) -> Iterator[None]:
 
         def look() -> None:
             while not over.wait(0.5):
-                shares = [_share(directory, job) for job in jobs]
+                shares = [_share(RunDirectory(job.directory), job) for job in jobs]
                 done = sum(share >= 1.0 for share in shares)
                 progress.update(
                     bar, completed=sum(s * h for s, h in zip(shares, hours, strict=True)), runs=f"{done} of {len(jobs)} runs"

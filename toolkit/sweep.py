@@ -7,7 +7,7 @@ import gc
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,49 +81,104 @@ def run(
     Raises:
         UserError: the scenario, an input file or the directory is not usable; one clear sentence.
     """
-    from toolkit.finish import finish
-
     if not isinstance(scenario, Scenario):
         scenario = Scenario.load(scenario, quick=quick)
     if seeds is not None:
         scenario = Scenario.build({**scenario.dump(), "seeds": seeds})
+    place = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-"))
     engine = Engine(backend, jobs, address)
     engine.check()
+    (result,) = _in_one_pool(
+        {place: scenario}, engine, resume=resume, watch=watch, call_traces=call_traces, mix_versions=mix_versions, tell=tell
+    ).values()
+    return result
+
+
+def run_many(
+    scenarios: Mapping[str, Scenario], *, out: str | Path, jobs: int = 1, backend: str = "loky", address: str | None = None,
+    resume: bool = False, watch: Callable[[list[Job], RunDirectory], Any] | None = None, mix_versions: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> dict[str, Result]:
+    """Run several scenarios in one pool of processes, each into a folder of *out* of its name, and return their results by name.
+
+    All are checked before the first run begins; the arguments are those of `run`.
+
+    Raises:
+        UserError: one of them is not usable; one clear sentence.
+    """
+    engine = Engine(backend, jobs, address)
+    engine.check()
+    places = {Path(out) / name: scenario for name, scenario in scenarios.items()}
+    found = _in_one_pool(places, engine, resume=resume, watch=watch, call_traces=None, mix_versions=mix_versions, tell=tell)
+    return {place.name: result for place, result in found.items()}
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run directory that is open, with the runs that it is to hold and those that it lacks."""
+
+    scenario: Scenario
+    directory: RunDirectory
+    work: list[Job]
+    todo: list[Job]
+
+
+def _in_one_pool(
+    scenarios: Mapping[Path, Scenario], engine: Engine, *, resume: bool, watch: Callable[[list[Job], RunDirectory], Any] | None,
+    call_traces: Path | None, mix_versions: bool, tell: Callable[[str], None] | None,
+) -> dict[Path, Result]:
+    """Do the runs of all *scenarios*, each in its run directory, and report each."""
+    from toolkit.finish import finish
+
     with telling_notes(tell):
-        module = check(scenario)
-    arms = scenario.arms()
-    directory = RunDirectory(Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-")))
+        modules = [check(scenario) for scenario in scenarios.values()]
+    with _disk_errors(next(iter(scenarios))):
+        begun = [
+            _begin(scenario, RunDirectory(place), module, resume=resume, call_traces=call_traces, mix_versions=mix_versions, tell=tell)
+            for (place, scenario), module in zip(scenarios.items(), modules, strict=True)
+        ]
+        homes = {job.directory: each.directory for each in begun for job in each.work}
+        todo = [job for each in begun for job in each.todo]
+        with watch(todo, begun[0].directory) if watch is not None else _no_watch():
+            for job, wall_s in engine.map(run_job, todo):
+                homes[job.directory].log(f"finished {job.name} in {wall_s:.1f} s")
+        return {
+            each.directory.path: finish(each.scenario, each.directory, [(job.arm, job.seed) for job in each.work]) for each in begun
+        }
+
+
+def _begin(
+    scenario: Scenario, directory: RunDirectory, module: str, *, resume: bool, call_traces: Path | None, mix_versions: bool,
+    tell: Callable[[str], None] | None,
+) -> Begun:
+    """Open *directory* for the runs of *scenario*, and see which of them it holds already."""
 
     def say(sentence: str) -> None:
         directory.log(sentence)
         if tell is not None:
             tell(sentence)
 
-    with _disk_errors(directory.path):
-        facts = {"report": module}
-        sound = _may_go_on(directory, facts, mix_versions=mix_versions, say=say) if resume else True
-        directory.open(scenario.dump(), facts, resume=resume)
-        work = [
-            Job(
-                arm, seed, spec.dump(), directory.path.absolute(),
-                call_trace=call_traces / f"{arm}-s{seed}.parquet" if call_traces is not None else None, own=admitted(),
-            )
-            for seed in range(scenario.seed, scenario.seed + scenario.seeds)
-            for arm, spec in arms.items()
-        ]
-        names = [job.name for job in work]
-        if not sound:
-            for name in names:
-                forget(directory, name)
-        for flaw in mend(directory, names) if resume else ():
-            say(flaw)
-        todo = [job for job in work if not directory.record(job.name).exists()]
-        if len(todo) < len(work):
-            directory.log(f"resumed: {len(work) - len(todo)} of {len(work)} runs were finished")
-        with watch(todo, directory) if watch is not None else _no_watch():
-            for name, wall_s in engine.map(run_job, todo):
-                directory.log(f"finished {name} in {wall_s:.1f} s")
-        return finish(scenario, directory, [(job.arm, job.seed) for job in work])
+    facts = {"report": module}
+    sound = _may_go_on(directory, facts, mix_versions=mix_versions, say=say) if resume else True
+    directory.open(scenario.dump(), facts, resume=resume)
+    work = [
+        Job(
+            arm, seed, spec.dump(), directory.path.absolute(),
+            call_trace=call_traces / f"{arm}-s{seed}.parquet" if call_traces is not None else None, own=admitted(),
+        )
+        for seed in range(scenario.seed, scenario.seed + scenario.seeds)
+        for arm, spec in scenario.arms().items()
+    ]
+    names = [job.name for job in work]
+    if not sound:
+        for name in names:
+            forget(directory, name)
+    for flaw in mend(directory, names) if resume else ():
+        say(flaw)
+    todo = [job for job in work if not directory.record(job.name).exists()]
+    if len(todo) < len(work):
+        directory.log(f"resumed: {len(work) - len(todo)} of {len(work)} runs were finished")
+    return Begun(scenario, directory, work, todo)
 
 
 def _may_go_on(directory: RunDirectory, facts: dict[str, str], *, mix_versions: bool, say: Callable[[str], None]) -> bool:
@@ -158,15 +213,15 @@ def check(scenario: Scenario) -> str:
     return report_module(scenario)
 
 
-def run_job(job: Job) -> tuple[str, float]:
-    """Do one run, write its ledger and metrics, and last its record; return its name and wall time."""
+def run_job(job: Job) -> tuple[Job, float]:
+    """Do one run, write its ledger and metrics, and last its record; return it with its wall time."""
     begun_s = time.perf_counter()
     try:
         with _rare_collection():
             _run(job)
     except ScenarioError as error:
         raise ScenarioError([f"arm {job.arm}, seed {job.seed}: {problem}" for problem in error.problems]) from error
-    return job.name, time.perf_counter() - begun_s
+    return job, time.perf_counter() - begun_s
 
 
 @contextmanager
