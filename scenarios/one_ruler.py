@@ -7,7 +7,7 @@
 Every row is an arm of a scenario of this folder, at the size of its `quick:` or a little above, all run in one pool. Such sizes show
 that nine different systems are measured alike; who is ahead is told by the scenarios' own runs and by docs. The last columns say how true
 the ruler is for a row: the span of said over measured among all that its costs rest on and that was held against a machine or another
-simulator (data/ruler). From a notebook: `from one_ruler import measure; table = measure(Path("runs/one_ruler"))`.
+simulator (data/ruler). From a notebook: `from one_ruler import by_arm, measure; by_arm(measure(Path("runs/one_ruler")))`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,8 @@ from toolkit.analysis.statistics import mean_interval
 from toolkit.core.device import amount
 from toolkit.errors import UserError
 from toolkit.progress import watch
-from toolkit.render.figures import FAINT, INK, new_figure, save, style
+from toolkit.render.axes import log_x
+from toolkit.render.figures import COLOURS, MARKERS, new_figure, save, style
 from toolkit.render.result import Result
 from toolkit.scenario import Scenario
 from toolkit.sweep import run_many
@@ -64,12 +66,17 @@ SYSTEMS = (
     System("E2Net", "e2net_edge", ("E2Net", "DER++", "ER"), "class_il", COMPUTING,
            {"program.stream.tasks": 5, "program.budget.epochs": 3}),
     System("HCGNet", "hcgnet_edge", ("HCGNet", "DenseNet-BC", "ResNet"), "final_accuracy", COMPUTING,
-           {"program.recipe.epochs": 3, "program.recipe.first_epochs": 3}),
+           {"program.recipe.epochs": 6, "program.recipe.first_epochs": 6, "program.evaluate_every": 2}),
     System("genetic pruning", "ga_lenet", ("GA-balanced", "random-search", "Taylor"), "error_after", COMPUTING,
            {"compare.GA-balanced": {}}),
     System("eTag", "etag_edge", ("eTag", "GFR", "fine-tune"), "incremental", COMPUTING,
-           {"program.budget.epochs": 3, "program.method.generator_epochs": 10}),
-    System("EGOR", "egor_edge", ("EGOR", "ERD", "fine-tune"), "ap_all", COMPUTING),
+           {"program.budget.epochs": 3, "program.method.generator_epochs": 10,
+            "compare.GFR": {"program.lr": 0.001, "program.method": {
+                "type": "gfr", "distil": 0.03, "hidden": 128, "latent": 32, "generator_epochs": 10}}}),
+    System("EGOR", "egor_edge", ("EGOR", "ERD", "fine-tune"), "ap_all", COMPUTING,
+           {"program.data.train": 400, "program.data.test": 80, "program.base.training": {"epochs": 10, "batch": 16, "lr": 0.002},
+            "program.training": {"epochs": 4, "batch": 16, "lr": 0.001},
+            "program.inversion": {"per_class": 4, "side": 48, "iterations": 100, "at_once": 20}}),
     System("RDD", "rdd_edge", ("RDD+PD", "CFD+PD", "PD", "DDIM"), "clf_fid@1", COMPUTING,
            {"program.base.steps": 200, "program.base.halving_steps": 30, "program.stage_steps": 30}),
 )
@@ -94,49 +101,53 @@ def scenario_of(system: System, *, full: bool, seeds: int | None) -> Scenario:
 def measure(
     out: Path, *, jobs: int = 1, full: bool = False, seeds: int | None = None, systems: Sequence[System] = SYSTEMS
 ) -> pd.DataFrame:
-    """Run what *out* lacks of all *systems* and return one row per arm: what was asked, costs, and how true they are.
+    """Run what *out* lacks of all *systems* and return one row per arm and seed: what was asked, and what it cost.
 
-    Means over seeds; `half` is half of the 95 % interval of `value`. Bytes are those sent, operations those of all nodes, and memory is
-    what the program needs at its worst moment on the machine that needs most (none is told of nodes in the sea).
+    Energy is that of all nodes, once with and once without what they draw while they wait; bytes are those sent, operations those of all
+    nodes, and memory is what the program needs at its worst moment on the machine that needs most (none is told of nodes in the sea).
     """
     scenarios = {system.scenario: scenario_of(system, full=full, seeds=seeds) for system in systems}
     results = run_many(scenarios, out=out, jobs=jobs, resume=out.exists(), watch=watch, tell=lambda line: print(line, file=sys.stderr))
-    held = pd.concat([pd.read_csv(HELD / f"{name}.csv") for name in ("machine", "sea")], ignore_index=True)
-    rows = [row for system in systems for row in _rows(system, results[system.scenario], held)]
-    return pd.DataFrame(rows)
+    return pd.concat([_runs(system, results[system.scenario]) for system in systems], ignore_index=True)
 
 
-def _rows(system: System, result: Result, held: pd.DataFrame) -> list[dict[str, Any]]:
-    """One row per arm of *system*."""
-    report, ledger, observed = result.report, result.ledger, result.metrics
+def _runs(system: System, result: Result) -> pd.DataFrame:
+    """One row per arm and seed of *system*."""
     info = describe(system.asked, result.infos)
-    ratios = held.loc[held["kind"].isin(system.rests_on), "ratio"]
+    asked = result.report[result.report["metric"] == system.asked].set_index(["arm", "seed"])["value"]
+    specs = result.scenario.arms()
+    estimates = {arm: specs[arm].program.estimate(specs[arm].fabric) for arm in system.arms}
+    ledgers = dict(iter(result.ledger.groupby(["arm", "seed"], observed=True)))
     found = []
     for arm in system.arms:
-        asked = report.loc[(report["arm"] == arm) & (report["metric"] == system.asked), "value"].to_numpy(float)
-        mean, low, high, _ = mean_interval(asked)
-        runs = [
-            (rows, observed[(observed["arm"] == arm) & (observed["seed"] == seed)])
-            for seed, rows in ledger[ledger["arm"] == arm].groupby("seed")
-        ]
-        spec = result.scenario.arms()[arm]
-        estimate = spec.program.estimate(spec.fabric)
-        found.append({
-            "system": system.name, "arm": arm, "asked": info.label, "better": info.better, "value": mean, "half": (high - low) / 2,
-            "seeds": len(asked),
-            "simulated_s": _mean(spec.duration_s or end_of(rows, metrics) for rows, metrics in runs),
-            "energy_j": _mean(rows["energy_j"].sum() for rows, _ in runs),
-            "sent_bytes": _mean(rows.loc[rows["kind"] == "tx", "nbytes"].sum() for rows, _ in runs),
-            "flops": _mean(rows["flops"].sum() for rows, _ in runs),
-            "memory_bytes": estimate.memory_nbytes if estimate is not None else math.nan,
-            "ruler_low": ratios.min(), "ruler_high": ratios.max(), "held_against": _held_against(system),
-        })
-    return found
+        for seed in result.seeds:
+            rows, estimate = ledgers[arm, seed], estimates[arm]
+            observed = result.metrics[(result.metrics["arm"] == arm) & (result.metrics["seed"] == seed)]
+            kind = rows["kind"].astype(str)
+            found.append({
+                "system": system.name, "arm": arm, "seed": seed, "asked": info.label, "better": info.better, "value": asked[arm, seed],
+                "simulated_s": specs[arm].duration_s or end_of(rows, observed), "energy_j": rows["energy_j"].sum(),
+                "energy_active_j": rows.loc[kind != "idle", "energy_j"].sum(), "sent_bytes": rows.loc[kind == "tx", "nbytes"].sum(),
+                "flops": rows["flops"].sum(), "memory_bytes": math.nan if estimate is None else estimate.memory_nbytes,
+            })
+    return pd.DataFrame(found)
 
 
-def _mean(values: Any) -> float:
-    found = [float(value) for value in values]
-    return sum(found) / len(found)
+def by_arm(runs: pd.DataFrame, systems: Sequence[System] = SYSTEMS) -> pd.DataFrame:
+    """Return one row per arm: means over seeds, half of the 95 % interval of what was asked, and how true the ruler is for that row."""
+    held = pd.concat([pd.read_csv(HELD / f"{name}.csv") for name in ("machine", "sea")], ignore_index=True)
+    numbers = ["simulated_s", "energy_j", "energy_active_j", "sent_bytes", "flops", "memory_bytes"]
+    found = []
+    for system in systems:
+        ratios = held.loc[held["kind"].isin(system.rests_on), "ratio"]
+        for arm in system.arms:
+            own = runs[(runs["system"] == system.name) & (runs["arm"] == arm)]
+            mean, low, high, n = mean_interval(own["value"].to_numpy(float))
+            found.append({
+                **own.iloc[0][["system", "arm", "asked", "better"]], "value": mean, "half": (high - low) / 2, "seeds": n,
+                **own[numbers].mean(), "ruler_low": ratios.min(), "ruler_high": ratios.max(), "held_against": _held_against(system),
+            })
+    return pd.DataFrame(found)
 
 
 def _held_against(system: System) -> str:
@@ -146,34 +157,35 @@ def _held_against(system: System) -> str:
     return f"seconds{exchange}: one core that was calibrated; the board's own constants are by rule"
 
 
-def draw(table: pd.DataFrame, path: Path) -> None:
-    """Draw a panel per system: what was asked against the energy, the system filled, its rivals hollow."""
+def draw(table: pd.DataFrame, seeds: pd.DataFrame, path: Path) -> None:
+    """Draw a panel per system: what was asked against the energy of computing and sending, a dot per seed and the mean of an arm larger."""
     systems = list(table["system"].unique())
     columns = 3
     rows = math.ceil(len(systems) / columns)
     with style():
-        figure = new_figure(3.7 * columns, 2.9 * rows)
+        figure = new_figure(4.0 * columns, 3.3 * rows)
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
         for panel, system in zip(panels, systems, strict=False):
-            own = table[table["system"] == system].reset_index(drop=True)
-            for place, row in own.iterrows():
-                main = place == 0
-                panel.errorbar(
-                    row["energy_j"], row["value"], yerr=0.0 if math.isnan(row["half"]) else row["half"], fmt="o", ms=7, capsize=3,
-                    color="#0072B2" if main else FAINT, mfc="#0072B2" if main else "white", zorder=3 if main else 2,
-                )
-                panel.annotate(row["arm"], (row["energy_j"], row["value"]), xytext=(6, 5), textcoords="offset points", fontsize=8,
-                               color=INK if main else FAINT)
-            panel.set_xscale("log")
-            low, high = own["energy_j"].min(), own["energy_j"].max()
-            panel.set_xlim(low / max(1.3, (high / low) ** 0.25), high * max(2.2, (high / low) ** 0.6))
-            panel.margins(y=0.25)
-            arrow = "↑ better" if own["better"][0] == "higher" else "↓ better"
-            panel.set(title=system, xlabel="energy (J)", ylabel=f"{own['asked'][0]} ({arrow})")
-            panel.yaxis.label.set_size(8)
+            own, dots = table[table["system"] == system], seeds[seeds["system"] == system]
+            for place, row in enumerate(own.to_dict("records")):
+                look = {"color": COLOURS[place], "marker": MARKERS[place], "linestyle": "none"}
+                mine = dots[dots["arm"] == row["arm"]]
+                panel.plot(mine["energy_active_j"], mine["value"], markersize=4, alpha=0.45, **look)
+                inside = COLOURS[place] if place == 0 else "white"
+                panel.plot(row["energy_active_j"], row["value"], markersize=9, markerfacecolor=inside, label=row["arm"], **look)
+            low, high = dots["energy_active_j"].min(), dots["energy_active_j"].max()
+            log_x(panel, low / 1.5, high * 1.5, small=True)
+            panel.set_xlim(low / 1.5, high * 1.5)
+            panel.margins(y=0.15)
+            first = own.iloc[0]
+            asked = "\n".join(textwrap.wrap(f"{first['asked']} ({'higher' if first['better'] == 'higher' else 'lower'} is better)", 34))
+            panel.set(title=system, xlabel="energy of computing and sending (J)", ylabel=asked)
+            for label in (panel.xaxis.label, panel.yaxis.label):
+                label.set_size(9)
+            panel.legend(fontsize=8, loc="best")
         for panel in panels[len(systems):]:
             panel.set_visible(False)
-        figure.suptitle("Nine systems by one ruler, at small size: mean of the seeds and its 95 % interval; hollow: rivals", fontsize=10)
+        figure.suptitle("Nine systems and their rivals by one ruler, at small size; filled: the system; small: each seed", fontsize=11)
         save(figure, path)
 
 
@@ -186,7 +198,7 @@ def printed(table: pd.DataFrame) -> str:
         "value": [f"{value:.3g}" + ("" if math.isnan(half) else f" ± {half:.2g}")
                   for value, half in zip(table["value"], table["half"], strict=True)],
         "seeds": table["seeds"], "simulated (s)": table["simulated_s"].map("{:.4g}".format),
-        "energy (J)": table["energy_j"].map("{:.4g}".format),
+        "energy (J)": table["energy_j"].map("{:.4g}".format), "of it active": table["energy_active_j"].map("{:.3g}".format),
         "sent": table["sent_bytes"].map(amount), "FLOP": table["flops"].map("{:.2g}".format),
         "memory": table["memory_bytes"].map(lambda nbytes: "–" if math.isnan(nbytes) else amount(nbytes)),
         "said / measured": [f"{low:.2f}-{high:.2f}" for low, high in zip(table["ruler_low"], table["ruler_high"], strict=True)],
@@ -209,9 +221,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             if name not in known:
                 raise UserError(f"--systems {name}: must be one of {', '.join(known)}")
         chosen = [known[name] for name in args.systems] if args.systems else SYSTEMS
-        table = measure(args.out, jobs=args.jobs, full=args.full, seeds=args.seeds, systems=chosen)
+        runs = measure(args.out, jobs=args.jobs, full=args.full, seeds=args.seeds, systems=chosen)
+        table = by_arm(runs, chosen)
         table.to_csv(args.out / "one_ruler.csv", index=False)
-        draw(table, args.out / "one_ruler.png")
+        runs.to_csv(args.out / "runs.csv", index=False)
+        draw(table, runs, args.out / "one_ruler.png")
         sys.stdout.write(f"{printed(table)}\n\n")
         for text, own in table.groupby("held_against", sort=False)["system"]:
             sys.stdout.write(f"{', '.join(own.unique())}: {text}\n")

@@ -13,7 +13,7 @@ from toolkit.learning.complexity import multiply_adds, parameters
 from toolkit.models import ModelError
 from toolkit.models.attention import SelectiveKernel, SqueezeExcitation
 from toolkit.models.condensenet import LearnedGroupConv, condensenet
-from toolkit.models.densenet import densenet_bc
+from toolkit.models.densenet import densenet201, densenet_bc
 from toolkit.models.preact_resnet import preact_resnet, preact_resnet18
 from toolkit.models.wide_resnet import wide_resnet
 
@@ -25,6 +25,7 @@ IMAGE = (3, 32, 32)
     (lambda: wide_resnet(depth=28, widen=10), 36_479_194, 5243.0),
     (lambda: densenet_bc(depth=100, growth=12), 769_162, 287.9), (lambda: densenet_bc(depth=250, growth=24), 15_324_406, 5419.0),
     (lambda: densenet_bc(depth=190, growth=40), 25_624_430, 9302.0),
+    (densenet201, 18_104_458, 1363.888896),
 ])
 def test_counts_of_section_2(build: Callable[[], nn.Module], count: int, millions: float) -> None:
     """The table of section 2 (HCGNet), with heads of ten classes."""
@@ -59,6 +60,17 @@ def test_a_closed_attention_gate_keeps_half_of_everything() -> None:
         nn.init.zeros_(weight)
     maps = torch.rand(2, 8, 3, 5)
     torch.testing.assert_close(unit(maps), maps / 2)
+
+
+def test_the_last_map_of_densenet_201() -> None:
+    """1920 x 4 x 4 of a 32x32 image, after its ReLU; the features are its mean."""
+    with torch.no_grad():
+        assert densenet201().eval().maps(torch.zeros(1, *IMAGE)).shape == (1, 1920, 4, 4)
+    small = densenet_bc(growth=4, blocks=(1, 1), in_channels=1, generator=torch.Generator().manual_seed(1)).eval()
+    images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    found = small.maps(images)
+    assert float(found.detach().min()) == 0.0
+    torch.testing.assert_close(found.mean((2, 3)), small.features(images))
 
 
 def test_condensenet_86_after_condensing() -> None:

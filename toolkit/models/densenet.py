@@ -2,7 +2,7 @@
 
 Source: Huang, Liu, van der Maaten, Weinberger 2017, *Densely Connected Convolutional Networks*: bottlenecks of four times the growth,
 transitions that halve the channels, a stem of twice the growth, three blocks, weights as in He et al. 2015. Parameters for ten classes:
-100-12 769,162, 250-24 15,324,406, 190-40 25,624,430.
+100-12 769,162, 250-24 15,324,406, 190-40 25,624,430. DenseNet-201 with a stem of one 3x3 convolution and its norm: 18,104,458.
 """
 
 from __future__ import annotations
@@ -48,12 +48,14 @@ class DenseTransition(nn.Module):
 class DenseNet(nn.Module):
     """Dense blocks of `blocks[i]` layers with transitions between."""
 
-    def __init__(self, blocks: Sequence[int], growth: int, num_classes: int, in_channels: int) -> None:
+    def __init__(self, blocks: Sequence[int], growth: int, num_classes: int, in_channels: int, *, stem_norm: bool = False) -> None:
         super().__init__()
         if not blocks or min(blocks) < 1 or growth < 1:
             raise ModelError(f"densenet_bc: needs at least one layer per block and growth 1, got blocks {list(blocks)}, growth {growth}")
         channels = 2 * growth
         layers: list[nn.Module] = [nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)]
+        if stem_norm:
+            layers += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
         for place, count in enumerate(blocks):
             if place:
                 layers.append(DenseTransition(channels))
@@ -66,10 +68,13 @@ class DenseNet(nn.Module):
         self.feature_size = channels
         self.classifier = nn.Linear(channels, num_classes)
 
+    def maps(self, images: Tensor) -> Tensor:
+        """Return the last map (batch, feature_size, height, width), at least 0."""
+        return functional.relu(self.norm(self.layers(images)), inplace=True)
+
     def features(self, images: Tensor) -> Tensor:
         """Return the pooled features (batch, feature_size)."""
-        maps = functional.relu(self.norm(self.layers(images)), inplace=True)
-        return functional.adaptive_avg_pool2d(maps, 1).flatten(1)
+        return functional.adaptive_avg_pool2d(self.maps(images), 1).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return scores (batch, classes) of images (batch, channels, height, width)."""
@@ -88,3 +93,8 @@ def densenet_bc(
         blocks = ((depth - 4) // 6,) * 3
     chosen = tuple(blocks)
     return fresh(lambda: DenseNet(chosen, growth, num_classes, in_channels), generator, "he")
+
+
+def densenet201(num_classes: int = 10, in_channels: int = 3, generator: torch.Generator | None = None) -> DenseNet:
+    """Return DenseNet-201 for small images: growth 32, four blocks, no pooling before the first; the map of 32x32 is 1920 x 4 x 4."""
+    return fresh(lambda: DenseNet((6, 12, 48, 32), 32, num_classes, in_channels, stem_norm=True), generator, "he")

@@ -12,12 +12,11 @@ from tests.methods.continual.pretend import DEVICE, Elsewhere, OnTheDevice, move
 from toolkit.learning import diffusion
 from toolkit.learning.diffusion import losses, metrics
 from toolkit.learning.diffusion.distillation import Ladder, Stages
-from toolkit.learning.diffusion.features import FeatureNet
+from toolkit.learning.diffusion.features import FeatureNet, small_features
 from toolkit.learning.diffusion.losses import preset
 from toolkit.learning.diffusion.memory import memory_head
 from toolkit.learning.diffusion.samplers import sample
 from toolkit.learning.diffusion.schedule import Schedule
-from toolkit.models import fresh
 from toolkit.models.unet import unet
 
 S = Schedule()
@@ -52,7 +51,7 @@ def distilled(images: Tensor, network: nn.Module, looks: FeatureNet, name: str) 
 @pytest.mark.parametrize("name", ["pd", "rdd_pd", "feature_l2", "cd"])
 def test_every_tensor_follows_the_images(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.randn((30, 1, 8, 8), generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
-    network, looks = unet(1), fresh(lambda: FeatureNet(1, (4, 8), 10), torch.Generator().manual_seed(2)).requires_grad_(False)
+    network, looks = unet(1), small_features(1, (4, 8), 10, torch.Generator().manual_seed(2)).requires_grad_(False)
     expected = distilled(images, copy.deepcopy(network), looks, name)
     monkeypatch.setattr(losses, "memory_head", head_on)
     moved(network)

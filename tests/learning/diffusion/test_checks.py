@@ -15,7 +15,7 @@ from toolkit.learning.complexity import parameters
 from toolkit.learning.diffusion import inception, metrics
 from toolkit.learning.diffusion.consistency import ConsistencyModel
 from toolkit.learning.diffusion.distillation import Ladder, Stages
-from toolkit.learning.diffusion.features import FeatureNet, pooled, trained_features
+from toolkit.learning.diffusion.features import FeatureNet, pooled, small_features, trained_features
 from toolkit.learning.diffusion.losses import DistillationLoss, Terms, preset
 from toolkit.learning.diffusion.memory import PixelQueue, memory_head, scrambled
 from toolkit.learning.diffusion.parameterisation import predicted_eps, predicted_x, weighted_error
@@ -23,7 +23,6 @@ from toolkit.learning.diffusion.relations import class_loss, divergence, memory_
 from toolkit.learning.diffusion.samplers import ddim_step, sample
 from toolkit.learning.diffusion.schedule import DiffusionError, Schedule
 from toolkit.learning.diffusion.targets import halving_target
-from toolkit.models import fresh
 from toolkit.models.unet import unet
 
 S = Schedule()
@@ -137,7 +136,7 @@ def test_putting_in_costs_the_batch_and_not_the_ring() -> None:
 
 
 def features() -> FeatureNet:
-    return fresh(lambda: FeatureNet(1, (4, 6), 3), seeded("features"), "he").requires_grad_(False)
+    return small_features(1, (4, 6), 3, seeded("features")).requires_grad_(False)
 
 
 def test_7_equal_images_cost_nothing_and_only_the_student_learns() -> None:

@@ -65,7 +65,7 @@ class Learnt(NamedTuple):
 def learnt(method: Any, **more: Any) -> Learnt:
     began_s = time.process_time()
     metrics = train(method, **more).context.metrics
-    found = matrix(pd.DataFrame([vars(each) for each in metrics]), "class_il")
+    found = matrix(pd.DataFrame([each._asdict() for each in metrics]), "class_il")
     sizes = [more["stream"]["first"]] + [(10 - more["stream"]["first"]) // (len(found) - 1)] * (len(found) - 1)
     seen = measure.incremental(found, sizes)
     return Learnt(float(np.nanmean(seen)), float(seen[-1]), measure.forgetting(found), time.process_time() - began_s)

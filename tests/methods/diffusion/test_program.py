@@ -15,9 +15,11 @@ from toolkit.core.world import World
 from toolkit.datasets import digits
 from toolkit.errors import UserError
 from toolkit.estimate import estimates
+from toolkit.learning.diffusion.base import BaseTraining
 from toolkit.learning.diffusion.distillation import Ladder
 from toolkit.learning.diffusion.samplers import sample
 from toolkit.learning.random import torch_generator
+from toolkit.methods.diffusion import prepared as prepared_module
 from toolkit.methods.diffusion import program as program_module
 from toolkit.methods.diffusion.findings import diffusion_findings
 from toolkit.methods.diffusion.left import samples, student
@@ -86,6 +88,65 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path, monke
     assert taken == list(range(3, 8))
     for name in ("report.csv", "summary.csv"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("dies_at", [2, 7])
+def test_a_run_killed_in_its_base_or_its_halvings_goes_on_too(dies_at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four steps of base, then two halvings of two."""
+    spec = scenario(**{
+        "program.base": {"steps": 4, "batch": 8, "sampling": 16, "halving_steps": 2}, "program.save_every": 1, "program.flip": True,
+        "program.net.labels": True,
+    })
+    forget = prepared_module._MADE.clear
+    forget()
+    toolkit.run(spec, out=tmp_path / "whole", jobs=1)
+    forget()
+    taken: list[str] = []
+    dying = [True]
+
+    def watched(name: str, real: Any) -> Any:
+        def step(self: Any, *args: Any) -> Any:
+            if dying[0] and len(taken) == dies_at:
+                raise Killed
+            taken.append(name)
+            return real(self, *args)
+
+        return step
+
+    monkeypatch.setattr(BaseTraining, "take_step", watched("base", BaseTraining.take_step))
+    monkeypatch.setattr(Ladder, "update", watched("ladder", Ladder.update))
+    with pytest.raises(Killed):
+        toolkit.run(spec, out=tmp_path / "killed", jobs=1)
+    dying[0] = False
+    toolkit.run(spec, out=tmp_path / "killed", resume=True, jobs=1)
+    assert taken.count("base") == 4
+    assert taken.count("ladder") == 2 * 2 + 2 * 4
+    for name in ("report.csv", "summary.csv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_another_network_in_the_losses_and_labels(tmp_path: Path) -> None:
+    """A small DenseNet looks; its map sets the memory's rows; what is said before is what a run takes; the student needs its labels."""
+    judging = {**TINY["program.judging"], "loss_net": {"name": "densenet_bc", "options": {"growth": 4, "blocks": [1, 1]}}}  # type: ignore[dict-item]
+    spec = scenario(**{"program.judging": judging, "program.net.labels": True, "program.flip": True})
+    (said,) = estimates(spec).values()
+    world, rows = simulated(spec)
+    assert world.now == pytest.approx(said.time_s, rel=1e-9)
+    assert rows["flops"].sum() == pytest.approx(said.flops, rel=1e-9)
+    assert counted(spec.program).queue_bytes == 200 * (2 * 4 + 4) // 2 * 4 + 200 * 4 * 4  # type: ignore[arg-type] # rows of 10 numbers
+    toolkit.run(spec, out=tmp_path / "run", jobs=1)
+    (left,) = (tmp_path / "run" / "models").glob("*.safetensors")
+    model, facts = student(left.with_suffix(""))
+    assert facts["classes"] == 10
+    noise = torch.randn((4, 1, 8, 8), generator=torch.Generator().manual_seed(1))
+    one, other = (sample(model, noise, 1, schedule=SCHEDULE, labels=torch.full((4,), label)) for label in (0, 7))
+    assert not torch.equal(one, other)
+
+
+def test_a_network_without_maps_cannot_look() -> None:
+    judging = {**TINY["program.judging"], "loss_net": {"name": "mlp"}}  # type: ignore[dict-item]
+    with pytest.raises(UserError, match=r"program.judging.loss_net: feature network: \w+ has no method maps\(images\)"):
+        scenario(**{"program.judging": judging}).check()
 
 
 def test_10_the_bytes_of_one_step_of_four_workers() -> None:

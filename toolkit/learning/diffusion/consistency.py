@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from toolkit.learning.diffusion.drawing import Predicts, told
 from toolkit.learning.diffusion.schedule import Schedule
 
 DATA_DEVIATION = 0.5
@@ -20,11 +21,11 @@ class ConsistencyModel(nn.Module):
         super().__init__()
         self.network, self.schedule = network, schedule
 
-    def forward(self, z: Tensor, t: Tensor) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor, labels: Tensor | None = None) -> Tensor:
         alpha, sigma = self.schedule.at(t, z)
         noise = sigma / alpha - float(self.schedule.sigma[0] / self.schedule.alpha[0])
         skip = DATA_DEVIATION**2 / (noise**2 + DATA_DEVIATION**2)
-        found: Tensor = skip * z / alpha + (1 - skip) * self.network(z, t)
+        found: Tensor = skip * z / alpha + (1 - skip) * told(self.network, labels)(z, t)
         return found
 
 
@@ -36,7 +37,7 @@ def pseudo_huber(one: Tensor, other: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def consistency_target(model: nn.Module, z: Tensor, t: Tensor) -> Tensor:
+def consistency_target(model: Predicts, z: Tensor, t: Tensor) -> Tensor:
     """Return what the averaged *model* says of *z* at indices *t*, one step of the teacher lower."""
     found: Tensor = model(z, t)
     return found

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from toolkit.learning.adam import Adam
 from toolkit.learning.diffusion.consistency import ConsistencyModel, consistency_target, pseudo_huber
+from toolkit.learning.diffusion.drawing import Images, told
 from toolkit.learning.diffusion.features import FeatureNet
 from toolkit.learning.diffusion.losses import DistillationLoss, Terms
 from toolkit.learning.diffusion.optimiser import average, clip
@@ -67,15 +68,16 @@ class Ladder:
     """A student on its way down, with its teacher; `step` counts over all stages."""
 
     def __init__(
-        self, teacher: nn.Module, images: Tensor, terms: Terms, stages: Stages, *, schedule: Schedule, seeded: Seeded,
+        self, teacher: nn.Module, images: Images | Tensor, terms: Terms, stages: Stages, *, schedule: Schedule, seeded: Seeded,
         features: FeatureNet | None = None, targets: Targets | None = None,
     ) -> None:
-        """*teacher* predicts images and is copied; *images* (n, channels, side, side) in [-1, 1].
+        """*teacher* predicts images and is copied; *images* are what batches are drawn from.
 
         In the first stage a target depends on the teacher and the draws alone, whatever the losses: *targets*, shared by ladders of the
         same teacher, images, stages and draws, saves all but one of them the teacher's passes, to the bit.
         """
-        self.images, self.terms, self.stages, self.schedule, self.seeded = images, terms, stages, schedule, seeded
+        self.images = images if isinstance(images, Images) else Images(images)
+        self.terms, self.stages, self.schedule, self.seeded = terms, stages, schedule, seeded
         self.teacher = copy.deepcopy(teacher).requires_grad_(False).eval()
         student = copy.deepcopy(teacher).requires_grad_(True)
         self.state = TrainState.create(student, None)
@@ -124,11 +126,10 @@ class Ladder:
         draw from, *who* says whose draws they are where several learn together.
         """
         draws = self.seeded("distil", self.step, *who)
-        pool = torch.arange(len(self.images)) if share is None else share
-        x = self.images[pool[torch.randint(len(pool), (self.stages.batch,), generator=draws)]]
+        x, labels = self.images.draw(self.stages.batch, draws, share)
         if self.head_state is not None:
             self.head_state.gradient.zero_()
-        loss = self._consistency(x, draws) if self.terms.consistency else self._halving(x, draws, who)
+        loss = self._consistency(x, labels, draws) if self.terms.consistency else self._halving(x, labels, draws, who)
         self.state.step = self.step
         self.state.backward(loss, rate=self.lr())
         return float(loss.detach())
@@ -147,20 +148,22 @@ class Ladder:
         if within == length - 1 and not self.terms.consistency:
             self._stage_done(student)
 
-    def run(self, steps: int | None = None) -> None:
-        """Take so many steps, or all that are left."""
+    def run(self, steps: int | None = None, on_step: Callable[[int], None] | None = None) -> None:
+        """Take so many steps, or all that are left; each is told to *on_step*."""
         end = self.total if steps is None else self.step + steps
         while self.step < end:
             self.gradient()
             self.update()
             self.step += 1
+            if on_step is not None:
+                on_step(self.step)
 
     def _stage_done(self, student: int) -> None:
         self.reached[student] = copy.deepcopy(self.state.model).requires_grad_(False).eval()
         self.teacher = self.reached[student]
         self.adam = Adam.of([self.state.weights])
 
-    def _halving(self, x: Tensor, draws: torch.Generator, who: tuple[int, ...]) -> Tensor:
+    def _halving(self, x: Tensor, labels: Tensor | None, draws: torch.Generator, who: tuple[int, ...]) -> Tensor:
         student, _, _ = self.place()
         stride = self.schedule.most // (2 * student)
         t = 2 * stride * torch.randint(1, student + 1, (len(x),), generator=draws)
@@ -168,21 +171,23 @@ class Ladder:
         kept = self._targets if student == self.stages.students[0] else None
         target = None if kept is None else kept.get((self.step, *who))
         if target is None:
-            target, _ = halving_target(self.teacher, z, t, stride, self.schedule)
+            target, _ = halving_target(told(self.teacher, labels), z, t, stride, self.schedule)
             if kept is not None:
                 kept[self.step, *who] = target
-        loss, self.parts = self.loss(self.state.model(z, t), target, t, draws, enqueue=self.enqueues)
+        loss, self.parts = self.loss(told(self.state.model, labels)(z, t), target, t, draws, enqueue=self.enqueues)
         return loss
 
-    def _consistency(self, x: Tensor, draws: torch.Generator) -> Tensor:
+    def _consistency(self, x: Tensor, labels: Tensor | None, draws: torch.Generator) -> Tensor:
         stride = self.schedule.most // self.stages.grid
         t = stride * torch.randint(1, self.stages.grid + 1, (len(x),), generator=draws)
         z = noisy(x, t, self.schedule, draws)
         with torch.no_grad():
-            lower = ddim_step(self.teacher(z, t), z, self.schedule.at(t, z), self.schedule.at(t - stride, z))
+            lower = ddim_step(told(self.teacher, labels)(z, t), z, self.schedule.at(t, z), self.schedule.at(t - stride, z))
         assert self.target_model is not None
-        target = consistency_target(ConsistencyModel(self.target_model, self.schedule), lower, t - stride)
-        loss = pseudo_huber(ConsistencyModel(self.state.model, self.schedule)(z, t), target)
+        averaged, learning = (
+            told(ConsistencyModel(model, self.schedule), labels) for model in (self.target_model, self.state.model)
+        )
+        loss = pseudo_huber(learning(z, t), consistency_target(averaged, lower, t - stride))
         self.parts = {"consistency": float(loss.detach())}
         return loss
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from toolkit.learning.diffusion.drawing import told
 from toolkit.learning.diffusion.parameterisation import predicted_eps
 from toolkit.learning.diffusion.schedule import Schedule
 
@@ -18,22 +19,23 @@ SAMPLERS = ("ddim", "ddpm", "dpm_solver", "consistency")
 @torch.no_grad()
 def sample(
     model: nn.Module, noise: Tensor, steps: int, *, schedule: Schedule, sampler: str = "ddim", generator: torch.Generator | None = None,
+    labels: Tensor | None = None,
 ) -> Tensor:
     """Return images made of *noise* (n, channels, side, side) in *steps* calls of *model*, which predicts images.
 
     ``ddim`` draws nothing (Song et al. 2021, arXiv 2010.02502); ``ddpm`` is ancestral; ``dpm_solver`` is DPM-Solver++(2M) (Lu et al. 2022,
     arXiv 2211.01095), whose first and last step are of first order; ``consistency`` predicts the image and puts noise on it again (Song et
-    al. 2023, arXiv 2303.01469). *generator* is needed where noise is drawn.
+    al. 2023, arXiv 2303.01469). *generator* is needed where noise is drawn, *labels* (n,) where the network is told the class.
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler: '{sampler}' is none of {', '.join(SAMPLERS)}")
     if sampler in ("ddpm", "consistency") and generator is None:
         raise ValueError(f"sampler {sampler}: draws noise, and so needs a generator")
-    z, before = noise, None
+    z, before, predict = noise, None, told(model, labels)
     path = schedule.indices(steps)
     for place, (now, then) in enumerate(pairwise(path)):
         t = torch.full((len(z),), now, dtype=torch.int64, device=z.device)
-        x = model(z, t).clamp(-1, 1)
+        x = predict(z, t).clamp(-1, 1)
         alpha, sigma, alpha2, sigma2 = (float(values[index]) for index in (now, then) for values in (schedule.alpha, schedule.sigma))
         if sampler == "ddim":
             z = alpha2 * x + sigma2 / sigma * (z - alpha * x)

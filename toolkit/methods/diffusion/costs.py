@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from toolkit.core.work import Work
+from toolkit.learning.diffusion.drawing import told
 from toolkit.learning.diffusion.features import FeatureNet
 from toolkit.learning.diffusion.losses import DistillationLoss, Terms, seen_losses
 from toolkit.learning.diffusion.parameterisation import weighted_error
 from toolkit.learning.diffusion.schedule import Schedule
 from toolkit.learning.meter import adam_work, elementwise_work
 from toolkit.learning.work import count
-from toolkit.models import fresh
+from toolkit.models.unet import UNet
 
 
 class AtOneTime(nn.Module):
     """A network at a time index, as a function of images alone."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: UNet) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.labels = network, network.classes > 0
 
     def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = self.network(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))
+        none = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        found: Tensor = told(self.network, none if self.labels else None)(images, none)
         return found
 
 
@@ -53,16 +57,16 @@ class LossOf(nn.Module):
 class Costs:
     """Works of one network on one shape of images; every kernel is a launch beyond the first."""
 
-    def __init__(self, network: nn.Module, shape: tuple[int, ...], looks: tuple[int, tuple[int, int]], terms: Terms | None) -> None:
-        """*looks* are the channels of images and the widths of the network in the losses."""
-        self.network, self.shape = network, shape
+    def __init__(self, network: UNet, shape: tuple[int, ...], looks: Callable[[], FeatureNet], terms: Terms | None) -> None:
+        """*looks* builds the network in the losses."""
+        self.network, self.shape, self.looks = network, shape, looks
         self.size = sum(weight.numel() for weight in network.parameters())
         self.terms = terms
         self._forward: dict[int, Work] = {}
         self.loss: LossOf | None = None
         self.head_size = self.queue_bytes = 0
         if terms is not None:
-            features = fresh(lambda: FeatureNet(looks[0], looks[1], 10)).requires_grad_(False) if terms.sees else None
+            features = looks().requires_grad_(False).eval() if terms.sees else None
             made = DistillationLoss(terms, Schedule(), features, torch.Generator().manual_seed(0))
             self.loss = LossOf(made)
             if made.head is not None and made.queue is not None:

@@ -33,6 +33,7 @@ def leave_student(
     pictures = {f"{SAMPLES}{made}": ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8) for made, images in shown.items()}
     leave(ctx, {**model.state_dict(), **pictures}, {
         "kind": "diffusion", "net": net.model_dump(mode="json"), "dataset": data.name, "shape": list(ready.images.shape[1:]),
+        "classes": ready.classes,
         "steps": steps, "sampler": sampler, "consistency": isinstance(model, ConsistencyModel), "judge": fingerprint(ready.judges),
     })
 
@@ -40,14 +41,15 @@ def leave_student(
 def student(stem: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Return the network that a run left as *stem* (``RUN/models/ARM-sSEED``), in eval mode, and what is known of it.
 
-    It takes noisy images and time indices, and predicts images in [-1, 1]: `toolkit.learning.diffusion.make` samples with it.
+    It takes noisy images and time indices (and labels, if it was told them), and predicts images in [-1, 1]:
+    `toolkit.learning.diffusion.sample` samples with it.
 
     Raises:
         RunDirectoryError: there is none, or its files are damaged.
     """
     weights, facts = read_network(stem)
     with reading(network_paths(stem)[0]):
-        model: nn.Module = network(NetSettings(**facts["net"]), facts["shape"][0], torch.Generator().manual_seed(0))
+        model: nn.Module = network(NetSettings(**facts["net"]), facts["shape"][0], facts["classes"], torch.Generator().manual_seed(0))
         if facts["consistency"]:
             model = ConsistencyModel(model, SCHEDULE)
         put_into(model, {name: values for name, values in weights.items() if not name.startswith(SAMPLES)})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Literal, Self, final
+from typing import Any, Literal, Self, final
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from toolkit.core.context import Asking, Context, PeerLost
+from toolkit.core.context import Asking, Context, PeerLost, SimulatedContext
 from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
 from toolkit.core.program import Estimate, Process, Program
@@ -27,7 +27,7 @@ from toolkit.methods.accelerator import Accelerator, accelerator
 from toolkit.methods.dataset_spec import DatasetSpec
 from toolkit.methods.diffusion.costs import Costs
 from toolkit.methods.diffusion.left import leave_student
-from toolkit.methods.diffusion.prepared import SCHEDULE, Prepared, network, prepared
+from toolkit.methods.diffusion.prepared import SCHEDULE, Making, Prepared, looking, network, prepared
 from toolkit.methods.diffusion.settings import BaseSettings, Judging, LossName, NetSettings, Precision, QueueSettings
 from toolkit.methods.loop import training_loop
 from toolkit.models import ModelError
@@ -54,6 +54,7 @@ class Diffusion(Program):
 
     dataset: DatasetSpec = Field(DatasetSpec(name="digits"), description="images; their labels are for the networks that look at them")
     path: str | None = Field(None, description="where the data are; without it TOOLKIT_DATA or the folder data")
+    flip: bool = Field(False, description="mirror half of the images that are learnt from, drawn anew each time")
     net: NetSettings = NetSettings()
     base: BaseSettings = BaseSettings()
     losses: LossName = Field("pd", description="what the student learns by")
@@ -153,8 +154,8 @@ class Diffusion(Program):
 
     def prologue(self, costs: Costs) -> list[tuple[Work, str, int]]:
         """Base and first halvings, a computation each."""
-        plain = Costs(costs.network, costs.shape, (costs.shape[0], self.judging.loss_widths), preset("pd"))
-        base = Costs(costs.network, costs.shape, (costs.shape[0], self.judging.loss_widths), None).student(self.base.batch)
+        plain = Costs(costs.network, costs.shape, costs.looks, preset("pd"))
+        base = Costs(costs.network, costs.shape, costs.looks, None).student(self.base.batch)
         found = [(base.times(self.base.steps), "base", 1)]
         halvings = int(math.log2(self.base.sampling // self.begin))
         if halvings:
@@ -168,16 +169,14 @@ class Diffusion(Program):
     def run(self, ctx: Context) -> Process:
         torch.set_num_threads(self.threads)
         seed = int(ctx.shared_rng("diffusion").integers(2**31))
-        ready = prepared(
-            self.dataset, self.path, self.net, self.base, self.judging, self.begin, seed, accelerator(self.accelerator), self.precision
-        )
-        costs = counted(self)
-        ladder = self._ladder(ctx, ready)
-        leads = ctx.rank == 0
-        if ctx.saved() is None and (ctx.rank == 1 if self.place == "cloud" else leads):
+        costs, saved, leads = counted(self), ctx.saved(), ctx.rank == 0
+        if saved is None and (ctx.rank == 1 if self.place == "cloud" else leads):
             for work, phase, times in self.prologue(costs):
                 for _ in range(times):
                     yield ctx.compute(work.beyond_first(), phase)
+        saved = saved or {}
+        ready = self._prepared(ctx, seed, saved.get("beginning"))
+        ladder = self._ladder(ctx, ready, None if "beginning" in saved else saved)
         if leads and (ladder is None or ladder.step == 0):
             for name, value in (("parameters", costs.size), ("queue_nbytes", costs.queue_bytes), ("head_parameters", costs.head_size)):
                 ctx.metric(name, value)
@@ -192,17 +191,26 @@ class Diffusion(Program):
             for steps, size in self._prices():
                 yield ctx.compute(costs.forward(size).times(steps).beyond_first(), f"sample_{steps}_{size}")
 
-    def _ladder(self, ctx: Context, ready: Prepared) -> Ladder | None:
+    def _prepared(self, ctx: Context, seed: int, kept: dict[str, Any] | None) -> Prepared:
+        """Make what the seed begins with, from where it was *kept*; a machine alone in simulated time keeps where it is."""
+        making = Making(
+            self.dataset, self.path, self.net, self.base, self.judging, self.begin, self.flip, seed, accelerator(self.accelerator),
+            self.precision,
+        )
+        if not (isinstance(ctx, SimulatedContext) and ctx.may_save):
+            return prepared(making, kept)
+        return prepared(making, kept, lambda state: ctx.save(0, {"beginning": state}), self.save_every)
+
+    def _ladder(self, ctx: Context, ready: Prepared, saved: dict[str, Any] | None) -> Ladder | None:
         terms = self.terms()
         if terms is None:
             return None
         ladder = Ladder(
-            ready.teacher, ready.images, terms, self.stages(), schedule=SCHEDULE, features=ready.looks,
+            ready.teacher, ready.drawn, terms, self.stages(), schedule=SCHEDULE, features=ready.looks,
             targets=ready.targets_of(self.stages(), ctx.size if self.place == "parallel" else 1),
             seeded=lambda *names: torch_generator(ctx.shared_rng("diffusion", *names)),
         )
-        saved = ctx.saved()
-        if saved is not None:
+        if saved:
             ladder.load_state_dict(saved)
         return ladder
 
@@ -218,9 +226,13 @@ class Diffusion(Program):
             model, sampler = self._sampled(ready, ladder, steps)
             draws = torch_generator(ctx.shared_rng("judge", steps))
             noise = torch.randn((self.judging.samples, *ready.images.shape[1:]), generator=draws)
+            labels = ready.labels(len(noise))
             made = torch.cat([
-                sample(model, part.to(ready.images.device), steps, schedule=SCHEDULE, sampler=sampler, generator=draws)
-                for part in torch.split(noise, SAMPLED)
+                sample(
+                    model, noise[part].to(ready.images.device), steps, schedule=SCHEDULE, sampler=sampler, generator=draws,
+                    labels=None if labels is None else labels[part],
+                )
+                for part in (slice(begin, begin + SAMPLED) for begin in range(0, len(noise), SAMPLED))
             ])
             shown[steps] = made[:SHOWN]
             seen, flat = metrics.class_features(ready.judges, made), metrics.projected(made)
@@ -323,9 +335,10 @@ class StageTrainer:
 
 
 def _shape(program: Diffusion) -> tuple[int, tuple[int, int, int]]:
+    """How many classes the images have, and their shape."""
     data = program.dataset.load(program.path)
     channels, height, width = data.train_images.shape[1:]
-    return len(data.train_labels), (channels, height, width)
+    return int(data.train_labels.max()) + 1, (channels, height, width)
 
 
 @lru_cache(maxsize=32)
@@ -333,11 +346,14 @@ def counted(program: Diffusion) -> Costs:
     """Return what the network of *program* costs.
 
     Raises:
-        ScenarioError: it cannot be built.
+        ScenarioError: it cannot be built, or what looks at its images has no maps.
     """
-    _, shape = _shape(program)
+    classes, shape = _shape(program)
     try:
-        net = network(program.net, shape[0], torch.Generator().manual_seed(0))
+        net = network(program.net, shape[0], classes, torch.Generator().manual_seed(0))
+        build = looking(program.judging, shape, classes)
+        return Costs(net, shape, lambda: build(torch.Generator().manual_seed(0)), program.terms())
     except ModelError as error:
         raise ScenarioError(f"program.net: {error}") from error
-    return Costs(net, shape, (shape[0], program.judging.loss_widths), program.terms())
+    except DiffusionError as error:
+        raise ScenarioError(f"program.judging.loss_net: {error}") from error

@@ -7,6 +7,7 @@ from typing import Literal, final
 from pydantic import Field
 
 from toolkit.core.part import Spec
+from toolkit.methods.model_spec import ModelSpec
 
 LossName = Literal["none", "pd", "cfd_pd", "rdd_pd", "cfd", "rdd", "feature_l2", "cd"]
 Precision = Literal["float32", "bfloat16"]
@@ -22,6 +23,8 @@ class NetSettings(Spec):
     blocks: int = Field(1, ge=1, le=8, description="blocks per level")
     attention: list[int] = Field(default_factory=list, description="levels with attention besides the middle")
     groups: int = Field(8, ge=1, description="groups of each GroupNorm")
+    labels: bool = Field(False, description="tell it the class of each image, and sample all classes alike")
+    dropout: float = Field(0.0, ge=0, lt=1, description="of the base while it is trained; students have none")
 
 
 @final
@@ -33,6 +36,8 @@ class BaseSettings(Spec):
     lr: float = Field(2e-3, gt=0, description="learning rate")
     sampling: int = Field(32, ge=1, description="steps of the base's sampler that the first halving begins from")
     halving_steps: int = Field(150, ge=1, description="steps of training of each halving before `begin`")
+    warmup: int = Field(50, ge=1, description="first steps of training, over which the rate rises to lr")
+    decay: float = Field(0.99, ge=0, lt=1, description="of the average of weights that becomes the base")
     seed: int | None = Field(None, ge=0, description="a base of its own for all seeds; without it each seed has one")
 
 
@@ -54,7 +59,8 @@ class Judging(Spec):
 
     samples: int = Field(1000, ge=2, description="images made per number of steps")
     steps: list[int] = Field(default_factory=lambda: [4, 2, 1], min_length=1, description="steps of sampling that are judged")
-    loss_widths: tuple[int, int] = Field((32, 64), description="channels of the network in the losses")
+    loss_net: ModelSpec | None = Field(None, description="network in the losses, e.g. densenet201, with `maps`; without it a small one")
+    loss_widths: tuple[int, int] = Field((32, 64), description="channels of the small network in the losses")
     metric_widths: tuple[int, int] = Field((24, 32), description="channels of the network that judges, another with another seed")
-    feature_steps: int = Field(300, ge=1, description="steps of training of both")
+    feature_steps: int = Field(300, ge=1, description="steps of training of both; a loss_net with weights has none")
     inception: bool = Field(False, description="take the published FID too, by the Inception network that TOOLKIT_INCEPTION names")
