@@ -117,13 +117,13 @@ class ClusterSettings(Fabric):
         built, share = self.built_topology(), self.network.bandwidth_factor / 8
         devices = [each.device for each in self.worker_devices] or [self.device]
         computing_s = min(device.duration_s(work, GRADIENT) for device in [*devices, *self.node_devices.values()]) * steps
-        trips_s = []
+        trips: dict[tuple[float, ...], float] = {}
         for rank in range(self.workers):
             there, back = built.route(self.workers, rank), built.route(rank, self.workers)
-            delay_s = self.network.latency_factor * float(built.delay_s[[*there, *back]].sum())
-            down, up = (float(built.rate_bps[list(route)].min()) * share for route in (there, back))
-            trips_s.append(delay_s + down_nbytes / down + up_nbytes / up)
-        return computing_s + min(trips_s)
+            delay_s = sum(float(built.delay_s[link]) for link in there + back)
+            down, up = (min(float(built.rate_bps[link]) for link in route) for route in (there, back))
+            trips[delay_s, down, up] = self.network.latency_factor * delay_s + (down_nbytes / down + up_nbytes / up) / share
+        return computing_s + min(trips.values())
 
     def outages(self, built: BuiltTopology) -> dict[int, list[tuple[float, float]]]:
         """Return the windows in which a node's processor stands still, by node, joined where they overlap."""

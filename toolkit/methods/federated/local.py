@@ -100,7 +100,8 @@ class Local:
         with divergence_told("program.lr", f"{program.task.model.name} with {program.type_name()}"):
             for step in range(steps):
                 epoch, place = divmod(step, per_epoch)
-                order = ctx.shared_rng("order", ctx.size, client, visit * program.epochs + epoch).permutation(len(share))
+                if place == 0:
+                    order = ctx.shared_rng("order", ctx.size, client, visit * program.epochs + epoch).permutation(len(share))
                 chosen = share[order[place * batch : (place + 1) * batch]]
                 images, labels = (each.to(ctx.accelerator) for each in self.task.data.batch("train", torch.from_numpy(chosen)))
                 state.step = step

@@ -23,13 +23,14 @@ class Dirichlet(Split):
 
     def owners(self, labels: Indices, clients: int, rng: np.random.Generator) -> Indices:
         owner = np.empty(len(labels), np.int64)
-        pools = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
         if self.sizes == "unequal":
-            for members in pools:
+            for label in np.unique(labels):
+                members = rng.permutation(np.flatnonzero(labels == label))
                 ends = np.rint(np.cumsum(rng.dirichlet(np.full(clients, self.alpha))) * len(members)).astype(np.int64)
                 ends[-1] = len(members)
                 owner[members] = np.searchsorted(ends, np.arange(len(members)), side="right")
             return owner
+        pools = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
         taken = np.zeros(len(pools), np.int64)
         there = np.array([len(members) for members in pools])
         for client in range(clients):
