@@ -18,8 +18,8 @@ KINDS = [Always(), OnOff(on_s=30.0, off_s=90.0), Diurnal(there_share=0.25, perio
 
 @pytest.mark.parametrize(("kind", "share"), list(zip(KINDS, (1.0, 0.25, 0.25), strict=True)), ids=repr)
 def test_the_long_run_share_is_what_it_should_be_at_all_times(kind: Availability, share: float) -> None:
-    presence = kind.init(EVERYBODY, 7)
-    shares = [presence.there(now_s).mean() for now_s in np.linspace(0.0, 2000.0, 41)]
+    presence = kind.init(3000, 7)
+    shares = [presence.there(now_s, EVERYBODY).mean() for now_s in np.linspace(0.0, 2000.0, 41)]
     assert np.mean(shares) == pytest.approx(share, abs=0.01)
     if isinstance(kind, OnOff):
         assert np.ptp(shares) < 0.1
@@ -27,31 +27,31 @@ def test_the_long_run_share_is_what_it_should_be_at_all_times(kind: Availability
 
 @pytest.mark.parametrize("kind", KINDS, ids=repr)
 def test_a_client_is_there_until_it_leaves(kind: Availability) -> None:
-    early = kind.init(EVERYBODY, 7)
-    there, until_s = early.there(50.0), early.until_s(50.0)
+    early = kind.init(3000, 7)
+    there, until_s = early.there(50.0, EVERYBODY), early.until_s(50.0, EVERYBODY)
     assert (until_s[there] > 50.0).all()
     first_s = float(until_s[there].min())
     if np.isinf(first_s):
         return
     leaver = int(np.flatnonzero(there & (until_s == first_s))[0])
-    assert kind.init(EVERYBODY, 7).there(first_s - 1e-6)[leaver]
-    assert not kind.init(EVERYBODY, 7).there(first_s + 1e-6)[leaver]
+    assert kind.init(3000, 7).there(first_s - 1e-6, EVERYBODY)[leaver]
+    assert not kind.init(3000, 7).there(first_s + 1e-6, EVERYBODY)[leaver]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=repr)
 def test_answers_depend_neither_on_earlier_questions_nor_on_who_is_asked_about(kind: Availability) -> None:
-    often, once, some = kind.init(EVERYBODY, 3), kind.init(EVERYBODY, 3), kind.init(EVERYBODY[100:110], 3)
+    often, once, some = (kind.init(3000, 3) for _ in range(3))
     for now_s in np.linspace(0.0, 500.0, 77):
-        often.there(float(now_s))
-    assert np.array_equal(often.there(501.0), once.there(501.0))
-    assert np.array_equal(often.until_s(501.0)[100:110], some.until_s(501.0))
+        often.there(float(now_s), EVERYBODY[50:1000])
+    assert np.array_equal(often.there(501.0, EVERYBODY), once.there(501.0, EVERYBODY))
+    assert np.array_equal(often.until_s(501.0, EVERYBODY)[100:110], some.until_s(501.0, EVERYBODY[100:110]))
 
 
 def test_times_there_are_exponential() -> None:
-    presence: Any = OnOff(on_s=30.0, off_s=90.0).init(EVERYBODY, 1)
-    there = presence.there(0.0)
-    assert presence.until_s(0.0)[there].mean() == pytest.approx(30.0, rel=0.1)
-    assert np.median(presence.until_s(0.0)[there]) == pytest.approx(30.0 * np.log(2), rel=0.1)
+    presence: Any = OnOff(on_s=30.0, off_s=90.0).init(3000, 1)
+    there = presence.there(0.0, EVERYBODY)
+    assert presence.until_s(0.0, EVERYBODY)[there].mean() == pytest.approx(30.0, rel=0.1)
+    assert np.median(presence.until_s(0.0, EVERYBODY)[there]) == pytest.approx(30.0 * np.log(2), rel=0.1)
 
 
 def test_the_draws_are_uniform_and_unlike() -> None:

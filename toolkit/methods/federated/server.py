@@ -22,6 +22,8 @@ from toolkit.methods.trained import hand_out
 if TYPE_CHECKING:
     from toolkit.methods.federated.federation import Federation
 
+ASKED = 32
+"""How many clients are asked for each that is wanted, before everybody is."""
 AGGREGATE = "aggregate"
 """Phase of what the server computes."""
 
@@ -39,8 +41,7 @@ class Server:
         """How often the model was changed."""
         self.dimension = vector_size(program.task)
         self._everybody = np.arange(ctx.size)
-        seed = int(ctx.shared_rng("availability").integers(2**63))
-        self._presence = program.availability.init(self._everybody, seed)
+        self._presence = program.availability.init(ctx.size, int(ctx.shared_rng("availability").integers(2**63)))
         self._busy: NDArray[np.bool_] = np.zeros(ctx.size, bool)
         self._visits: NDArray[np.int64] = np.zeros(ctx.size, np.int64)
         self._draws = 0
@@ -62,11 +63,22 @@ class Server:
 
     def choose(self, most: int) -> NDArray[np.int64]:
         """Return up to *most* clients that are there and have nothing to do, drawn at random, in order."""
-        there = np.flatnonzero(self._presence.there(self.ctx.now) & ~self._busy)
-        if len(there) > most:
-            self._draws += 1
-            there = self.ctx.shared_rng("sampling", self._draws).choice(there, most, replace=False)
-        return np.sort(there)
+        if not most:
+            return self._everybody[:0]
+        self._draws += 1
+        rng = self.ctx.shared_rng("sampling", self._draws)
+        if ASKED * most < len(self._everybody):  # asking everybody would take longer than the rest of the run
+            drawn = rng.integers(len(self._everybody), size=ASKED * most)
+            first = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+            free = self._free(first)
+            if len(free) >= most:
+                return np.sort(free[:most])
+        free = self._free(self._everybody)
+        return np.sort(rng.choice(free, most, replace=False)) if len(free) > most else free
+
+    def _free(self, clients: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return those of *clients* that are there and have nothing to do."""
+        return clients[self._presence.there(self.ctx.now, clients) & ~self._busy[clients]]
 
     def send_out(self, clients: NDArray[np.int64], starts: Tensor | list[Tensor] | None = None, nbytes: int | None = None) -> list[int]:
         """Send *clients* out, with the present model or each with its own start; return the numbers of their errands.
@@ -75,7 +87,7 @@ class Server:
         """
         program, local = self.program, self.local
         down_nbytes = program.message_nbytes if nbytes is None else nbytes
-        until_s = self._presence.until_s(self.ctx.now)
+        until_s = self._presence.until_s(self.ctx.now, clients)
         begins: Iterator[Tensor]
         if isinstance(starts, list):
             begins = iter(starts)
@@ -86,7 +98,7 @@ class Server:
             Order(
                 Errand(
                     self.book.sent_out + place, client, local.work_of(client), int(local.steps[client]), down_nbytes, program.reply_nbytes,
-                    HEADER_BYTES, program.limit_s, float(until_s[client]),
+                    HEADER_BYTES, program.limit_s, float(until_s[place]),
                 ),
                 start, int(self._visits[client]),
             )

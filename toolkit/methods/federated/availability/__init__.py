@@ -16,14 +16,14 @@ Clients = NDArray[np.int64]
 
 
 class Presence(Protocol):
-    """Who of some clients is there; asked about times that never go back."""
+    """Who is there; asked about times that never go back."""
 
-    def there(self, now_s: float) -> Flags:
-        """Return whether each client is there at *now_s*."""
+    def there(self, now_s: float, clients: Clients) -> Flags:
+        """Return whether each of *clients* is there at *now_s*."""
         ...
 
-    def until_s(self, now_s: float) -> Floats:
-        """Return when each client that is there at *now_s* leaves; infinite for one that stays."""
+    def until_s(self, now_s: float, clients: Clients) -> Floats:
+        """Return when each of *clients*, all of them there at *now_s*, leaves; infinite for one that stays."""
         ...
 
 
@@ -33,8 +33,8 @@ class Availability(Part):
     family: ClassVar[str] = "availability"
 
     @abstractmethod
-    def init(self, clients: Clients, seed: int) -> Presence:
-        """Return the presence of *clients* by number: of all at the server, of itself at a client."""
+    def init(self, clients: int, seed: int) -> Presence:
+        """Return the presence of so many *clients*."""
 
 
 def uniform(seed: int, clients: Clients, count: Clients | int) -> Floats:

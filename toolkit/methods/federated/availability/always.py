@@ -10,19 +10,16 @@ from toolkit.methods.federated.availability import Availability, Clients, Flags,
 
 
 class _Always:
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def there(self, now_s: float, clients: Clients) -> Flags:
+        return np.ones(len(clients), bool)
 
-    def there(self, now_s: float) -> Flags:
-        return np.ones(self._count, bool)
-
-    def until_s(self, now_s: float) -> Floats:
-        return np.full(self._count, np.inf)
+    def until_s(self, now_s: float, clients: Clients) -> Floats:
+        return np.full(len(clients), np.inf)
 
 
 @final
 class Always(Availability):
     """Nobody ever leaves."""
 
-    def init(self, clients: Clients, seed: int) -> Presence:
-        return _Always(len(clients))
+    def init(self, clients: int, seed: int) -> Presence:
+        return _Always()

@@ -12,23 +12,23 @@ from toolkit.methods.federated.availability import Availability, Clients, Flags,
 
 
 class _Diurnal:
-    def __init__(self, spec: Diurnal, clients: Clients, seed: int) -> None:
+    def __init__(self, spec: Diurnal, clients: int, seed: int) -> None:
         self._period_s, self._length_s = spec.period_s, spec.there_share * spec.period_s
-        self._begin_s: Floats = spec.begins_s + spec.spread_s * ndtri(uniform(seed, clients, 0))
+        self._begin_s: Floats = spec.begins_s + spec.spread_s * ndtri(uniform(seed, np.arange(clients), 0))
 
-    def _into_s(self, now_s: float) -> Floats:
+    def _into_s(self, now_s: float, clients: Clients) -> Floats:
         """Time since each window began last."""
-        found: Floats = np.mod(now_s - self._begin_s, self._period_s)
+        found: Floats = np.mod(now_s - self._begin_s[clients], self._period_s)
         return found
 
-    def there(self, now_s: float) -> Flags:
-        found: Flags = self._into_s(now_s) < self._length_s
+    def there(self, now_s: float, clients: Clients) -> Flags:
+        found: Flags = self._into_s(now_s, clients) < self._length_s
         return found
 
-    def until_s(self, now_s: float) -> Floats:
+    def until_s(self, now_s: float, clients: Clients) -> Floats:
         if self._length_s >= self._period_s:
-            return np.full(len(self._begin_s), np.inf)
-        return now_s + self._length_s - self._into_s(now_s)
+            return np.full(len(clients), np.inf)
+        return now_s + self._length_s - self._into_s(now_s, clients)
 
 
 @final
@@ -40,5 +40,5 @@ class Diurnal(Availability):
     begins_s: float = Field(0.0, description="mean time in s at which windows begin")
     spread_s: float = Field(7200.0, ge=0, description="standard deviation in s of these times between clients")
 
-    def init(self, clients: Clients, seed: int) -> Presence:
+    def init(self, clients: int, seed: int) -> Presence:
         return _Diurnal(self, clients, seed)
