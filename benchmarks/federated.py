@@ -1,8 +1,8 @@
 """Federations at scale and against real processes.
 
-python benchmarks/federated.py many: 131,072 clients by price (scenarios/many_clients.yaml, arm by arm): wall time, clients a second and peak
+python benchmarks/federated.py many: 131,072 clients by price (scenarios/many_clients.yaml, arm by arm): wall time, clients a second, peak
 memory. python benchmarks/federated.py real: a server and two clients as processes over gloo on this machine, seconds of a round as measured
-against the simulator's, which is told how long a step and a message take here when nothing else goes on.
+against those of the simulator, which is told how long a step and a message take here when nothing else goes on.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from tests.methods.federated.running import DEVICE, MODEL, SLOW, errands, federa
 from toolkit.core.streams import Streams
 from toolkit.learning.random import torch_generator
 from toolkit.methods.federated.federation import Federation
-from toolkit.methods.federated.local import HEADER_BYTES, step_work
 from toolkit.methods.federated.rounds import mean_by_samples
+from toolkit.methods.federated.work import HEADER_BYTES, step_work
 
 BOTH = pytest.mark.parametrize("pricing", ["messages", "ideal"])
 

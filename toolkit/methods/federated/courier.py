@@ -12,7 +12,8 @@ from torch import Tensor
 
 from toolkit.core.context import Asking, Context
 from toolkit.core.crowd import DOWN, GRADIENT, UP, Crowd, Ended, Errand, HasCrowd
-from toolkit.methods.federated.local import DONE, HEADER, LEFT, STOP, WORK, Local, header, read_header
+from toolkit.methods.federated.local import DONE, LEFT, STOP, WORK, Local, header, read_header
+from toolkit.methods.federated.work import HEADER
 
 END = "end"
 """Phase of the last message to a client."""

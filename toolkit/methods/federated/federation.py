@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from typing import ClassVar
 
 import torch
-from pydantic import Field
 
-from toolkit.core.bounds import Share
 from toolkit.core.context import Asking, Context
 from toolkit.core.crowd import CrowdFabric
 from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
-from toolkit.core.part import default_part
-from toolkit.core.program import Estimate, Process, Program
+from toolkit.core.program import Estimate, Process
 from toolkit.core.room import check_room
-from toolkit.core.work import FLOAT_BYTES
 from toolkit.errors import ScenarioError
 from toolkit.methods.distributed.estimate import estimate
-from toolkit.methods.federated.availability import Availability
 from toolkit.methods.federated.courier import client_part
-from toolkit.methods.federated.local import HEADER_BYTES, local_of, step_work, vector_size
+from toolkit.methods.federated.local import local_of
 from toolkit.methods.federated.server import Server
-from toolkit.methods.federated.splits import Split
-from toolkit.methods.task import TaskSpec
+from toolkit.methods.federated.settings import FederationSettings
+from toolkit.methods.federated.work import HEADER_BYTES, step_work
 
 CROWD_BYTES, NODE_BYTES = 4_000, 40_000
 """What a client takes in this machine's memory where a fabric keeps it in a crowd, and where it is a node."""
 
 
-class Federation(Program):
+class Federation(FederationSettings):
     """A server leads clients, the workers of its fabric, each of which takes a few epochs of SGD on its own data when it is asked.
 
     Work: a client's step costs what `toolkit.learning` counts for gradient and update (and the proximal term), loading among it; what the
@@ -40,21 +33,6 @@ class Federation(Program):
     A client that has begun to send finishes. One that goes away before loses its work, and a message of 16 bytes tells so, as a connection
     does that breaks. A client that is late is not told, and comes back with an update that is thrown away.
     """
-
-    led_by_server: ClassVar[bool] = True
-
-    task: TaskSpec = TaskSpec()
-    split: Split = default_part("iid", "which client has which samples")
-    availability: Availability = default_part("always", "when clients are there")
-    rounds: int = Field(100, ge=1, description="versions of the model that the server makes")
-    epochs: int = Field(1, ge=1, description="local epochs of a visit (E)")
-    batch: int = Field(10, ge=1, description="samples of a local step (B); a client with fewer takes all it has")
-    lr: float = Field(0.1, gt=0, description="learning rate of the clients")
-    evaluate_every: int = Field(5, ge=1, description="versions between two evaluations")
-    retry_s: float = Field(10.0, ge=0.01, description="time in s after which the server looks again where no client is there")
-    threads: int = Field(1, ge=1, description="CPU threads of torch; more may change last bits, and so break repeatability")
-    learn: bool = Field(True, description="false: nothing is learnt, and errands cost what they would")
-    targets: list[Share] = Field(default_factory=list, description="test accuracies whose first reaching is reported")
 
     @abstractmethod
     def serve(self, server: Server) -> Asking:
@@ -67,21 +45,6 @@ class Federation(Program):
     def merits(self, server: Server) -> dict[str, float]:
         """Return the figures of merit of the present version on the test set."""
         return server.local.task.evaluate(server.local.load(server.weights).model)
-
-    @property
-    def proximal(self) -> float:
-        """Weight of the pull towards the weights that a client began with."""
-        return 0.0
-
-    @property
-    def limit_s(self) -> float:
-        """Time of computing in s after which a client begins no further step."""
-        return math.inf
-
-    @property
-    def message_nbytes(self) -> int:
-        """Bytes of a message with weights."""
-        return HEADER_BYTES + FLOAT_BYTES * vector_size(self.task)
 
     def needs(self) -> Needs:
         return Needs(self.type_name(), servers=(1, 1), survives=False)
@@ -134,11 +97,6 @@ class Federation(Program):
         if not ctx.is_server:
             yield from client_part(ctx, local, self.limit_s, HEADER_BYTES, self.reply_nbytes)
             return
-        server = Server(self, ctx, local)
+        server = Server(self, ctx, local, self.merits)
         yield from self.serve(server)
         yield from server.finish()
-
-    @property
-    def reply_nbytes(self) -> int:
-        """Bytes of an update."""
-        return self.message_nbytes

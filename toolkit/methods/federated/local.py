@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from toolkit.core.context import Context
-from toolkit.core.work import FLOAT_BYTES, Work
-from toolkit.learning.meter import elementwise_work, update_work
+from toolkit.core.work import Work
 from toolkit.learning.random import torch_generator
 from toolkit.learning.train_state import TrainState
+from toolkit.methods.federated.settings import FederationSettings
 from toolkit.methods.federated.splits import Deal, Split
+from toolkit.methods.federated.work import HEADER, step_work
 from toolkit.methods.loop import divergence_told
 from toolkit.methods.task import TaskSpec
 
-if TYPE_CHECKING:
-    from toolkit.methods.federated.federation import Federation
-
-HEADER = 4
-"""Numbers (float32) before the weights of a message: what it is, how many steps were taken, and in two of them a time as float64."""
-HEADER_BYTES = HEADER * FLOAT_BYTES
 WORK, STOP, DONE, LEFT = 0.0, 1.0, 2.0, 3.0
 """What a message is: to a client work or the end, from it an update or a goodbye."""
 
@@ -44,7 +37,7 @@ def read_header(message: Tensor) -> tuple[float, int, float]:
 class Local:
     """What all clients of one run have in common: the network that they take turns with in one process, and the samples of each."""
 
-    def __init__(self, program: Federation, ctx: Context) -> None:
+    def __init__(self, program: FederationSettings, ctx: Context) -> None:
         self.program = program
         self.task = task = program.task.load()
         self.deal = dealt(program.task, program.split, ctx.size, ctx.shared_rng("shards", ctx.size))
@@ -112,10 +105,10 @@ class Local:
         return self._read()
 
 
-_KEPT: dict[tuple[Federation, int, int], Local] = {}
+_KEPT: dict[tuple[FederationSettings, int, int], Local] = {}
 
 
-def local_of(program: Federation, ctx: Context) -> Local:
+def local_of(program: FederationSettings, ctx: Context) -> Local:
     """Return what the clients of *ctx*'s run have in common: one for all that are in this process."""
     key = (program, ctx.size, int(ctx.shared_rng("shards", ctx.size).bit_generator.state["state"]["state"]))
     if key not in _KEPT:
@@ -127,26 +120,3 @@ def local_of(program: Federation, ctx: Context) -> Local:
 def dealt(task: TaskSpec, split: Split, clients: int, rng: np.random.Generator) -> Deal:
     """Return which client has which training samples."""
     return split.deal(task.load().data.train_labels.numpy(), clients, rng)
-
-
-@lru_cache(maxsize=256)
-def step_work(task: TaskSpec, batch: int, mu: float) -> Work:
-    """Return the work of a client's step on *batch* samples: loading, gradient with loss, the proximal term where there is one, update."""
-    loaded = task.load()
-    work = loaded.gradient_work(batch) + update_work(loaded.layout.size)
-    if mu:
-        work += proximal_work(loaded.layout.size)
-    return work.beyond_first()
-
-
-def proximal_work(size: int) -> Work:
-    """Return the work of adding mu (w - w0) to a gradient of *size* numbers, in two passes."""
-    return elementwise_work(size, flops=4, reads=4, writes=2, launches=2)
-
-
-@lru_cache(maxsize=16)
-def vector_size(task: TaskSpec) -> int:
-    """Return how many numbers (float32) a message holds beside its header."""
-    loaded = task.load()
-    model = loaded.build(torch.Generator().manual_seed(0))
-    return loaded.layout.size + sum(buffer.numel() for buffer in model.buffers() if buffer.is_floating_point())

@@ -12,9 +12,9 @@ from toolkit.core.context import Asking
 from toolkit.core.fabric import Fabric
 from toolkit.core.program import Estimate
 from toolkit.methods.federated.courier import Update
-from toolkit.methods.federated.local import HEADER_BYTES
 from toolkit.methods.federated.rounds import Rounds
 from toolkit.methods.federated.server import Server
+from toolkit.methods.federated.work import HEADER_BYTES
 
 
 @final

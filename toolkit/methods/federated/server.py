@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,10 @@ from toolkit.errors import ScenarioError
 from toolkit.learning.meter import elementwise_work
 from toolkit.methods.federated.book import Book
 from toolkit.methods.federated.courier import Order, Update, courier_for
-from toolkit.methods.federated.local import HEADER_BYTES, Local, vector_size
+from toolkit.methods.federated.local import Local
+from toolkit.methods.federated.settings import FederationSettings
+from toolkit.methods.federated.work import HEADER_BYTES, vector_size
 from toolkit.methods.trained import hand_out
-
-if TYPE_CHECKING:
-    from toolkit.methods.federated.federation import Federation
 
 ASKED = 32
 """How many clients are asked for each that is wanted, before everybody is."""
@@ -31,8 +29,10 @@ AGGREGATE = "aggregate"
 class Server:
     """One run of a federation, seen from its server."""
 
-    def __init__(self, program: Federation, ctx: Context, local: Local) -> None:
-        self.program, self.ctx, self.local = program, ctx, local
+    def __init__(
+        self, program: FederationSettings, ctx: Context, local: Local, merits: Callable[[Server], dict[str, float]]
+    ) -> None:
+        self.program, self.ctx, self.local, self._merits = program, ctx, local, merits
         self.courier = courier_for(ctx, local)
         self.book = Book(ctx.size)
         self.weights: Tensor = local.initial.clone()
@@ -143,7 +143,7 @@ class Server:
         """Record loss and accuracy of the model on the test set."""
         if not self.program.learn:
             return
-        found = self.program.merits(self)
+        found = self._merits(self)
         self.accuracy = found["test_accuracy"]
         for name, value in found.items():
             self.ctx.metric(name, value, step=self.version)
