@@ -1,6 +1,6 @@
-"""Which learning rate suits each arm of scenarios/federated.yaml: test loss at the end of half the rounds, on seeds that are not shown.
+"""Which learning rate suits each arm of scenarios/federated.yaml: test loss at a quarter of the rounds, on a seed that is not shown.
 
-python benchmarks/tune_federated.py: four rates, two seeds, some ten CPU-minutes; the best of each arm has a star.
+python benchmarks/tune_federated.py: three rates, less than a CPU-minute; the best of each arm has a star.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from toolkit.core.world import World
 from toolkit.scenario import Scenario, replaced
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "federated.yaml"
-RATES = (0.03, 0.1, 0.3, 1.0)
-SEEDS = (101, 102)
+RATES = (0.03, 0.1, 0.3)
+SEEDS = (101,)
 
 
 def loss_of(arm: Scenario, rate: float, seed: int) -> float:
     program: Any = arm.program
     tree = replaced(arm.dump(), "program.lr", rate)
-    for name, value in (("rounds", max(1, program.rounds // 2)), ("evaluate_every", 10**6)):
+    for name, value in (("rounds", max(1, program.rounds // 4)), ("evaluate_every", 10**6)):
         tree = replaced(tree, f"program.{name}", value)
     spec = Scenario.build(tree)
     world = World(seed, float("inf"))

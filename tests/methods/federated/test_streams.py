@@ -33,8 +33,8 @@ class Desk:
 
     def given(self, program: Any, start: list[float], end: list[float], staleness: int) -> bool:
         """Let *program* take an update, and return whether the model changed."""
-        update = Update(Ended(0, 0, False, 1), torch.tensor(end, dtype=torch.float64))
-        take = program.take(self, update, torch.tensor(start, dtype=torch.float64), staleness)
+        update = Update(Ended(0, 0, False, 1), torch.tensor(start, dtype=torch.float64), torch.tensor(end, dtype=torch.float64))
+        take = program.take(self, update, staleness)
         while True:
             try:
                 next(take)

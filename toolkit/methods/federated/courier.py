@@ -32,6 +32,8 @@ class Update(NamedTuple):
     """What came of an errand."""
 
     ended: Ended
+    start: Tensor
+    """What the client began with."""
     vector: Tensor
     """The client's weights; nothing if it left, or nothing is learnt."""
 
@@ -90,9 +92,9 @@ class Messages(Courier):
                 break
             number = numbers[place]
             del self._mail[number]
-            errand = self.out.pop(number).errand
+            order = self.out.pop(number)
             kind, steps, _ = read_header(message)
-            updates.append(Update(Ended(number, errand.client, kind == LEFT, steps), message[HEADER:]))
+            updates.append(Update(Ended(number, order.errand.client, kind == LEFT, steps), order.start, message[HEADER:]))
         return sorted(updates, key=lambda update: update.ended.number)
 
     def close(self) -> Asking:
@@ -124,7 +126,7 @@ class ByCrowd(Courier):
             vector = order.start[:0]
             if not each.left:
                 vector = self.local.train(self.ctx, order.start, each.client, order.visit, each.steps)
-            updates.append(Update(each, vector))
+            updates.append(Update(each, order.start, vector))
         return updates
 
     def close(self) -> Asking:

@@ -6,7 +6,6 @@ import math
 from typing import Literal, final
 
 from pydantic import Field
-from torch import Tensor
 
 from toolkit.core.context import Asking
 from toolkit.core.fabric import Fabric
@@ -46,7 +45,7 @@ class FedAsync(Stream):
             return self.alpha / (self.a * (age - self.b) + 1.0)
         return self.alpha
 
-    def take(self, server: Server, update: Update, start: Tensor, staleness: int) -> Asking:
+    def take(self, server: Server, update: Update, staleness: int) -> Asking:
         yield from server.compute(server.passes(1, flops=3, reads=3, writes=2, launches=2))
         share = self.share_of(staleness)
         server.weights.mul_(1.0 - share).add_(update.vector, alpha=share)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import final
 
 from pydantic import Field
-from torch import Tensor
 
 from toolkit.core.context import Asking
 from toolkit.core.fabric import Fabric
@@ -43,9 +42,9 @@ class FedBuff(Stream):
         """Return s(tau)."""
         return (1.0 + staleness) ** -0.5 if self.scaled else 1.0
 
-    def take(self, server: Server, update: Update, start: Tensor, staleness: int) -> Asking:
+    def take(self, server: Server, update: Update, staleness: int) -> Asking:
         yield from server.compute(server.passes(1, flops=3, reads=4, writes=2, launches=2))
-        delta = (start - update.vector).mul_(self.weight_of(staleness))
+        delta = (update.start - update.vector).mul_(self.weight_of(staleness))
         server.collected = delta if server.collecting == 0 else server.collected.add_(delta)
         server.collecting += 1
         if server.collecting < self.buffer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 
 from pydantic import Field
-from torch import Tensor
 
 from toolkit.core.context import Asking
 from toolkit.core.fabric import Fabric
@@ -37,17 +36,16 @@ class Stream(Federation):
     def serve(self, server: Server) -> Asking:
         server.evaluate()
         begun_with: dict[int, int] = {}
-        starts = server.courier.out
+        out = server.courier.out
         while server.version < self.rounds:
-            free = self.concurrency - len(starts)
+            free = self.concurrency - len(out)
             clients = server.choose(free)
             if len(clients):
                 begun_with.update(dict.fromkeys(server.send_out(clients), server.version))
-            if not starts:
+            if not out:
                 yield from server.pause()
                 continue
             short = len(clients) < free and server.has_clock
-            orders = dict(starts)
             updates: list[Update] = yield from server.wait(server.ctx.now + self.retry_s if short else float("inf"))
             for update in updates:
                 number, client = update.ended.number, update.ended.client
@@ -57,10 +55,10 @@ class Stream(Federation):
                     continue
                 staleness = server.version - began
                 server.book.take(client, staleness)
-                changed = yield from self.take(server, update, orders[number].start, staleness)
+                changed = yield from self.take(server, update, staleness)
                 if changed:
                     server.advance()
 
     @abstractmethod
-    def take(self, server: Server, update: Update, start: Tensor, staleness: int) -> Asking:
-        """Use an update that began at *start*; return whether the model was changed."""
+    def take(self, server: Server, update: Update, staleness: int) -> Asking:
+        """Use an update, so many versions old; return whether the model was changed."""
