@@ -56,12 +56,12 @@ def one_arm(name: str) -> None:
     checked_s = time.perf_counter()
     world = priced(arm)
     fabric: Any = arm.fabric
-    took_s, peak = time.perf_counter() - begun_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    took_s, cpu_s, peak = time.perf_counter() - begun_s, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     sent_out = observed(world, "sent_out")
     print(
         f"{name:9} {fabric.workers} clients, {sent_out:.0f} errands, {observed(world, 'trained_s'):.1f} simulated s: {took_s:.1f} s in "
-        f"all, {checked_s - begun_s:.1f} s of it loading and checking; {fabric.workers / took_s:.0f} clients/s, "
-        f"{sent_out / (took_s - checked_s + begun_s):.0f} errands/s; {peak / 1e9:.2f} GB", flush=True,
+        f"all, {checked_s - begun_s:.1f} s of it loading and checking; {cpu_s:.1f} CPU-s; {fabric.workers / cpu_s:.0f} clients, "
+        f"{sent_out / cpu_s:.0f} errands a CPU-s; {peak / 1e9:.2f} GB", flush=True,
     )
 
 

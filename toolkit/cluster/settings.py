@@ -13,7 +13,7 @@ from pydantic import Field
 from toolkit.cluster.failures import Failures
 from toolkit.cluster.stragglers import Stragglers
 from toolkit.cluster.topology import BuiltTopology, Topology
-from toolkit.cluster.ways import ways_of
+from toolkit.cluster.ways import trips, ways_of
 from toolkit.collectives import Collectives
 from toolkit.core.crowd import GRADIENT
 from toolkit.core.device import Device
@@ -55,7 +55,7 @@ class ClusterSettings(Fabric):
 
     ends_by_itself: ClassVar[bool] = True
 
-    workers: int = Field(8, ge=1, le=100_000_000, description="number of workers (P)")
+    workers: int = Field(8, ge=1, le=1_000_000, description="number of workers (P)")
     servers: int = Field(0, ge=0, le=1000, description="number of parameter servers, for methods that have them")
     device: Device = default_part("raspberry_pi_5", "machine of every worker and server")
     node_devices: dict[str, Device] = Field(default_factory=dict, description="machines of single nodes, e.g. {worker3: jetson_nano}")
@@ -114,16 +114,14 @@ class ClusterSettings(Fabric):
 
     def quickest_s(self, work: Work, steps: int, down_nbytes: int, up_nbytes: int) -> float:
         """Return the shortest time in s that any worker, alone on all links, needs to get a message, take *steps* and send one back."""
-        built, share = self.built_topology(), self.network.bandwidth_factor / 8
         devices = [each.device for each in self.worker_devices] or [self.device]
         computing_s = min(device.duration_s(work, GRADIENT) for device in [*devices, *self.node_devices.values()]) * steps
-        trips: dict[tuple[float, ...], float] = {}
-        for rank in range(self.workers):
-            there, back = built.route(self.workers, rank), built.route(rank, self.workers)
-            delay_s = sum(float(built.delay_s[link]) for link in there + back)
-            down, up = (min(float(built.rate_bps[link]) for link in route) for route in (there, back))
-            trips[delay_s, down, up] = self.network.latency_factor * delay_s + (down_nbytes / down + up_nbytes / up) / share
-        return computing_s + min(trips.values())
+        share = self.network.bandwidth_factor / 8
+        trips_s = (
+            self.network.latency_factor * delay_s + (down_nbytes / down_bps + up_nbytes / up_bps) / share
+            for delay_s, down_bps, up_bps in trips(self.built_topology(), self.workers)
+        )
+        return computing_s + min(trips_s)
 
     def outages(self, built: BuiltTopology) -> dict[int, list[tuple[float, float]]]:
         """Return the windows in which a node's processor stands still, by node, joined where they overlap."""
@@ -142,14 +140,7 @@ class ClusterSettings(Fabric):
 
     def machines(self) -> Machines:
         """Return them by name; where kinds are drawn, every kind in turn."""
-        kinds = [each.device for each in self.worker_devices]
-        names = self.built_topology().nodes
-        devices = {name: self.device_of(name) for name in names}
-        for place, name in enumerate(names[: self.workers] if kinds else ()):
-            devices[name] = self.node_devices.get(name, kinds[place % len(kinds)])
-        workers = dict(islice(devices.items(), self.workers))
-        servers = {name: device for name, device in devices.items() if name not in workers}
-        return Machines(workers, servers, tuple(crash.node for crash in self.failures.crashes))
+        return _machines(self)
 
     def feedback(self) -> str:
         """Say why what is learnt depends on what things cost here; empty where it does not."""
@@ -172,6 +163,18 @@ class ClusterSettings(Fabric):
 @lru_cache(maxsize=8)
 def _built(topology: Topology, workers: int, servers: int) -> BuiltTopology:
     return topology.init(workers, servers)
+
+
+@lru_cache(maxsize=4)
+def _machines(spec: ClusterSettings) -> Machines:
+    kinds = [each.device for each in spec.worker_devices]
+    names = spec.built_topology().nodes
+    devices = {name: spec.device_of(name) for name in names}
+    for place, name in enumerate(names[: spec.workers] if kinds else ()):
+        devices[name] = spec.node_devices.get(name, kinds[place % len(kinds)])
+    workers = dict(islice(devices.items(), spec.workers))
+    servers = {name: device for name, device in devices.items() if name not in workers}
+    return Machines(workers, servers, tuple(crash.node for crash in spec.failures.crashes))
 
 
 def check_group(spec: ClusterSettings) -> None:

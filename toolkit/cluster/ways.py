@@ -57,6 +57,18 @@ def ways_of(built: BuiltTopology, clients: int) -> Ways:
     return Ways(kind, tuple(down for down, _ in kinds), tuple(up for _, up in kinds), down_bps, up_bps)
 
 
+@lru_cache(maxsize=8)
+def trips(built: BuiltTopology, clients: int) -> frozenset[tuple[float, float, float]]:
+    """Return the different round trips between clients and the node after them: delay, and the slowest rate down and up."""
+    found = set()
+    for rank in range(clients):
+        there, back = built.route(clients, rank), built.route(rank, clients)
+        delay_s = sum(float(built.delay_s[link]) for link in there + back)
+        down_bps, up_bps = (min(float(built.rate_bps[link]) for link in route) for route in (there, back))
+        found.add((delay_s, down_bps, up_bps))
+    return frozenset(found)
+
+
 def _way(built: BuiltTopology, route: tuple[int, ...], own: tuple[int, ...]) -> Way:
     return Way(
         min((float(built.rate_bps[link]) for link in own), default=float("inf")),

@@ -137,6 +137,7 @@ def test_real_processes_learn_the_same(tmp_path: Path) -> None:
     world, _ = run(spec)
     row = json.loads((tmp_path / "out" / "train.json").read_text())[0]
     assert row["total_bytes"] == rows(world, "tx")["nbytes"].sum()
+    assert row["test_accuracy"] == observed(world, "test_accuracy")[-1]
 
 
 # Bad input
