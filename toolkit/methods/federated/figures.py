@@ -24,10 +24,15 @@ CAPTIONS = {
     ),
     "staleness": (
         "Share of the updates in the model by the number of versions that had come since the one that they began with, all seeds "
-        "together; synchronous programs have none but 0."
+        "together. Left out are arms whose updates are never stale, and beyond the axis one update in a hundred, the oldest."
     ),
-    "participation": "Share of the clients by the number of their updates that went into the model, all seeds together.",
+    "participation": (
+        "Share of the clients by the number of their updates that went into the model, all seeds together; beyond the axis are the one "
+        "client in a hundred with most."
+    ),
 }
+MOST = 0.99
+"""Share of what a histogram counts that its axis reaches."""
 LABELS = {
     "staleness": ("staleness", ("staleness (versions)", "share of updates")),
     "participation": ("took_part", ("updates of a client", "share of clients")),
@@ -57,17 +62,21 @@ def shares(result: Comparison, figure_name: str) -> Figure | None:
         values, counts = histogram(result.metrics[(result.metrics["arm"] == arm).to_numpy(bool)], name)
         if counts.sum():
             total = np.bincount(values, weights=counts)
-            found[arm] = total / total.sum()
-    if not found or max(map(len, found.values())) < 2:
+            if len(total) > 1:
+                found[arm] = total / total.sum()
+    if not found:
         return None
+    reach = max(int(np.searchsorted(share.cumsum(), MOST)) for share in found.values())
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     figure = new_figure(9.0, 4.2)
     panel = figure.subplots()
     for arm, share in found.items():
-        panel.plot(range(len(share)), share, color=colours[arm], marker=markers[arm], markeredgecolor="white", label=arm)
+        panel.plot(range(len(share)), share, color=colours[arm], marker=markers[arm], markeredgecolor="white", label=arm,
+                   markevery=max(1, reach // 25))
     panel.set_xlabel(x_label)
     panel.set_ylabel(y_label)
     panel.set_ylim(bottom=0)
+    panel.set_xlim(-0.02 * reach, 1.02 * reach + 0.5)
     panel.locator_params(axis="x", integer=True)
     figure.legend(loc="outside right center")
     return figure
