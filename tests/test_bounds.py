@@ -149,4 +149,4 @@ def test_an_arm_that_is_another_experiment_is_told() -> None:
 def test_the_shipped_scenarios_name_their_experiments() -> None:
     """Only what is meant to compare machines or seas does."""
     different = {path.stem for path in sorted(Path(ROOT / "scenarios").glob("*.yaml")) if Scenario.load(path).experiments()}
-    assert different <= {"ga_workers", "gtopk_validation", "oversubscription", "rdd_cloud", "rdd_latency"}
+    assert different <= {"federated", "ga_workers", "gtopk_validation", "oversubscription", "rdd_cloud", "rdd_latency"}

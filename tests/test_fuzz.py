@@ -23,8 +23,8 @@ from toolkit.core import yaml12
 from toolkit.simulate import main
 
 SHIPPED = sorted((ROOT / "scenarios").glob("*.yaml"))
-PLANNED = ("budget", "clfd_edge", "e2net_edge", "edge_orin", "egor_edge", "egor_steps")
-"""Scenarios whose check plans every arm, which alone takes longer."""
+PLANNED = ("budget", "clfd_edge", "e2net_edge", "edge_orin", "egor_edge", "egor_steps", "many_clients")
+"""Scenarios whose check plans every arm, or lays out as many nodes, which alone takes longer."""
 LONGEST_SENTENCE = 400
 LONGEST_S = 10.0
 MOST_BYTES = 1 << 30

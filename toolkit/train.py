@@ -87,7 +87,8 @@ def _locally(args: argparse.Namespace, name: str, arm: Scenario, seed: int, out:
         return known
     begun_s = time.perf_counter()
     contexts = run_local(arm.program.run, fabric.workers, seed, servers=fabric.servers, collectives=fabric.collectives)
-    row = _row(name, seed, contexts[0].metrics, [ctx.sent_bytes for ctx in contexts], time.perf_counter() - begun_s)
+    metrics = [metric for ctx in contexts for metric in ctx.metrics]
+    row = _row(name, seed, metrics, [ctx.sent_bytes for ctx in contexts], time.perf_counter() - begun_s)
     _write_record(record, settings, row)
     return row
 
@@ -233,13 +234,17 @@ def _one_arm(args: argparse.Namespace, name: str, arm: Scenario, seed: int, out:
     checkpoints = Checkpoints(out / "checkpoints" / f"{name}-s{seed}", rank, processes, args.resume, settings)
     ctx = DistributedContext(fabric.workers, fabric.servers, seed, fabric.collectives, checkpoints, accelerator=accelerator)
     ctx.run(arm.program.run(ctx))
-    sent: list[Any] = [0] * processes
-    with losing_processes():
-        dist.all_gather_object(sent, ctx.sent_bytes)
-    row = _row(name, seed, ctx.metrics, sent, ctx.now)
+    told: list[Any] = [None] * processes
+    with losing_processes():  # who evaluates is the program's own affair: the first worker, or a server
+        dist.all_gather_object(told, (ctx.sent_bytes, [metric for metric in ctx.metrics if metric.name in EVALUATED]))
+    row = _row(name, seed, [metric for _, metrics in told for metric in metrics], [sent_bytes for sent_bytes, _ in told], ctx.now)
     if rank == 0:
         _write_record(record, settings, row)
     return row
+
+
+EVALUATED = ("test_accuracy", "test_loss")
+"""What the table shows of what a program observed."""
 
 
 def _row(name: str, seed: int, metrics: list[Any], sent_bytes: list[int], wall_s: float) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from simpy.events import Event
 
+from toolkit.cluster.crowd import ClusterCrowd
 from toolkit.cluster.failures import factors_in_force
 from toolkit.cluster.ideal import IdealCollectives
 from toolkit.cluster.messages import Mail
@@ -11,6 +14,7 @@ from toolkit.cluster.settings import ClusterSettings
 from toolkit.cluster.slowness import Slowness
 from toolkit.cluster.worker import CRASH, WorkerContext, drive
 from toolkit.core.context import Context
+from toolkit.core.crowd import LedByServer
 from toolkit.core.fabric import Behaviour
 from toolkit.core.program import Process
 from toolkit.core.world import World
@@ -27,24 +31,40 @@ class ClusterNetwork:
         self.mail = Mail(spec, self.built, world)
         self.ideal = IdealCollectives(spec, self.mail)
         self.lost: list[int] = []
-        slowness = Slowness(spec, world.streams)
-        self.workers = [
-            WorkerContext(node, spec, world, device=spec.device_of(name), mail=self.mail, ideal=self.ideal, slowness=slowness)
-            for node, name in enumerate(self.built.nodes)
-        ]
+        self.workers: list[WorkerContext] = []
+        """Of all nodes by their numbers; of the server alone where its clients are a crowd."""
+        self.crowd: ClusterCrowd | None = None
         for crash in spec.failures.crashes:
             world.env.process(self._crash(self.built.index_of_node(crash.node), crash.at_s))
         for name in dict.fromkeys(slow.link for slow in spec.failures.degradations):
             changes = factors_in_force(slow for slow in spec.failures.degradations if slow.link == name)
             world.env.process(self._degrade(self.built.index_of_link(name), changes))
 
+    def _set_up(self, nodes: Iterable[int]) -> None:
+        spec, slowness = self.spec, Slowness(self.spec, self.world.streams)
+        kinds, which = spec.drawn_devices(self.world.streams)
+        self.workers = [
+            WorkerContext(
+                node, spec, self.world, device=kinds[which[node]] if node < spec.workers else spec.device_of(self.built.nodes[node]),
+                mail=self.mail, ideal=self.ideal, slowness=slowness,
+            )
+            for node in nodes
+        ]
+
     @property
     def contexts(self) -> list[Context]:
+        if not self.workers:
+            self._set_up(range(len(self.built.nodes)))
         return list(self.workers)
 
     def launch(self, program: Behaviour) -> Event:
         """Start *program* on every node; the event fires when all have come to their end."""
         processes = []
+        if not self.workers and self.spec.keeps_crowd and isinstance(program, LedByServer):
+            self._set_up([self.spec.workers])
+            self.crowd = self.workers[0].crowd = ClusterCrowd(self.spec, self.mail, self.world)
+        elif not self.workers:
+            self._set_up(range(len(self.built.nodes)))
         for ctx in self.workers:
             ctx.process_handle = self.world.env.process(drive(ctx, program.run(ctx)))
             processes.append(ctx.process_handle)
@@ -93,13 +113,15 @@ class ClusterNetwork:
         ledger, env = self.world.ledger, self.world.env
         end_s = float(env.now)
         built = self.built
+        if self.crowd is not None:
+            self.crowd.close(end_s)
         for ctx in self.workers:
             idle_s = max(0.0, end_s - ctx.busy_s)
             ledger.charge(0.0, idle_s, ctx.node, ctx.node, "idle", phase="host", energy_j=idle_s * ctx.device.idle_w, outcome="done")
             for rows in ctx.call_trace.rows:
                 ledger.request(rows)
         for link, name in enumerate(built.links):
-            draw_j = end_s * float(built.idle_w[link]) if len(self.workers) > 1 else 0.0  # a machine alone is on no network
+            draw_j = end_s * float(built.idle_w[link]) if len(built.nodes) > 1 else 0.0  # a machine alone is on no network
             if draw_j:
                 ledger.charge(0.0, end_s, -1, -1, "idle", phase=f"link {name}", energy_j=draw_j, outcome="done")
             capacity = self.mail.links.bytes_per_s[link] * end_s

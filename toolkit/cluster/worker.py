@@ -14,6 +14,7 @@ from toolkit.cluster.settings import ClusterSettings
 from toolkit.cluster.slowness import Slowness
 from toolkit.core.call_trace import CallTrace, Request
 from toolkit.core.context import Asking, Payload, PeerLost, SimulatedContext
+from toolkit.core.crowd import Crowd
 from toolkit.core.device import Device
 from toolkit.core.ledger import kept_rows, rows_of
 from toolkit.core.work import Work
@@ -25,6 +26,9 @@ CRASH = "crash"
 
 class WorkerContext(SimulatedContext):
     """A machine of a cluster. Its rank may change when the group is formed anew; its `node` does not."""
+
+    crowd: Crowd | None = None
+    """A server's clients, where they are no nodes."""
 
     def __init__(
         self, node: int, spec: ClusterSettings, world: World, *, device: Device, mail: Mail, ideal: IdealCollectives, slowness: Slowness

@@ -36,7 +36,7 @@ class Program(Part):
     """A traffic source or a learning method: one generator per node, told apart by `ctx.rank`."""
 
     family: ClassVar[str] = "program"
-    modules: ClassVar[tuple[str, ...]] = ("toolkit.acoustic.traffic.{}", "toolkit.methods.{}.program")
+    modules: ClassVar[tuple[str, ...]] = ("toolkit.acoustic.traffic.{}", "toolkit.methods.{}.program", "toolkit.methods.federated.{}")
 
     @abstractmethod
     def run(self, ctx: Context) -> Process:

@@ -48,9 +48,10 @@ class WanEdge(Topology):
         nodes = node_names(workers, servers)
         half_s = self.internet_delay_s / 2  # each way in and each way out has one half, and a route has one of each
         links = []
+        ways = [(access.up.lengthened(half_s), access.down.lengthened(half_s)) for access in self.clients]
         for rank in range(workers):
-            access = self.clients[rank % len(self.clients)]
-            links += [(nodes[rank], "internet", access.up.lengthened(half_s)), ("internet", nodes[rank], access.down.lengthened(half_s))]
+            up, down = ways[rank % len(ways)]
+            links += [(nodes[rank], "internet", up), ("internet", nodes[rank], down)]
         for server in nodes[workers:]:
             links += duplex(server, "site", self.server_link)
         site = len(links)

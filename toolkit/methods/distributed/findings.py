@@ -33,20 +33,20 @@ def distributed_findings(result: Comparison) -> list[str]:
     if not comparable(result):
         sentences = [
             not_comparable(result), came_to(result, IN_SHORT),
-            *(_reached(result, info) for info in targets), _time(result), downtime(result), late_crashes(result),
+            *(reached(result, info) for info in targets), _time(result), downtime(result), late_crashes(result),
         ]
     else:
         sentences = [
-            in_short(result, IN_SHORT), *(_target(result, info) for info in targets),
+            in_short(result, IN_SHORT), *(target_told(result, info) for info in targets),
             *(verdicts(result, info, WORDS.get(info.name, LESS)) for info in metrics if info.name in JUDGED),
             _time(result), downtime(result), late_crashes(result),
         ]
     return [sentence for sentence in sentences if sentence]
 
 
-def _target(result: Comparison, info: MetricInfo) -> str:
+def target_told(result: Comparison, info: MetricInfo) -> str:
     """``A reaches test accuracy 0.95 in 12.3 ± 1.1 s; sooner than B (…); not reached in all seeds by C (no seed)``."""
-    own = _reached(result, info)
+    own = reached(result, info)
     compared = rivals(result, info, ("sooner than", "later than"))
     missed, paired = [], result.differences[result.differences["metric"] == info.name].set_index("other")["n"]
     for arm in result.arms[1:]:
@@ -64,7 +64,7 @@ def _target(result: Comparison, info: MetricInfo) -> str:
     return "; ".join(parts) + "."
 
 
-def _reached(result: Comparison, info: MetricInfo) -> str:
+def reached(result: Comparison, info: MetricInfo) -> str:
     """Whether, and when, the first arm reached a target."""
     first, level, seeds = result.arms[0], info.name.partition("@")[2], len(result.seeds)
     row = row_of(result, first, info.name)

@@ -50,7 +50,7 @@ def training_rows(ledger: pd.DataFrame, metrics: pd.DataFrame, workers: int) -> 
     pricing the closed form holds it, and it stays in the wire time.
     """
     end_s = end_of(ledger, metrics)
-    rows = [*_learnt(metrics), *_pace(ledger, metrics, end_s), *_targets(ledger, metrics, workers)]
+    rows = [*learnt_rows(metrics), *_pace(ledger, metrics, end_s), *target_rows(ledger, metrics, workers)]
     rows += _shares(ledger, metrics, workers, end_s)
     others = metrics[~is_in(metrics, "name", *KNOWN)]
     means = others.groupby("name", observed=True)["value"].mean()
@@ -63,7 +63,7 @@ def node_of(name: str) -> int:
     return int(found[1]) if found else -1
 
 
-def _learnt(metrics: pd.DataFrame) -> list[Row]:
+def learnt_rows(metrics: pd.DataFrame) -> list[Row]:
     """The last accuracy and loss on the test data."""
     found = {row: named(metrics, name).sort_values("t_s", kind="stable")["value"] for name, row in LEARNT.items()}
     return [(row, "1", float(values.iloc[-1])) for row, values in found.items() if len(values)]
@@ -81,7 +81,7 @@ def _pace(ledger: pd.DataFrame, metrics: pd.DataFrame, end_s: float) -> list[Row
     return rows
 
 
-def _targets(ledger: pd.DataFrame, metrics: pd.DataFrame, workers: int) -> list[Row]:
+def target_rows(ledger: pd.DataFrame, metrics: pd.DataFrame, workers: int) -> list[Row]:
     """Time, bytes per worker and energy at the first evaluation that reached each target."""
     targets = np.unique(named(metrics, "target")["value"].to_numpy(float))
     reached = named(metrics, "test_accuracy").sort_values("t_s", kind="stable")
