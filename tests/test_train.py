@@ -154,6 +154,30 @@ def test_a_resumed_run_counts_both_parts_and_only_the_same_settings_go_on(tmp_pa
     assert "fabric.workers 2 (now 1), processes 2 (now 1)" in errors
 
 
+def test_a_damaged_checkpoint_ends_every_rank_and_is_told_once_and_last(tmp_path: Path) -> None:
+    """Whichever rank it is of: the others learn of it from that one, and do not wait for it or call it lost."""
+    path, out = written(tmp_path, scenario("dense", workers=2, steps=4, save_every=2)), tmp_path / "out"
+    code, _, errors = finished(path, out)
+    assert code == 0, errors
+    (out / "test-s1.json").unlink()
+    damaged = out / "checkpoints" / "test-s1" / "step-00000004-rank1.npz"
+    whole = statefile.read(damaged)
+    for content in (damaged.read_bytes()[:-20], statefile.dumps({"state": whole["state"]})):
+        damaged.write_bytes(content)
+        begun_s = time.monotonic()
+        code, said, errors = finished(path, out, "--resume")
+        assert time.monotonic() - begun_s < 50  # below --timeout
+        assert code != 0
+        assert said == ""
+        assert errors.count("error: ") == 1
+        assert errors.splitlines()[-1].startswith(f"error: {damaged}: cannot be read as a state that was kept (")
+        assert "exitcode  : 2 " in errors
+        assert "exitcode  : 1 " not in errors
+    statefile.write(damaged, whole)
+    code, _, errors = finished(path, out, "--resume")
+    assert code == 0, errors
+
+
 def test_without_torchrun_a_finished_arm_is_skipped_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, out = written(tmp_path, scenario("dense", workers=2, steps=2)), tmp_path / "out"
     assert main([str(path), "--out", str(out)]) == 0
