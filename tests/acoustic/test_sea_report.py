@@ -12,7 +12,7 @@ import pytest
 from tests import fake_run
 from toolkit.acoustic.figures import delay_curve, reachable
 from toolkit.acoustic.findings import sea_findings
-from toolkit.acoustic.report import REPORT, SEA_METRICS, summarise_run
+from toolkit.acoustic.report import REPORT, SEA_METRICS, _deaths, summarise_run
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import describe
 from toolkit.analysis.statistics import REPORT_COLUMNS
@@ -108,6 +108,21 @@ def test_lifetimes_are_when_batteries_would_be_empty() -> None:
     assert found == pytest.approx({"lifetime_first_d": 5000.0, "lifetime_tenth_d": 5000.0, "lifetime_half_d": 50_000 / 6})
     for name in found:
         assert describe(name, SEA_METRICS, "not described").unit == "d"
+
+
+@pytest.mark.parametrize(("died_s", "half"), [([], np.nan), ([500.0], np.nan), ([900.0, 500.0], np.nan), ([900.0, 500.0, 700.0], 900.0)])
+def test_deaths_are_told_as_they_came(died_s: list[float], half: float) -> None:
+    """Of five nodes: the first death, when the third had died, and the first time that the dead cut one off."""
+    ledger = Ledger()
+    for node, t_s in enumerate(died_s):
+        ledger.metric(t_s, "death", 1.0, str(node))
+    found = {name: value for name, _, value in _deaths(ledger.metrics(), 5)}
+    assert found["deaths"] == len(died_s)
+    assert 86_400 * found["death_first_d"] == pytest.approx(min(died_s, default=np.nan), nan_ok=True)
+    assert 86_400 * found["death_half_d"] == pytest.approx(half, nan_ok=True)
+    assert np.isnan(found["cut_off_first_d"])
+    ledger.metric(650.0, "cut_off", 1.0, "4")
+    assert 86_400 * {name: value for name, _, value in _deaths(ledger.metrics(), 5)}["cut_off_first_d"] == pytest.approx(650.0)
 
 
 def test_every_metric_is_described_with_its_unit() -> None:

@@ -109,7 +109,23 @@ def test_the_note_counts_comparisons() -> None:
     report = frame(a={"gain": [1.0, 1.1, 0.9]}, b={"gain": [0.0, 0.0, 0.0]}, c={"gain": [1.0, 0.8, 1.2]})
     note = multiplicity_note(differences(report, INFOS))
     assert note.startswith("2 paired comparisons over 3 seeds. Intervals that exclude zero: 1, where chance alone would give about 0.1.")
+    assert note.endswith("within each of 1 family (one metric against all rivals, all horizons of it together), p stays below 0.05 in 1; "
+                         "nothing adjusts across families.")
     assert "No paired comparison" in multiplicity_note(differences(frame(a={"gain": [1.0]}), INFOS))
+
+
+def test_what_the_note_counts_as_held_are_the_adjusted_p_below_a_twentieth() -> None:
+    """Two families; the p of one comparison is below 0.05 by itself and no longer after it is adjusted for two."""
+    rng = np.random.default_rng(4)
+    arms = {name: {"gain": rng.normal(mean, 1.0, 6).tolist(), "cost": rng.normal(0, 1, 6).tolist()}
+            for name, mean in (("a", 3.0), ("b", 0.0), ("c", 1.6))}
+    rows = differences(frame(**arms), INFOS)
+    p, adjusted = rows["p"].to_numpy(), rows["p_holm"].to_numpy()
+    assert 0 < (adjusted < 0.05).sum() < len(rows)
+    note = multiplicity_note(rows)
+    assert f"p stays below 0.05 in {int((adjusted < 0.05).sum())};" in note
+    assert f"exclude zero: {int((p < 0.05).sum())}," in note
+    assert "each of 2 families" in note
 
 
 def test_holm_adjusts_within_a_metric_and_its_horizons() -> None:

@@ -90,6 +90,47 @@ def test_energy_is_conserved_between_busy_idle_and_links() -> None:
     assert by_kind["tx"] == pytest.approx(2 * 8e6 * 1e-9)
 
 
+def test_every_row_lies_within_the_run_and_belongs_to_a_machine_or_to_a_link() -> None:
+    """Busy and idle time of each machine come to the run's length; what links draw is nobody's."""
+    def act(ctx: Context) -> Asking:
+        yield ctx.compute(SECOND.times(ctx.rank + 1), "gradient")
+        if not ctx.is_server:
+            yield from ctx.all_reduce(SizeOnlyPayload(100_000))
+            yield ctx.store(read_bytes=1000)
+
+    world, network = simulate(cluster(3, topology={"type": "star", "link": {**LINK, "idle_w": 0.25}}, servers=1), act)
+    rows, end_s = world.ledger.charges(), world.now
+    assert (rows["t0_s"] >= 0).all()
+    assert (rows["t0_s"] + rows["dur_s"] <= end_s * (1 + 1e-12)).all()
+    links = rows["phase"].str.startswith("link ")
+    assert links.sum() == len(network.built.links)
+    assert (rows.loc[links, ["node", "peer"]] == -1).all().all()
+    assert (rows.loc[links, "kind"] == "idle").all()
+    assert (rows.loc[~links, ["node", "peer"]] >= 0).all().all()
+    assert (rows.loc[rows["kind"].isin(["idle", "compute", "store"]) & ~links, "node"] == rows.loc[
+        rows["kind"].isin(["idle", "compute", "store"]) & ~links, "peer"]).all()
+    for ctx in network.workers:
+        own = rows[(rows["node"] == ctx.node) & ~links]
+        assert own.loc[own["kind"] == "idle", "t0_s"].tolist() == [0.0]
+        assert ctx.busy_s + own.loc[own["kind"] == "idle", "dur_s"].sum() == pytest.approx(end_s)
+    metrics = world.ledger.metrics()
+    used = metrics[metrics["name"] == "link_utilisation"].set_index("who")["value"]
+    sent = rows[rows["kind"] == "tx"]
+    for place, name in enumerate(network.built.links):
+        carried = sum(row.nbytes for row in sent.itertuples() if place in dict(network.mail.path(row.node, row.peer).uses))
+        assert used.get(name, 0.0) == pytest.approx(carried / (1e6 * end_s))
+
+
+@pytest.mark.parametrize(("settings", "may"), [
+    ({"workers": 1}, True), ({"workers": 2}, False), ({"workers": 1, "servers": 1}, False),
+    ({"workers": 1, "failures": {"outages": [{"node": "worker0", "from_s": 1, "to_s": 2}]}}, False),
+])
+def test_only_a_machine_alone_to_which_nothing_happens_may_keep_its_state(settings: dict[str, Any], may: bool) -> None:
+    """Anything else may have messages under way between two of its steps."""
+    network = cluster(**settings).build(World(1, float("inf")))
+    assert {ctx.may_save for ctx in network.workers} == {may}
+
+
 def test_storage_takes_turns_with_itself_and_not_with_the_processor() -> None:
     """1 s of reading and 2 s of writing beside 1 s of computing; the machine is idle while it only waits for its disk."""
     disk = {**FREE, "storage_read_bytes_per_s": 100.0, "storage_write_bytes_per_s": 10.0, "storage_w": 3.0}
