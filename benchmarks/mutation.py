@@ -8,7 +8,8 @@ without replacement, and at each one of the mutants that there are; so an operat
 sample is an unbiased estimate of the group's. Each is written into a copy of the checkout, where the group's own fast tests are run until
 the first failure; a mutant that takes three times as long as the tests need counts as caught. Not drawn are mutants that change annotations
 alone, decorators, which are declarations or memory, `Field(...)`, where a setting has its default, which is a choice, and its bounds,
-which tests/test_bounds.py walks through, and `MetricInfo(...)`, where a table is told how many places it shows, which is one too. Every mutant is a line of the output: what was changed, and whether it was caught.
+which tests/test_bounds.py walks through, and `MetricInfo(...)`, where a table is told how many places it shows, which is one too. Every
+mutant is a line of the output: what was changed, and whether it was caught.
 Survivors are printed, to be read. Those that were read and mean the same as the original are in `mutants_same.json`, each with the reason;
 they are left out of the share and counted beside it.
 """
