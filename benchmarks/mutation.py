@@ -121,7 +121,11 @@ GROUPS = {
         "methods/continual",
         "a_gem batch clfd cls_er der derpp e2net e2net_search episodic er er_ace fdr feature_selection frequency gem gss hal icarl lwf"
         " oewc si springs storage teacher ../../learning/buffer",
-        "tests/methods/continual tests/learning/test_buffer.py",
+        "tests/methods/continual/test_baselines.py tests/methods/continual/test_hosts.py tests/methods/continual/test_clfd.py"
+        " tests/methods/continual/test_e2net.py tests/learning/test_buffer.py tests/methods/continual/test_storage.py"
+        " tests/methods/continual/test_weight_passes.py",
+        (),
+        "tests/methods/continual",
     ),
     "search": Group("learning/genetic", "fitness genome operators pareto search", "tests/learning/genetic", (), "tests/methods/pruning"),
     "report": Group(
