@@ -58,6 +58,7 @@ def test_a_loss_that_did_not_happen_counts_as_zero() -> None:
     assert summary.loc[("a", "lost_noise"), "mean"] == pytest.approx(0.1)
     assert summary.loc[("b", "lost_noise"), ["mean", "n"]].tolist() == [0.0, 3]
     once = complete(report, INFOS)
+    assert once.index.tolist() == list(range(len(report) + 5))
     assert complete(once, INFOS).equals(once)
 
 

@@ -131,6 +131,54 @@ def test_only_a_machine_alone_to_which_nothing_happens_may_keep_its_state(settin
     assert {ctx.may_save for ctx in network.workers} == {may}
 
 
+def test_after_a_crash_workers_come_first_and_servers_are_counted_apart() -> None:
+    """Three workers and two servers; the second worker is lost, and those after it move up."""
+    seen: dict[int, tuple[int, int, int, bool]] = {}
+
+    def act(ctx: Context) -> Asking:
+        try:
+            yield ctx.sleep(10.0)
+        except PeerLost as lost:
+            seen[ctx.node] = (lost.node, ctx.rank, ctx.size, ctx.is_server)
+
+    failures = {"crashes": [{"node": "worker1", "at_s": 0.5}], "detect_s": 0.1}
+    simulate(cluster(3, servers=2, failures=failures), act)
+    assert seen == {0: (1, 0, 2, False), 2: (1, 1, 2, False), 3: (1, 2, 2, True), 4: (1, 3, 2, True)}
+
+
+def test_a_script_holds_what_a_program_asked_itself() -> None:
+    """Each request with what it asked for, and of a collective only itself: its messages, sums and traffic follow from it."""
+    def act(ctx: Context) -> Asking:
+        asked = Work(1e9, 10, 20, 3, 1, 5e8, 1e8, 2e8)
+        yield ctx.compute(asked, "gradient", 0.5)
+        yield ctx.store(read_bytes=30, write_bytes=40, phase="replay")
+        yield from ctx.all_reduce(SizeOnlyPayload(1000), "sum")
+        if ctx.rank == 0:
+            yield ctx.send(1, 4000, "data", SizeOnlyPayload(1000))
+        else:
+            yield ctx.recv(0, SizeOnlyPayload(1000))
+        yield ctx.sleep(0.25)
+        ctx.metric("loss", 2.5, "me", 7)
+
+    _, network = simulate(cluster(2), act)
+    for ctx in network.workers:
+        rows = [row for row in ctx.call_trace.rows if row.op != "wait"]
+        assert [row.op for row in rows] == ["compute", "store", "all_reduce", "recv" if ctx.rank else "send", "sleep", "metric"]
+        assert {row.node for row in rows} == {ctx.node}
+        compute, store, reduce, message, sleep, metric = rows
+        asked = (compute.flops, compute.read_bytes, compute.write_bytes, compute.launches, compute.convolutions)
+        assert asked == (1e9, 10, 20, 3, 1)
+        assert (compute.convolution_flops, compute.padding_flops, compute.matrix_flops) == (5e8, 1e8, 2e8)
+        assert (compute.phase, compute.value) == ("gradient", 0.5)
+        assert (store.read_bytes, store.write_bytes, store.phase) == (30, 40, "replay")
+        assert (reduce.elements, reduce.itemsize, reduce.phase) == (1000, 4, "sum")
+        assert (message.elements, message.itemsize, message.peer) == (1000, 4, 1 - ctx.rank)
+        assert sleep.value == 0.25
+        assert (metric.name, metric.value, metric.who, metric.step) == ("loss", 2.5, "me", 7)
+        waits = [row.elements for row in ctx.call_trace.rows if row.op == "wait"]
+        assert [ctx.call_trace.rows[place].op for place in waits] == ["compute", "store", "recv" if ctx.rank else "send", "sleep"]
+
+
 def test_storage_takes_turns_with_itself_and_not_with_the_processor() -> None:
     """1 s of reading and 2 s of writing beside 1 s of computing; the machine is idle while it only waits for its disk."""
     disk = {**FREE, "storage_read_bytes_per_s": 100.0, "storage_write_bytes_per_s": 10.0, "storage_w": 3.0}
