@@ -49,6 +49,8 @@ def test_tides_are_sums_of_others(name: str, parts: dict[str, float]) -> None:
     axes = ("solar", "s", "h", "p", "p1")
     found = {axis: sum(count * getattr(CONSTITUENTS[part], axis) for part, count in parts.items()) for axis in axes}
     assert {axis: getattr(CONSTITUENTS[name], axis) for axis in found} == found
+    beginning = sum(count * CONSTITUENTS[part].offset_deg for part, count in parts.items())
+    assert (beginning - CONSTITUENTS[name].offset_deg) % 180 == 0, "but for the sign with which a tide is written"
     assert speed_deg_per_h(name) == pytest.approx(sum(count * speed_deg_per_h(part) for part, count in parts.items()), rel=1e-14)
 
 
