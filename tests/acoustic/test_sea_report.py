@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 
 from tests import fake_run
+from toolkit.acoustic.fabric import Acoustic
 from toolkit.acoustic.figures import delay_curve, reachable
 from toolkit.acoustic.findings import sea_findings
 from toolkit.acoustic.report import REPORT, SEA_METRICS, _deaths, summarise_run
+from toolkit.acoustic.traffic.periodic import Periodic
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import describe
+from toolkit.analysis.report import Run
 from toolkit.analysis.statistics import REPORT_COLUMNS
 from toolkit.core.charges import Charges
 from toolkit.core.ledger import Ledger
@@ -123,6 +126,22 @@ def test_deaths_are_told_as_they_came(died_s: list[float], half: float) -> None:
     assert np.isnan(found["cut_off_first_d"])
     ledger.metric(650.0, "cut_off", 1.0, "4")
     assert 86_400 * {name: value for name, _, value in _deaths(ledger.metrics(), 5)}["cut_off_first_d"] == pytest.approx(650.0)
+
+
+@pytest.mark.parametrize(("battery_j", "dies", "told"), [(None, True, False), (50.0, False, False), (50.0, True, True)])
+def test_deaths_are_told_where_batteries_end(battery_j: float | None, dies: bool, told: bool) -> None:
+    """And lifetimes always: of the batteries that there are, or of what is reckoned with."""
+    ledger = small()
+    ledger.metric(500.0, "death", 1.0, "0")
+    sea = {"wind": {"type": "steady_wind"}, "tide": {"type": "still_tide"}, "noise": [{"type": "surface_noise"}]}
+    tree = {"layout": {"nodes": 2, "sinks": 1}, "sea": sea, "routing": "flooding", "battery_j": battery_j, "dies": dies, "drain_s": DRAIN_S}
+    fabric = Acoustic.model_validate(tree)
+    run = Run(ledger.reader, ledger.metrics(), DURATION_S, fabric, Periodic())
+    found = {name: value for name, _, value in REPORT.rows(run)}
+    assert ("deaths" in found) == told
+    assert {"lifetime_first_d", "lifetime_tenth_d", "lifetime_half_d"} <= set(found)
+    if told:
+        assert (found["deaths"], 86_400 * found["death_first_d"]) == (1.0, pytest.approx(500.0))
 
 
 def test_every_metric_is_described_with_its_unit() -> None:

@@ -90,6 +90,22 @@ def test_verdict_follows_the_direction_of_the_metric(metric: str, ours: list[flo
     assert differences(report, INFOS)["verdict"].tolist() == [verdict]
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 1.0, 1e6])
+@pytest.mark.parametrize("metric", ["gain", "cost"])
+def test_a_verdict_knows_no_units(scale: float, metric: str) -> None:
+    """Nor does it change but for its sign where the arms change places."""
+    ours, theirs = [5.0, 6.1, 7.0], [4.0, 5.0, 6.2]
+    rows = []
+    for first, second in ((ours, theirs), (theirs, ours)):
+        report = frame(a={metric: [scale * x for x in first]}, b={metric: [scale * x for x in second]})
+        rows += list(differences(report, INFOS).itertuples())
+    row, turned = rows
+    assert (row.verdict, turned.verdict) == (("better", "worse") if metric == "gain" else ("worse", "better"))
+    assert turned.mean == pytest.approx(-row.mean)
+    assert (turned.ci95_low, turned.ci95_high) == pytest.approx((-row.ci95_high, -row.ci95_low))
+    assert turned.p == pytest.approx(row.p)
+
+
 def test_equal_arms_do_not_differ_and_rounding_is_no_difference() -> None:
     report = frame(ours={"gain": [0.1 + 0.2, 0.7]}, theirs={"gain": [0.3, 0.7]})
     row = differences(report, INFOS).iloc[0]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tests.cluster.helpers import FREE, LINK, Written, cluster, simulate
 from toolkit.cluster.failures import Degradation, factors_in_force
 from toolkit.core.context import Asking, Context, PeerLost
+from toolkit.core.ledger import rows_of
 from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import Work
 from toolkit.core.world import World
@@ -160,7 +161,9 @@ def test_a_script_holds_what_a_program_asked_itself() -> None:
         yield ctx.sleep(0.25)
         ctx.metric("loss", 2.5, "me", 7)
 
-    _, network = simulate(cluster(2), act)
+    world, network = simulate(cluster(2), act)
+    kept = list(rows_of(world.ledger.state()["requests"]))
+    assert kept == [tuple(row) for ctx in network.workers for row in ctx.call_trace.rows]
     for ctx in network.workers:
         rows = [row for row in ctx.call_trace.rows if row.op != "wait"]
         assert [row.op for row in rows] == ["compute", "store", "all_reduce", "recv" if ctx.rank else "send", "sleep", "metric"]
