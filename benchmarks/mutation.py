@@ -7,8 +7,9 @@ Mutants are those of cosmic-ray: operators, comparisons, numbers, conditions, lo
 without replacement, and at each one of the mutants that there are; so an operator with ten replacements counts once, and the share in the
 sample is an unbiased estimate of the group's. Each is written into a copy of the checkout, where the group's own fast tests are run until
 the first failure; a mutant that takes three times as long as the tests need counts as caught. Not drawn are mutants that change annotations
-alone, decorators, which are declarations or memory, and `Field(...)`, where a setting has its default, which is a choice, and its bounds,
-which tests/test_bounds.py walks through. Every mutant is a line of the output: what was changed, and whether it was caught.
+alone, decorators, which are declarations or memory, `Field(...)`, where a setting has its default, which is a choice, and its bounds,
+which tests/test_bounds.py walks through, and `MetricInfo(...)`, where a table is told how many places it shows, which is one too. Every
+mutant is a line of the output: what was changed, and whether it was caught.
 Survivors are printed, to be read. Those that were read and mean the same as the original are in `mutants_same.json`, each with the reason;
 they are left out of the share and counted beside it.
 """
@@ -120,13 +121,17 @@ GROUPS = {
         "methods/continual",
         "a_gem batch clfd cls_er der derpp e2net e2net_search episodic er er_ace fdr feature_selection frequency gem gss hal icarl lwf"
         " oewc si springs storage teacher ../../learning/buffer",
-        "tests/methods/continual tests/learning/test_buffer.py",
+        "tests/methods/continual/test_baselines.py tests/methods/continual/test_hosts.py tests/methods/continual/test_clfd.py"
+        " tests/methods/continual/test_e2net.py tests/learning/test_buffer.py tests/methods/continual/test_storage.py"
+        " tests/methods/continual/test_weight_passes.py",
+        (),
+        "tests/methods/continual",
     ),
     "search": Group("learning/genetic", "fitness genome operators pareto search", "tests/learning/genetic", (), "tests/methods/pruning"),
     "report": Group(
         "",
         "acoustic/report cluster/report analysis/statistics analysis/comparison analysis/report analysis/costs analysis/rows",
-        "tests/analysis tests/acoustic/test_sea_report.py tests/cluster",
+        "tests/analysis tests/acoustic/test_sea_report.py tests/cluster tests/methods/distributed/test_distributed_report.py",
         (),
         "tests/test_simulate.py",
     ),
@@ -175,11 +180,11 @@ def meaning(source: str) -> str:
     return ast.dump(_WithoutAnnotations().visit(ast.parse(source)))
 
 
-def _is_of_a_setting(node: NodeOrLeaf | None) -> bool:
-    """Whether a place lies in `Field(...)`."""
+def _is_a_choice(node: NodeOrLeaf | None) -> bool:
+    """Whether a place lies in `Field(...)` or `MetricInfo(...)`."""
     while node is not None:
         first = getattr(node, "children", [None])[0]
-        if node.type in ("power", "atom_expr") and getattr(first, "value", None) == "Field":
+        if node.type in ("power", "atom_expr") and getattr(first, "value", None) in ("Field", "MetricInfo"):
             return True
         node = node.parent
     return False
@@ -191,10 +196,10 @@ def places(file: Path) -> list[list[tuple[Path, str, int]]]:
     seen: Counter[str] = Counter()
     found: dict[tuple[int, int], list[tuple[Path, str, int]]] = {}
     for node in ast_nodes(get_ast((ROOT / file).read_text())):
-        setting = _is_of_a_setting(node)
+        chosen = _is_a_choice(node)
         for name, operator in operators.items():
             for _ in operator.mutation_positions(node):
-                if not setting:
+                if not chosen:
                     found.setdefault(node.start_pos, []).append((file, name, seen[name]))
                 seen[name] += 1
     return list(found.values())

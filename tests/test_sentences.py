@@ -175,6 +175,46 @@ def test_a_damaged_directory_is_told_by_every_command(traced, tmp_path, capsys, 
             Result.load(damaged)
 
 
+@pytest.mark.parametrize(("path", "says"), [
+    ("program.buffer.images", "less than or equal to 10000000"), ("program.budget.epochs", "less than or equal to 10000"),
+    ("program.method", "less than or equal to 65536"),
+])
+@pytest.mark.parametrize("number", [2**53, 54_107_228_416])
+def test_what_no_machine_holds_is_told(path: str, says: str, number: int) -> None:
+    from toolkit.scenario import Scenario, replaced
+
+    tree = {
+        "name": "x", "fabric": {"type": "cluster", "workers": 1, "device": "raspberry_pi_5"},
+        "program": {"type": "continual", "method": "er", "stream": {"tasks": 2},
+                    "task": {"dataset": "digits", "model": {"name": "resnet", "options": {"nf": 4}}}},
+    }
+    value: object = {"type": "gfr", "hidden": number} if path == "program.method" else number
+    with pytest.raises(ScenarioError) as caught:
+        Scenario.build(replaced(tree, path, value)).check()
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(("error", "told"), [
+    (RuntimeError("Storage size calculation overflowed with sizes=[54107228416, 54107228416]"), True),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 72057594037927936 bytes"), True),
+    (MemoryError(), True), (OverflowError("int too large to convert to float"), True), (RuntimeError("a bug of ours"), False),
+], ids=range(5))
+def test_what_comes_of_several_numbers_together_is_told_too(error: Exception, told: bool) -> None:
+    from tests.cluster.helpers import Written, cluster
+
+    class Vast(Written):
+        def check(self, fabric: object) -> None:
+            raise error
+
+    with pytest.raises(ScenarioError if told else RuntimeError) as caught:
+        Vast(act=lambda ctx: iter(())).check_on(cluster(1))
+    if told:
+        assert "asks for more than can be counted" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
 def test_long_texts_are_shortened() -> None:
     assert shortened("a" * 80) == "a" * 80
     assert shortened("a" * 100 + "b" * 100) == "a" * 40 + "…" + "b" * 20 + " (200 characters)"

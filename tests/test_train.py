@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from tests.methods.distributed.test_program import scenario, simulate, watched
+from toolkit.cluster.distributed import Checkpoints
 from toolkit.core import statefile, yaml12
+from toolkit.errors import RunDirectoryError
 from toolkit.train import main
 
 PROCESSES = 4
@@ -152,6 +156,58 @@ def test_a_resumed_run_counts_both_parts_and_only_the_same_settings_go_on(tmp_pa
     code, _, errors = finished(path, out, "--resume", processes=1)
     assert code != 0
     assert "fabric.workers 2 (now 1), processes 2 (now 1)" in errors
+
+
+def test_a_damaged_checkpoint_ends_every_rank_and_is_told_once_and_last(tmp_path: Path) -> None:
+    """Whichever rank it is of: the others learn of it from that one, and do not wait for it or call it lost."""
+    path, out = written(tmp_path, scenario("dense", workers=2, steps=4, save_every=2)), tmp_path / "out"
+    code, _, errors = finished(path, out)
+    assert code == 0, errors
+    (out / "test-s1.json").unlink()
+    damaged = out / "checkpoints" / "test-s1" / "step-00000004-rank1.npz"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    begun_s = time.monotonic()
+    code, said, errors = finished(path, out, "--resume")
+    assert time.monotonic() - begun_s < 50  # below --timeout
+    assert code != 0
+    assert said == ""
+    assert errors.count("error: ") == 1
+    assert errors.splitlines()[-1].startswith(f"error: {damaged}: cannot be read as a state that was kept (")
+    assert "exitcode  : 2 " in errors
+    assert "exitcode  : 1 " not in errors
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[None]:
+    """A group of this process alone."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_rank_goes_on_from_the_last_step_that_can_be_one(tmp_path: Path) -> None:
+    """The last two are kept; files that only look like one are none, and one that holds something else is told."""
+    def checkpoints(resume: bool, **settings: Any) -> Checkpoints:
+        return Checkpoints(tmp_path / "kept", 0, 1, resume, {"lr": 0.1, **settings})
+
+    first = checkpoints(False)
+    assert first.load() is None
+    for step in (2, 4, 6):
+        first.keep(step, {"step": step}, sent_bytes=10 * step, wall_s=0.5 * step)
+    assert first.steps() == [4, 6]
+    (tmp_path / "kept" / "step-last-rank0.npz").write_bytes(b"")
+    kept = checkpoints(True).load()
+    assert kept is not None
+    assert (kept["state"], kept["sent_bytes"], kept["wall_s"]) == ({"step": 6}, 60, 3.0)
+    with pytest.raises(RunDirectoryError, match=r"was made with lr 0.1 \(now 0.2\)"):
+        checkpoints(True, lr=0.2).load()
+    for other in ({}, [1], {"processes": 1}, {**kept, "more": 1}):
+        statefile.write(tmp_path / "kept" / "step-00000006-rank0.npz", other)
+        with pytest.raises(RunDirectoryError, match=r"step-00000006-rank0.npz: cannot be read .* \(it holds something else\)"):
+            checkpoints(True).load()
+    assert checkpoints(False).load() is None
+    assert checkpoints(True).steps() == []
 
 
 def test_without_torchrun_a_finished_arm_is_skipped_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

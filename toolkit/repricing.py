@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.core.record import read_record
+from toolkit.core.rundir import RunDirectory
+from toolkit.core.wholefile import is_whole
 from toolkit.errors import RunDirectoryError, ScenarioError
 from toolkit.scenario import Scenario, replaced
 from toolkit.sweep import run
@@ -44,7 +47,18 @@ def recost(directory: Path, overrides: dict[str, Any], *, out: str | Path | None
     missing = [name for name in after.arms() if not list((directory / "requests").glob(f"{name}-s*.parquet"))]
     if missing:
         raise RunDirectoryError(f"{directory}: holds no requests of arm {missing[0]}, so it cannot be priced again")
+    for name in after.arms():
+        for seed in range(after.seed, after.seed + after.seeds):
+            _refuse_damaged(RunDirectory(directory), f"{name}-s{seed}")
     return run(after, out=out or _free(directory), jobs=jobs, call_traces=(directory / "requests").resolve())
+
+
+def _refuse_damaged(directory: RunDirectory, run: str) -> None:
+    """Raise a RunDirectoryError where the requests of *run* are not those that it wrote."""
+    path = directory.requests(run)
+    expected = read_record(directory, run)["files"].get(path.relative_to(directory.path).as_posix())
+    if expected is None or not is_whole(path, expected):
+        raise RunDirectoryError(f"{path}: is missing or not as it was written, so it cannot be priced again; finish the run with --resume")
 
 
 def _refuse_what_programs_see(path: str) -> None:

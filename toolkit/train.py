@@ -65,6 +65,9 @@ def _train(args: argparse.Namespace) -> int:
         if name not in arms:
             raise ScenarioError(f"--arm {name}: is not an arm{nearest(name, list(arms))} (arms: {', '.join(arms)})")
     chosen = {name: arms[name] for name in args.arm or arms}
+    for name, arm in chosen.items():
+        if arm.fabric.type_name() != "cluster":
+            raise ScenarioError(f"arm {name}: fabric is '{arm.fabric.type_name()}', and real processes are workers of 'cluster'")
     seed = scenario.seed if args.seed is None else args.seed
     out = Path(args.out)
     if "RANK" not in os.environ:
@@ -276,8 +279,10 @@ def _show(rows: list[dict[str, Any]], out: Path, notes: list[str]) -> None:
 
 def _tell_last(out: Path, sentence: str) -> None:
     """Let one of the processes say what happened, after the launcher's own report where the system allows to wait for that."""
+    import signal
     import subprocess
 
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher stops whoever has not ended yet, and this one is about to
     out.mkdir(parents=True, exist_ok=True)
     marker = out / f".stopped-{os.environ.get('TORCHELASTIC_RUN_ID', 'run')}-{os.getppid()}"
     try:

@@ -10,11 +10,14 @@ import pandas as pd
 import pytest
 
 from tests import fake_run
+from toolkit.acoustic.fabric import Acoustic
 from toolkit.acoustic.figures import delay_curve, reachable
 from toolkit.acoustic.findings import sea_findings
-from toolkit.acoustic.report import REPORT, SEA_METRICS, summarise_run
+from toolkit.acoustic.report import REPORT, SEA_METRICS, _deaths, summarise_run
+from toolkit.acoustic.traffic.periodic import Periodic
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import describe
+from toolkit.analysis.report import Run
 from toolkit.analysis.statistics import REPORT_COLUMNS
 from toolkit.core.charges import Charges
 from toolkit.core.ledger import Ledger
@@ -108,6 +111,37 @@ def test_lifetimes_are_when_batteries_would_be_empty() -> None:
     assert found == pytest.approx({"lifetime_first_d": 5000.0, "lifetime_tenth_d": 5000.0, "lifetime_half_d": 50_000 / 6})
     for name in found:
         assert describe(name, SEA_METRICS, "not described").unit == "d"
+
+
+@pytest.mark.parametrize(("died_s", "half"), [([], np.nan), ([500.0], np.nan), ([900.0, 500.0], np.nan), ([900.0, 500.0, 700.0], 900.0)])
+def test_deaths_are_told_as_they_came(died_s: list[float], half: float) -> None:
+    """Of five nodes: the first death, when the third had died, and the first time that the dead cut one off."""
+    ledger = Ledger()
+    for node, t_s in enumerate(died_s):
+        ledger.metric(t_s, "death", 1.0, str(node))
+    found = {name: value for name, _, value in _deaths(ledger.metrics(), 5)}
+    assert found["deaths"] == len(died_s)
+    assert 86_400 * found["death_first_d"] == pytest.approx(min(died_s, default=np.nan), nan_ok=True)
+    assert 86_400 * found["death_half_d"] == pytest.approx(half, nan_ok=True)
+    assert np.isnan(found["cut_off_first_d"])
+    ledger.metric(650.0, "cut_off", 1.0, "4")
+    assert 86_400 * {name: value for name, _, value in _deaths(ledger.metrics(), 5)}["cut_off_first_d"] == pytest.approx(650.0)
+
+
+@pytest.mark.parametrize(("battery_j", "dies", "told"), [(None, True, False), (50.0, False, False), (50.0, True, True)])
+def test_deaths_are_told_where_batteries_end(battery_j: float | None, dies: bool, told: bool) -> None:
+    """And lifetimes always: of the batteries that there are, or of what is reckoned with."""
+    ledger = small()
+    ledger.metric(500.0, "death", 1.0, "0")
+    sea = {"wind": {"type": "steady_wind"}, "tide": {"type": "still_tide"}, "noise": [{"type": "surface_noise"}]}
+    tree = {"layout": {"nodes": 2, "sinks": 1}, "sea": sea, "routing": "flooding", "battery_j": battery_j, "dies": dies, "drain_s": DRAIN_S}
+    fabric = Acoustic.model_validate(tree)
+    run = Run(ledger.reader, ledger.metrics(), DURATION_S, fabric, Periodic())
+    found = {name: value for name, _, value in REPORT.rows(run)}
+    assert ("deaths" in found) == told
+    assert {"lifetime_first_d", "lifetime_tenth_d", "lifetime_half_d"} <= set(found)
+    if told:
+        assert (found["deaths"], 86_400 * found["death_first_d"]) == (1.0, pytest.approx(500.0))
 
 
 def test_every_metric_is_described_with_its_unit() -> None:

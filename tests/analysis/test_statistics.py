@@ -58,6 +58,7 @@ def test_a_loss_that_did_not_happen_counts_as_zero() -> None:
     assert summary.loc[("a", "lost_noise"), "mean"] == pytest.approx(0.1)
     assert summary.loc[("b", "lost_noise"), ["mean", "n"]].tolist() == [0.0, 3]
     once = complete(report, INFOS)
+    assert once.index.tolist() == list(range(len(report) + 5))
     assert complete(once, INFOS).equals(once)
 
 
@@ -89,6 +90,22 @@ def test_verdict_follows_the_direction_of_the_metric(metric: str, ours: list[flo
     assert differences(report, INFOS)["verdict"].tolist() == [verdict]
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 1.0, 1e6])
+@pytest.mark.parametrize("metric", ["gain", "cost"])
+def test_a_verdict_knows_no_units(scale: float, metric: str) -> None:
+    """Nor does it change but for its sign where the arms change places."""
+    ours, theirs = [5.0, 6.1, 7.0], [4.0, 5.0, 6.2]
+    rows = []
+    for first, second in ((ours, theirs), (theirs, ours)):
+        report = frame(a={metric: [scale * x for x in first]}, b={metric: [scale * x for x in second]})
+        rows += list(differences(report, INFOS).itertuples())
+    row, turned = rows
+    assert (row.verdict, turned.verdict) == (("better", "worse") if metric == "gain" else ("worse", "better"))
+    assert turned.mean == pytest.approx(-row.mean)
+    assert (turned.ci95_low, turned.ci95_high) == pytest.approx((-row.ci95_high, -row.ci95_low))
+    assert turned.p == pytest.approx(row.p)
+
+
 def test_equal_arms_do_not_differ_and_rounding_is_no_difference() -> None:
     report = frame(ours={"gain": [0.1 + 0.2, 0.7]}, theirs={"gain": [0.3, 0.7]})
     row = differences(report, INFOS).iloc[0]
@@ -109,7 +126,23 @@ def test_the_note_counts_comparisons() -> None:
     report = frame(a={"gain": [1.0, 1.1, 0.9]}, b={"gain": [0.0, 0.0, 0.0]}, c={"gain": [1.0, 0.8, 1.2]})
     note = multiplicity_note(differences(report, INFOS))
     assert note.startswith("2 paired comparisons over 3 seeds. Intervals that exclude zero: 1, where chance alone would give about 0.1.")
+    assert note.endswith("within each of 1 family (one metric against all rivals, all horizons of it together), p stays below 0.05 in 1; "
+                         "nothing adjusts across families.")
     assert "No paired comparison" in multiplicity_note(differences(frame(a={"gain": [1.0]}), INFOS))
+
+
+def test_what_the_note_counts_as_held_are_the_adjusted_p_below_a_twentieth() -> None:
+    """Two families; the p of one comparison is below 0.05 by itself and no longer after it is adjusted for two."""
+    rng = np.random.default_rng(4)
+    arms = {name: {"gain": rng.normal(mean, 1.0, 6).tolist(), "cost": rng.normal(0, 1, 6).tolist()}
+            for name, mean in (("a", 3.0), ("b", 0.0), ("c", 1.6))}
+    rows = differences(frame(**arms), INFOS)
+    p, adjusted = rows["p"].to_numpy(), rows["p_holm"].to_numpy()
+    assert 0 < (adjusted < 0.05).sum() < len(rows)
+    note = multiplicity_note(rows)
+    assert f"p stays below 0.05 in {int((adjusted < 0.05).sum())};" in note
+    assert f"exclude zero: {int((p < 0.05).sum())}," in note
+    assert "each of 2 families" in note
 
 
 def test_holm_adjusts_within_a_metric_and_its_horizons() -> None:

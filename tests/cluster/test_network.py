@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tests.cluster.helpers import FREE, LINK, Written, cluster, simulate
 from toolkit.cluster.failures import Degradation, factors_in_force
 from toolkit.core.context import Asking, Context, PeerLost
+from toolkit.core.ledger import rows_of
 from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import Work
 from toolkit.core.world import World
@@ -88,6 +89,97 @@ def test_energy_is_conserved_between_busy_idle_and_links() -> None:
     assert idle[idle["phase"] == "host"]["energy_j"].sum() == pytest.approx(2.0 * (2 * end_s - 3.0))
     assert idle[idle["phase"] != "host"]["energy_j"].sum() == pytest.approx(4 * 0.25 * end_s)
     assert by_kind["tx"] == pytest.approx(2 * 8e6 * 1e-9)
+
+
+def test_every_row_lies_within_the_run_and_belongs_to_a_machine_or_to_a_link() -> None:
+    """Busy and idle time of each machine come to the run's length; what links draw is nobody's."""
+    def act(ctx: Context) -> Asking:
+        yield ctx.compute(SECOND.times(ctx.rank + 1), "gradient")
+        if not ctx.is_server:
+            yield from ctx.all_reduce(SizeOnlyPayload(100_000))
+            yield ctx.store(read_bytes=1000)
+
+    world, network = simulate(cluster(3, topology={"type": "star", "link": {**LINK, "idle_w": 0.25}}, servers=1), act)
+    rows, end_s = world.ledger.charges(), world.now
+    assert (rows["t0_s"] >= 0).all()
+    assert (rows["t0_s"] + rows["dur_s"] <= end_s * (1 + 1e-12)).all()
+    links = rows["phase"].str.startswith("link ")
+    assert links.sum() == len(network.built.links)
+    assert (rows.loc[links, ["node", "peer"]] == -1).all().all()
+    assert (rows.loc[links, "kind"] == "idle").all()
+    assert (rows.loc[~links, ["node", "peer"]] >= 0).all().all()
+    assert (rows.loc[rows["kind"].isin(["idle", "compute", "store"]) & ~links, "node"] == rows.loc[
+        rows["kind"].isin(["idle", "compute", "store"]) & ~links, "peer"]).all()
+    for ctx in network.workers:
+        own = rows[(rows["node"] == ctx.node) & ~links]
+        assert own.loc[own["kind"] == "idle", "t0_s"].tolist() == [0.0]
+        assert ctx.busy_s + own.loc[own["kind"] == "idle", "dur_s"].sum() == pytest.approx(end_s)
+    metrics = world.ledger.metrics()
+    used = metrics[metrics["name"] == "link_utilisation"].set_index("who")["value"]
+    sent = rows[rows["kind"] == "tx"]
+    for place, name in enumerate(network.built.links):
+        carried = sum(row.nbytes for row in sent.itertuples() if place in dict(network.mail.path(row.node, row.peer).uses))
+        assert used.get(name, 0.0) == pytest.approx(carried / (1e6 * end_s))
+
+
+@pytest.mark.parametrize(("settings", "may"), [
+    ({"workers": 1}, True), ({"workers": 2}, False), ({"workers": 1, "servers": 1}, False),
+    ({"workers": 1, "failures": {"outages": [{"node": "worker0", "from_s": 1, "to_s": 2}]}}, False),
+])
+def test_only_a_machine_alone_to_which_nothing_happens_may_keep_its_state(settings: dict[str, Any], may: bool) -> None:
+    """Anything else may have messages under way between two of its steps."""
+    network = cluster(**settings).build(World(1, float("inf")))
+    assert {ctx.may_save for ctx in network.workers} == {may}
+
+
+def test_after_a_crash_workers_come_first_and_servers_are_counted_apart() -> None:
+    """Three workers and two servers; the second worker is lost, and those after it move up."""
+    seen: dict[int, tuple[int, int, int, bool]] = {}
+
+    def act(ctx: Context) -> Asking:
+        try:
+            yield ctx.sleep(10.0)
+        except PeerLost as lost:
+            seen[ctx.node] = (lost.node, ctx.rank, ctx.size, ctx.is_server)
+
+    failures = {"crashes": [{"node": "worker1", "at_s": 0.5}], "detect_s": 0.1}
+    simulate(cluster(3, servers=2, failures=failures), act)
+    assert seen == {0: (1, 0, 2, False), 2: (1, 1, 2, False), 3: (1, 2, 2, True), 4: (1, 3, 2, True)}
+
+
+def test_a_script_holds_what_a_program_asked_itself() -> None:
+    """Each request with what it asked for, and of a collective only itself: its messages, sums and traffic follow from it."""
+    def act(ctx: Context) -> Asking:
+        asked = Work(1e9, 10, 20, 3, 1, 5e8, 1e8, 2e8)
+        yield ctx.compute(asked, "gradient", 0.5)
+        yield ctx.store(read_bytes=30, write_bytes=40, phase="replay")
+        yield from ctx.all_reduce(SizeOnlyPayload(1000), "sum")
+        if ctx.rank == 0:
+            yield ctx.send(1, 4000, "data", SizeOnlyPayload(1000))
+        else:
+            yield ctx.recv(0, SizeOnlyPayload(1000))
+        yield ctx.sleep(0.25)
+        ctx.metric("loss", 2.5, "me", 7)
+
+    world, network = simulate(cluster(2), act)
+    kept = list(rows_of(world.ledger.state()["requests"]))
+    assert kept == [tuple(row) for ctx in network.workers for row in ctx.call_trace.rows]
+    for ctx in network.workers:
+        rows = [row for row in ctx.call_trace.rows if row.op != "wait"]
+        assert [row.op for row in rows] == ["compute", "store", "all_reduce", "recv" if ctx.rank else "send", "sleep", "metric"]
+        assert {row.node for row in rows} == {ctx.node}
+        compute, store, reduce, message, sleep, metric = rows
+        asked = (compute.flops, compute.read_bytes, compute.write_bytes, compute.launches, compute.convolutions)
+        assert asked == (1e9, 10, 20, 3, 1)
+        assert (compute.convolution_flops, compute.padding_flops, compute.matrix_flops) == (5e8, 1e8, 2e8)
+        assert (compute.phase, compute.value) == ("gradient", 0.5)
+        assert (store.read_bytes, store.write_bytes, store.phase) == (30, 40, "replay")
+        assert (reduce.elements, reduce.itemsize, reduce.phase) == (1000, 4, "sum")
+        assert (message.elements, message.itemsize, message.peer) == (1000, 4, 1 - ctx.rank)
+        assert sleep.value == 0.25
+        assert (metric.name, metric.value, metric.who, metric.step) == ("loss", 2.5, "me", 7)
+        waits = [row.elements for row in ctx.call_trace.rows if row.op == "wait"]
+        assert [ctx.call_trace.rows[place].op for place in waits] == ["compute", "store", "recv" if ctx.rank else "send", "sleep"]
 
 
 def test_storage_takes_turns_with_itself_and_not_with_the_processor() -> None:

@@ -63,3 +63,56 @@ def test_an_alarm_rings_as_often_as_it_is_set() -> None:
     alarm.ring_at(3.0)
     clock.run(until=9.0)
     assert rang == [1.0, 2.5, 3.0]
+
+
+def test_calls_and_alarms_come_in_the_order_of_their_times_and_of_asking() -> None:
+    """A call and an alarm are due after their delay, counted from now; what is due together comes as it was asked for."""
+    clock, seen = Clock(initial_time=2.0), []
+    alarm = Alarm(clock, lambda _: seen.append(("alarm", clock.now)))
+
+    def plan(_: object) -> None:
+        clock.call_in(0.5, lambda _: seen.append(("first", clock.now)))
+        alarm.ring_in(0.5)
+        clock.call_in(0.5, lambda _: seen.append(("last", clock.now)))
+        clock.call_in(0.25, lambda _: seen.append(("early", clock.now)))
+
+    clock.call_in(3.0, plan)
+    clock.run(until=20.0)
+    assert seen == [("early", 5.25), ("first", 5.5), ("alarm", 5.5), ("last", 5.5)]
+    assert clock.now == 20.0
+
+
+def test_an_alarm_set_to_the_past_rings_now() -> None:
+    clock, rang = Clock(initial_time=4.0), []
+    alarm = Alarm(clock, lambda _: rang.append(clock.now))
+    alarm.ring_at(3.0)
+    clock.run(until=9.0)
+    alarm.ring_at(11.5)
+    clock.run(until=12.0)
+    assert rang == [4.0, 11.5]
+
+
+def test_a_time_out_is_that_of_simpy() -> None:
+    clock = Clock(initial_time=1.0)
+    found = []
+
+    def wait():
+        found.append((yield clock.timeout(2.0, "value")))
+        found.append(clock.now)
+        found.append((yield clock.timeout()))
+
+    clock.process(wait())
+    clock.run(until=clock.timeout(5.0))
+    assert found == ["value", 3.0, None]
+    assert clock.now == 6.0
+    with pytest.raises(ValueError, match="a delay of -1"):
+        clock.timeout(-1.0)
+
+
+def test_time_can_be_moved_on_by_who_knows_what_is_ahead() -> None:
+    clock = Clock()
+    clock.timeout(3.0)
+    clock.timeout(2.0)
+    assert clock.ahead[0][0] == 2.0
+    clock.move_to(1.5)
+    assert clock.now == 1.5

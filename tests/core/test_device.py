@@ -83,6 +83,8 @@ def test_a_phase_that_was_measured_takes_that_long() -> None:
 def test_storage_is_read_and_written_at_its_own_rates() -> None:
     device = Device(storage_read_bytes_per_s=100, storage_write_bytes_per_s=10)
     assert device.storage_s(read_bytes=50, write_bytes=20) == 2.5
+    assert device.storage_s() == 0
+    assert (device.storage_s(read_bytes=50), device.storage_s(write_bytes=20)) == (0.5, 2.0)
 
 
 def test_the_default_is_the_sensor_node_it_was_and_idles_for_free() -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from toolkit.core import ledger as module
+from toolkit.core import statefile
 from toolkit.core.context import SimulatedContext
 from toolkit.core.device import Device
-from toolkit.core.ledger import Charge, Ledger, Metric
-from toolkit.core.work import Work
+from toolkit.core.ledger import Charge, Ledger, Metric, kept_rows, rows_of
+from toolkit.core.work import Work, padded
 from toolkit.core.world import World
 
 
@@ -64,5 +66,53 @@ def test_computing_takes_roofline_time_in_turn_and_is_charged() -> None:
 
 
 def test_work_adds_and_scales() -> None:
-    assert Work(1, 2, 3) + Work(10, 20, 30) == Work(11, 22, 33)
-    assert Work(1, 2, 3).times(2) == Work(2, 4, 6)
+    """In every field: each is counted by itself, and none for another."""
+    one, other = Work(*range(1, 9)), Work(*(10.0 ** place for place in range(8)))
+    assert len(Work._fields) == 8
+    assert list(one + other) == [a + b for a, b in zip(one, other, strict=True)]
+    assert one + other - other == one
+    assert list(one.times(3)) == [3 * each for each in one]
+    assert one.times(2) == one + one
+    assert Work() + one == one
+    assert one.beyond_first() == one._replace(launches=3)
+    assert Work(launches=0).beyond_first() == Work()
+
+
+def test_channels_are_counted_in_whole_groups() -> None:
+    assert [padded(channels) for channels in (1, 7, 8, 9, 16, 17)] == [8, 8, 8, 16, 16, 24]
+
+
+def test_a_kept_ledger_goes_on_as_it_was(tmp_path, monkeypatch) -> None:
+    """Stopped after any number of rows, and taken up by another: the same rows, observations and files as undisturbed."""
+    monkeypatch.setattr(module, "SHARD_ROWS", 10)
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    whole = Ledger(tmp_path / "whole" / "run")
+    fill(whole, 15)
+    fill(whole, 12)
+    whole.close(tmp_path / "whole" / "metrics.parquet")
+    first = Ledger(tmp_path / "stopped" / "run")
+    fill(first, 15)
+    kept = statefile.loads(statefile.dumps(first.state()))
+    assert len(kept["shards"]) == 1
+    fill(first, 4)  # lost with the process
+    second = Ledger(tmp_path / "stopped" / "run")
+    second.load_state(kept)
+    fill(second, 12)
+    second.close(tmp_path / "stopped" / "metrics.parquet")
+    names = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "stopped").iterdir()) == [
+        "metrics.parquet", "run-000.parquet", "run-001.parquet", "run-002.parquet",
+    ]
+    for name in names:
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes()
+    assert {path.name: known for path, known in second.files.items()} == {path.name: known for path, known in whole.files.items()}
+
+
+def test_rows_by_columns_come_back_and_what_is_no_row_is_refused() -> None:
+    rows = [Metric(0.5, 3, "a", "x", 1.0), Metric(1.5, -1, "b", "x", 2.0), Metric(2.5, 0, "a", "", float("inf"))]
+    assert list(rows_of(kept_rows(rows, Metric))) == [tuple(row) for row in rows]
+    assert list(rows_of(kept_rows([], Metric))) == []
+    for wrong in ([(0.5, 3, "a")], [tuple(rows[0]), (0.5,)], [(*rows[0], 1)]):
+        with pytest.raises(ValueError, match="zip"):
+            kept_rows(wrong, Metric)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
 import subprocess
 import sys
@@ -16,6 +17,10 @@ from hypothesis import strategies as st
 
 from toolkit.core import statefile
 from toolkit.core.checkpoint import Checkpoint, Snapshot
+from toolkit.core.context import SimulatedContext
+from toolkit.core.device import Device
+from toolkit.core.ledger import Ledger
+from toolkit.core.world import World
 from toolkit.errors import RunDirectoryError
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
@@ -71,9 +76,9 @@ def hostile() -> list[bytes]:
     ]
 
 
-def archive(tree: bytes) -> bytes:
+def archive(tree: bytes, **arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
-    np.savez(file, tree=np.frombuffer(tree, np.uint8))
+    np.savez(file, tree=np.frombuffer(tree, np.uint8), **arrays)
     return file.getvalue()
 
 
@@ -83,6 +88,16 @@ def test_a_damaged_or_hostile_file_is_refused_in_one_sentence(tmp_path: Path, co
     with pytest.raises(RunDirectoryError, match=r"A-s1\.checkpoint: cannot be read") as caught:
         Checkpoint.open(tmp_path / "A-s1.checkpoint")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["dict", "pairs", "tuple", "bytes", "array", "tensor"])
+def test_only_kinds_that_are_written_are_read(kind: str) -> None:
+    """A word that comes near to one of them, before or after it in the alphabet, is none."""
+    content = {"dict": {}, "pairs": [], "tuple": [], "bytes": "", "array": "a0", "tensor": ["a0", "float32"]}[kind]
+    assert statefile.loads(archive(json.dumps({kind: content}).encode(), a0=np.ones(3, np.float32))) is not None
+    for other in (kind[:-1], f"{kind}s", f"z{kind}", f"a{kind}", kind.upper(), ""):
+        with pytest.raises(ValueError, match="is no kind of value"):
+            statefile.loads(archive(json.dumps({other: content}).encode(), a0=np.ones(3, np.float32)))
 
 
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
@@ -96,6 +111,32 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["A-s1.checkpoint"]
     checkpoint.remove()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kept", [
+    [1], {}, {"now_s": 1.0}, {"now_s": 1.0, "machine": {}, "ledger": {}},
+    {"now_s": 1.0, "machine": {}, "ledger": {}, "state": 0, "more": 1},
+])
+def test_what_is_another_state_is_no_checkpoint(tmp_path: Path, kept: object) -> None:
+    statefile.write(tmp_path / "A-s1.checkpoint", kept)
+    with pytest.raises(RunDirectoryError, match="it holds something else"):
+        Checkpoint.open(tmp_path / "A-s1.checkpoint")
+
+
+def test_a_machine_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """What it kept is there for the program that goes on, with time and what the machine had done; else there is nothing."""
+    fresh = context(World(1, 10.0))
+    assert fresh.saved() is None
+    new = context(World(1, 10.0, checkpoint=Checkpoint.open(tmp_path / "A-s1.checkpoint")))
+    assert new.saved() is None
+    Checkpoint(tmp_path / "A-s1.checkpoint").keep(Snapshot(3.5, {"busy_s": 1.25}, Ledger().state(), {"step": 7}))
+    again = context(World(1, 10.0, checkpoint=Checkpoint.open(tmp_path / "A-s1.checkpoint")))
+    assert again.saved() == {"step": 7}
+    assert (again.now, again.busy_s) == (3.5, 1.25)
+
+
+def context(world: World) -> SimulatedContext:
+    return SimulatedContext(world, 0, 1, Device(), lambda *_: world.env.event())
 
 
 def test_a_state_without_tensors_needs_no_torch() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from toolkit.core.streams import Streams
@@ -20,3 +22,18 @@ def test_asking_again_continues_the_stream() -> None:
     streams = Streams(1)
     whole = Streams(1).rng("x").random(4)
     np.testing.assert_array_equal(np.concatenate([streams.rng("x").random(2), streams.rng("x").random(2)]), whole)
+
+
+def test_a_shared_stream_begins_anew_and_leaves_the_others_where_they_are() -> None:
+    streams = Streams(3)
+    begun = streams.rng("x", 1).random(2)
+    np.testing.assert_array_equal(streams.shared("x", 1).random(2), begun)
+    np.testing.assert_array_equal(streams.shared("x", 1).random(2), begun)
+    assert (streams.rng("x", 1).random(2) != begun).all()
+
+
+def test_the_numbers_of_a_name_are_for_ever() -> None:
+    """A run of today and one of years ago meet the same weather: the key of a stream is the digest of its name, in four words."""
+    words = np.frombuffer(hashlib.blake2b(b"mac/3", digest_size=16).digest(), "<u4").tolist()
+    expected = np.random.default_rng(np.random.SeedSequence(7, spawn_key=words)).random(4)
+    np.testing.assert_array_equal(Streams(7).rng("mac", 3).random(4), expected)

@@ -8,11 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from tests.test_simulate import tiny
 from toolkit.core import trust, yaml12
+from toolkit.core.network_file import write_network
 from toolkit.errors import ScenarioError
+from toolkit.methods.dataset_spec import DatasetSpec
+from toolkit.methods.model_spec import ModelSpec
 from toolkit.scenario import Scenario, replaced
 
 ROOT = Path(__file__).parents[2]
@@ -105,6 +110,55 @@ def test_a_name_that_is_installed_is_not_taken_from_beside_the_scenario(tmp_path
 def test_what_is_imported_already_needs_no_trust() -> None:
     assert trust.refusal("tests.core.test_trust", None) == ""
     assert trust.refusal("tests.core.never_imported", None).startswith("'tests.core.never_imported' is code of another package")
+
+
+RUNNERS = (
+    "os:system", "subprocess:call", "subprocess:Popen", "builtins:exec", "runpy:run_path", "importlib:import_module", "pydoc:locate",
+    "torch.hub:load", "torch:load", "numpy:load", "pandas:read_pickle", "_pytest.config:main", "__main__:main", "psutil:Popen",
+    "toolkit.methods.builders:own_module", "toolkit.core.wholefile:write_whole", "toolkit.core.trust:trust", "toolkit.simulate:main",
+)
+READERS = ("torch.hub", "torch.serialization", "numpy.lib._npyio_impl", "joblib.numpy_pickle", "toolkit.core.statefile", "os.path")
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+def test_what_python_and_this_package_import_is_nobodys_network(name: str) -> None:
+    """These are loaded, or could be, and called with what a file says they would run anything."""
+    with pytest.raises(ValidationError) as caught:
+        ModelSpec.model_validate({"name": name}, context={"home": None})
+    assert "--trust" in str(caught.value) or "nothing to be called from here" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_python_and_this_package_import_is_nobodys_data_set(name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        DatasetSpec.model_validate({"type": name, "file": "x"}, context={"home": None})
+    assert "--trust" in str(caught.value) or "nothing to be called from here" in str(caught.value)
+
+
+def test_a_network_of_a_file_alone_runs_nothing(tmp_path: Path) -> None:
+    """As a command meets it, in which nobody has imported anything: a scenario with nothing beside it, and what a run left."""
+    mark = tmp_path / "ran"
+    models = [
+        {"name": "os:system", "options": {"command": f"touch {mark}"}},
+        {"name": "subprocess:call", "options": {"args": ["touch", str(mark)]}},
+    ]
+    for number, model in enumerate(models):
+        tree = {
+            "name": "x", "seeds": 1, "fabric": {"type": "cluster", "workers": 1},
+            "program": {"type": "distributed", "method": "dense", "steps": 1, "task": {"model": model}},
+        }
+        path = tmp_path / f"x{number}.yaml"
+        path.write_text(yaml12.dump(tree))
+        left = tmp_path / f"left{number}" / "models"
+        left.mkdir(parents=True)
+        facts = {"shape": [1, 8, 8], "model": model, "num_classes": 10, "finished": True}
+        write_network(left / "A-s1", {"w": np.ones(3, np.float32)}, facts)
+        for command in (["toolkit.simulate", str(path), "--check"], ["toolkit.export", str(left.parent), "--format", "safetensors"]):
+            done = call(*command, folder=tmp_path)
+            assert (done.returncode, done.stdout) == (2, ""), done
+            assert "--trust" in done.stderr
+            assert "Traceback" not in done.stderr
+    assert not mark.exists()
 
 
 def test_where_a_scenario_came_from_is_no_part_of_it(tmp_path: Path) -> None:

@@ -68,6 +68,27 @@ def test_every_decile_of_the_stream_is_kept_alike() -> None:
     assert len(set(kept[0].tolist())) == capacity
 
 
+@pytest.mark.parametrize("portion", [1, 2, 3, 8, 40])
+def test_no_two_of_a_batch_go_to_the_same_place(portion: int) -> None:
+    """Two that meet are the rule where a batch is offered to a memory of a few, and the last of them is the one that is taken."""
+    draws, twin = generator(3), generator(3)
+    buffer = ReservoirBuffer(4, draws)
+    offered, met = 0, 0
+    for _ in range(600):
+        taken, slots = buffer.offer(portion)
+        drawn = (torch.rand(portion, generator=twin, dtype=torch.float64) * torch.arange(offered + 1, offered + portion + 1)).long()
+        places = [offered + number if offered + number < 4 else int(place) for number, place in enumerate(drawn)]
+        last = {place: number for number, place in enumerate(places) if place < 4}
+        assert dict(zip(slots.tolist(), taken.tolist(), strict=True)) == last
+        assert len(set(slots.tolist())) == len(slots)
+        assert taken.tolist() == sorted(taken.tolist())
+        met += len([place for place in places if place < 4]) - len(last)
+        offered += portion
+        if offered > 6 * portion:  # late in a stream hardly any meet: begin anew
+            buffer, offered = ReservoirBuffer(4, draws), 0
+    assert met > 10 or portion == 1
+
+
 def test_a_draw_has_no_sample_twice_and_is_uniform() -> None:
     buffer = filled(50, 50)
     counts = torch.zeros(50)

@@ -225,12 +225,15 @@ def test_weights_of_a_network_of_ones_own_come_from_the_seed_alone(study: Path) 
     ({"type": "images", "folder": "photos", "size": "big"}, "Net", "option 'size': input should be a valid integer"),
     ({"folder": "photos"}, "Net", "needs a 'type'"),
     ("imagse", "Net", "dataset 'imagse' is unknown; did you mean 'images'"),
-    ("numpy.linalg", "Net", "has no function load"),
+    ("numpy.linalg", "Net", "runs only where you trust it: --trust numpy"),
+    ({"type": "NETS"}, "Net", "has no function load"),
     ("antigravity.up", "Net", "runs only where you trust it: --trust antigravity"),
     (PHOTOS, "Nett", "has no class or function 'Nett'"),
     (PHOTOS, "not_a_network", "gives int, and must give a torch.nn.Module"),
 ])
 def test_what_cannot_be_is_told(study: Path, dataset: object, model: str, says: str) -> None:
+    if dataset == {"type": "NETS"}:  # the module that holds the network
+        dataset = {"type": (study / "stem").read_text()}
     with pytest.raises(UserError) as caught:
         Scenario.load(scenario(study, dataset, model)).check()
     assert says in str(caught.value)

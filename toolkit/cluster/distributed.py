@@ -28,6 +28,8 @@ from toolkit.errors import RunDirectoryError, ToolkitError
 ARRIVED = Delivery("delivered", 0.0, 0.0, 1)
 PENDING = 64
 """Messages that may be under way before the oldest is waited for."""
+KEPT = frozenset(("processes", "settings", "state", "sent_bytes", "wall_s"))
+"""What a checkpoint of a rank holds."""
 
 
 class ProcessLost(ToolkitError):  # noqa: N818 - like PeerLost, of which it is the real thing
@@ -155,32 +157,52 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Return the steps of which this rank has a state."""
-        return sorted(int(path.stem.split("-")[1]) for path in self.folder.glob(f"step-*-rank{self.rank}.npz"))
+        numbers = (path.stem.split("-")[1] for path in self.folder.glob(f"step-*-rank{self.rank}.npz"))
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def load(self) -> dict[str, Any] | None:
         """Return what `keep` kept of the last step that all ranks have, or None.
 
         Raises:
-            RunDirectoryError: it was kept by another number of processes or with other settings, or cannot be read.
+            RunDirectoryError: it was kept by another number of processes or with other settings, or cannot be read, by whichever rank;
+                all ranks raise the same.
         """
         if not self.resume:
             for step in self.steps():
                 self._path(step).unlink()
-        mine = set(self.steps())
-        everybodys: list[Any] = [None] * self.processes
-        with losing_processes():
-            dist.all_gather_object(everybodys, mine)
-        common = set.intersection(*everybodys)
+        common = set.intersection(*self._of_all_ranks(set(self.steps())))
         if not common:
             return None
         self.last = max(common)
-        kept: dict[str, Any] = statefile.read(self._path(self.last))
+        kept: dict[str, Any] = {}
+        flaw: RunDirectoryError | None = None
+        try:
+            kept = self._read(self.last)
+        except RunDirectoryError as error:  # for all ranks to stop with
+            flaw = error
+        for found in self._of_all_ranks(flaw):
+            if found is not None:
+                raise found
+        return kept
+
+    def _read(self, step: int) -> dict[str, Any]:
+        path = self._path(step)
+        kept = statefile.read(path)
+        if not isinstance(kept, dict) or kept.keys() != KEPT:
+            raise RunDirectoryError(f"{path}: cannot be read as a state that was kept (it holds something else)")
         if kept["processes"] != self.processes:
             raise RunDirectoryError(
                 f"{self.folder}: was kept by {kept['processes']} processes, and this run has {self.processes}; start as many as before"
             )
         check_same_settings(str(self.folder), kept["settings"], self.settings)
         return kept
+
+    def _of_all_ranks(self, own: Any) -> list[Any]:
+        """Give *own* to all ranks, and return what each of them gave."""
+        everybodys: list[Any] = [None] * self.processes
+        with losing_processes():
+            dist.all_gather_object(everybodys, own)
+        return everybodys
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step:08d}-rank{self.rank}.npz"

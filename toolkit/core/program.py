@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from toolkit.core.machines import Needs
 from toolkit.core.part import Part
+from toolkit.errors import ScenarioError, shortened
 
 if TYPE_CHECKING:
     from toolkit.core.context import Context
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 Process = Generator[Any, Any, Any]
 """What a simulated actor is: a generator that yields the events it waits for."""
+
+
+TOO_LARGE = ("overflow", "allocate memory")
+"""What torch says, in a RuntimeError, of a tensor that no machine holds."""
 
 
 class Estimate(NamedTuple):
@@ -51,7 +56,14 @@ class Program(Part):
         needs = self.needs()
         if needs is not None:
             needs.check(fabric.machines(), fabric.type_name())
-        self.check(fabric)
+        try:
+            self.check(fabric)
+        except (RuntimeError, OverflowError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and not any(word in str(error).lower() for word in TOO_LARGE):
+                raise
+            why = shortened(str(error).partition("\n")[0] or type(error).__name__)
+            asks = f"program: {self.type_name()} asks for more than can be counted"
+            raise ScenarioError(f"{asks} ({why}); make what it is told smaller") from error
 
     def check(self, fabric: Fabric) -> None:
         """Raise a UserError for settings that do not go with *fabric*, whose machines are as `needs` says: more memory than they have."""

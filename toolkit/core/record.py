@@ -52,6 +52,8 @@ def read_record(directory: RunDirectory, run: str) -> dict[str, Any]:
         body = {key: record[key] for key in ("arm", "seed", "rows", "files")}
         if record["sha256"] != _digest(body):
             raise ValueError("it is not as it was written")
+        if not _is_a_body(body):
+            raise TypeError
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         why = "is not whole" if isinstance(error, KeyError | TypeError) else f"cannot be read ({error})"
         raise RunDirectoryError(f"{path}: {why}") from error
@@ -87,6 +89,15 @@ def forget(directory: RunDirectory, run: str) -> None:
     """Remove what *run* left."""
     for path in (directory.record(run), directory.checkpoint(run), *files_of(directory, run)):
         path.unlink(missing_ok=True)
+
+
+def _is_a_body(body: dict[str, Any]) -> bool:
+    """Whether a record says what records say; one that somebody made up may have a sound checksum."""
+    return (
+        isinstance(body["rows"], list) and all(isinstance(row, list) and len(row) == 3 for row in body["rows"])
+        and isinstance(body["files"], dict)
+        and all(isinstance(known, dict) and known.keys() == Fingerprint.__annotations__.keys() for known in body["files"].values())
+    )
 
 
 def _is_shard(stem: str, run: str) -> bool:

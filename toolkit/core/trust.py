@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 import traceback
 import warnings
+from functools import lru_cache
 from pathlib import Path
 
 from toolkit.errors import Note, shortened
@@ -60,7 +62,7 @@ def refusal(module: str, home: Path | None) -> str:
     top = module.partition(".")[0]
     if top == OURS:
         return ""
-    if module in _admitted or module in sys.modules or top in trusted():
+    if module in _admitted or top in trusted() or _is_the_callers(module):
         _admitted.setdefault(module, "")
         return ""
     if home is None or not is_beside(module, home):
@@ -70,6 +72,45 @@ def refusal(module: str, home: Path | None) -> str:
     _admitted[module] = str(home)
     warnings.warn(f"{module} beside the scenario ({home}) is imported", OwnModule, stacklevel=2)
     return ""
+
+
+def _is_the_callers(module: str) -> bool:
+    """Whether the program that uses this package has imported *module*: neither Python, nor this package, nor what this one needs."""
+    if module not in sys.modules:
+        return False
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    started = spec.name.partition(".")[0] if spec is not None else ""
+    if started == OURS:  # a command of this package: nobody else has imported anything
+        return False
+    top = module.partition(".")[0]
+    return (started if top == "__main__" and started else top) not in _company()
+
+
+@lru_cache(maxsize=1)
+def _company() -> frozenset[str]:
+    """Packages that are imported for Python's or this package's sake, which tells nothing of what the user wants: many run anything."""
+    from importlib import metadata
+
+    def plain(distribution: str) -> str:
+        return re.sub(r"[-_.]+", "-", distribution).lower()
+
+    needed: set[str] = set()
+    waiting = [OURS]
+    while waiting:
+        name = plain(waiting.pop())
+        if name in needed:
+            continue
+        needed.add(name)
+        try:
+            wanted = metadata.requires(name) or []
+        except metadata.PackageNotFoundError:  # of an extra that is not installed
+            continue
+        waiting += [found.group() for text in wanted if (found := re.match(r"[\w.-]+", text))]
+    is_known = len(needed) > 1  # else this package runs from a folder, and says nowhere what it needs
+    packages = {
+        top for top, owners in metadata.packages_distributions().items() if not is_known or needed.intersection(map(plain, owners))
+    }
+    return frozenset({*sys.stdlib_module_names, *sys.builtin_module_names, "__mp_main__", *packages})
 
 
 def is_beside(module: str, home: Path) -> bool:

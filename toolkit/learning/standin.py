@@ -12,22 +12,22 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from toolkit.learning.known_shapes import META, result_on_meta, tensors_in
-from toolkit.learning.work import LiveBytes
+from toolkit.learning.work import LiveBytes, Watching
 
 
-class StandIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class StandIn(Watching):
     """Lets code run on stand-ins, and keeps account of the memory that they would take; that of those *given* is left out."""
 
     def __init__(self, given: Iterable[Tensor] = ()) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.live = LiveBytes(given)
         """Bytes of stand-ins that were made inside and are still in use."""
         self.assumed: Counter[str] = Counter()
@@ -35,14 +35,19 @@ class StandIn(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
-        if any(tensor.is_meta for tensor in tensors_in((args, kwargs))):
+        given = list(tensors_in(args))
+        if kwargs:
+            given += tensors_in(kwargs)
+        are_meta = [tensor.is_meta for tensor in given]
+        if True in are_meta:
             if func is torch.ops.aten._local_scalar_dense.default:
                 return self._assume(args[0])
             if _only_writes(func):  # nobody could tell the difference
                 return None if not func._schema.returns else args[0]
-            args, kwargs = _as_meta(args), _as_meta(kwargs)
+            if False in are_meta:
+                args, kwargs = _as_meta(args), _as_meta(kwargs)
             if kwargs.get("device") is not None:
-                kwargs["device"] = META
+                kwargs = {**kwargs, "device": META}
             result = result_on_meta(func, args, kwargs)
         else:
             result = func(*args, **kwargs)
@@ -64,6 +69,7 @@ def _is_ours(module: str) -> bool:
     return module.startswith("toolkit.") and module != __name__
 
 
+@cache
 def _only_writes(func: Any) -> bool:
     """Whether an operation writes values into its first argument and leaves its shape as it is."""
     name = func.overloadpacket.__name__

@@ -30,6 +30,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -185,6 +186,7 @@ class LiveBytes:
         self._given = [tensor.untyped_storage() for tensor in given]
         self._seen = {id(storage) for storage in self._given}
         self._forget = forget
+        self._until: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def watch(self, tensors: Iterable[Tensor]) -> None:
         """Count what is new among *tensors*."""
@@ -193,20 +195,35 @@ class LiveBytes:
             if id(storage) not in self._seen:
                 self._seen.add(id(storage))
                 self.now += storage.nbytes()
-                weakref.finalize(storage, self._free, id(storage), storage.nbytes()).atexit = False
+                self._until[id(storage)] = weakref.ref(storage, partial(self._free, id(storage), storage.nbytes()))
         self.peak = max(self.peak, self.now)
 
-    def _free(self, identity: int, nbytes: int) -> None:
+    def _free(self, identity: int, nbytes: int, _: object) -> None:
+        del self._until[identity]
         self._seen.discard(identity)
         self._forget(identity)
         self.now -= nbytes
 
 
-class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees operations that nobody compiles, so torch need not load its compiler only to tell it to keep away, nor do so at each of them."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class _Meter(Watching):
     """Sees every operation on its way to a kernel."""
 
     def __init__(self, given: Sequence[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.count = Count()
         self.unknown: set[str] = set()
         self._weights = {id(tensor.untyped_storage()) for tensor in given[1:]}

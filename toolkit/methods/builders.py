@@ -50,14 +50,18 @@ def type_hints(call: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def own_module(name: str, home: Path | None) -> Any:
+def own_module(name: str, home: Path | None, ours: str) -> Any:
     """Import and return the module *name*, beside the scenario or in a package that is trusted.
+
+    Of this package only *ours*, a module or what lies in it, holds what a file may have called.
 
     Raises:
         ValueError: it may not be imported, is not there, or does not import; one sentence.
     """
     if not all(step.isidentifier() for step in name.split(".")):
         raise ValueError(f"'{shortened(name)}' is not the name of a module")
+    if name.partition(".")[0] == trust.OURS and not f"{name}.".startswith(f"{ours}."):
+        raise ValueError(f"'{shortened(name)}' is part of the toolkit and nothing to be called from here")
     refusal = trust.refusal(name, home)
     if refusal:
         raise ValueError(refusal)

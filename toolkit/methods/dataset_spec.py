@@ -67,7 +67,7 @@ class DatasetSpec(Spec):
         if not (beside or "." in self.name or self.name in dict(trust.admitted())):
             known = readers()
             raise ValueError(f"dataset '{shortened(self.name)}' is unknown{nearest(self.name, known)} (known: {listed(known)})")
-        module = own_module(self.name, home)
+        module = own_module(self.name, home, datasets.__name__)
         if not callable(getattr(module, "load", None)):
             raise ValueError(f"dataset '{self.name}': the module has no function load, which returns a toolkit.datasets.Dataset")
         return module.load

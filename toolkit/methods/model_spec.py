@@ -25,6 +25,7 @@ from toolkit.models.parted import in_parts
 from toolkit.models.weights import load_weights
 
 _TOLD: set[str] = set()
+GIVEN_FROM_PYTHON = "toolkit.given"
 GIVEN = ("generator",)
 """What a builder is always given, and no option of the user's."""
 
@@ -73,9 +74,9 @@ class ModelSpec(Spec):
                 raise ValueError(f"'{shortened(self.name)}' is not a model{nearest(self.name, list(known))} (known: {listed(known)}){own}")
             return known[self.name]
         if module_name in LIBRARIES:
-            own_module(module_name, home)
+            own_module(module_name, home, GIVEN_FROM_PYTHON)
             return library_builder(module_name, item)
-        found: Callable[..., Any] | None = getattr(own_module(module_name, home), item, None)
+        found: Callable[..., Any] | None = getattr(own_module(module_name, home, GIVEN_FROM_PYTHON), item, None)
         if found is None or not callable(found):
             raise ValueError(f"model '{shortened(self.name)}': '{module_name}' has no class or function '{shortened(item)}'")
         return found

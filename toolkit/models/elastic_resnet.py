@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Literal, NamedTuple
 
 import torch
@@ -99,9 +100,7 @@ class Space:
 
     def rounded(self, width: float) -> int:
         """Return the multiple of `unit` nearest to *width*, at least one unit, and one more where rounding lost over a tenth."""
-        width = round(width, 6)  # 0.7 x 360 is 252, not 251.99999999999997
-        found = max(self.unit, int(width + self.unit / 2) // self.unit * self.unit)
-        return found + self.unit if found < 0.9 * width else found
+        return _rounded(width, self.unit)
 
     def widths(self, config: Configuration) -> tuple[list[int], list[int]]:
         """Return the channels of each stage and the inner channels of each block."""
@@ -134,7 +133,11 @@ class Space:
 
     def share(self, config: Configuration) -> float:
         """Return rho, the parameters over those of the whole."""
-        return self.parameters(config) / self.parameters(self.full)
+        return self.parameters(config) / self._whole
+
+    @cached_property
+    def _whole(self) -> int:
+        return self.parameters(self.full)
 
     def multiply_adds(self, config: Configuration, height: int, width: int) -> int:
         """Return the multiply-adds of one image."""
@@ -189,6 +192,13 @@ class Space:
         span = (top - lowest).clamp_min(1)
         drawn = (lowest + (torch.rand((count, len(lowest)), generator=generator) * span).floor()).long().tolist()
         return [Configuration(tuple(row[:stages]), tuple(row[stages:])) for row in drawn]
+
+
+@cache
+def _rounded(width: float, unit: int) -> int:
+    width = round(width, 6)  # 0.7 x 360 is 252, not 251.99999999999997
+    found = max(unit, int(width + unit / 2) // unit * unit)
+    return found + unit if found < 0.9 * width else found
 
 
 class ElasticResNet(nn.Module):

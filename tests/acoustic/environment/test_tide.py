@@ -37,6 +37,33 @@ def test_speeds_are_those_published(name: str, deg_per_h: float) -> None:
     assert speed_deg_per_h(name) == pytest.approx(deg_per_h, abs=2e-7)
 
 
+@pytest.mark.parametrize(("name", "parts"), [
+    ("M4", {"M2": 2}), ("M6", {"M2": 3}), ("S4", {"S2": 2}), ("S6", {"S2": 3}), ("MS4", {"M2": 1, "S2": 1}), ("2SM2", {"S2": 2, "M2": -1}),
+    ("M2", {"K1": 1, "O1": 1}), ("S2", {"K1": 1, "P1": 1}), ("N2", {"K1": 1, "Q1": 1}), ("MU2", {"M2": 2, "S2": -1}),
+    ("2N2", {"N2": 2, "M2": -1}), ("L2", {"M2": 2, "N2": -1}), ("NU2", {"K1": 1, "RHO1": 1}), ("LDA2", {"M2": 2, "NU2": -1}),
+    ("2Q1", {"Q1": 2, "O1": -1}), ("K2", {"K1": 2}), ("OO1", {"K1": 2, "O1": -1}), ("M3", {"M2": 1.5}),
+    ("J1", {"K1": 1, "M2": 1, "N2": -1}),
+])
+def test_tides_are_sums_of_others(name: str, parts: dict[str, float]) -> None:
+    """Of the Sun's hours and of the longitudes of Moon, Sun, lunar perigee and perihelion, to the last of them; see Doodson (1921)."""
+    axes = ("solar", "s", "h", "p", "p1")
+    found = {axis: sum(count * getattr(CONSTITUENTS[part], axis) for part, count in parts.items()) for axis in axes}
+    assert {axis: getattr(CONSTITUENTS[name], axis) for axis in found} == found
+    beginning = sum(count * CONSTITUENTS[part].offset_deg for part, count in parts.items())
+    assert (beginning - CONSTITUENTS[name].offset_deg) % 180 == 0, "but for the sign with which a tide is written"
+    assert speed_deg_per_h(name) == pytest.approx(sum(count * speed_deg_per_h(part) for part, count in parts.items()), rel=1e-14)
+
+
+@pytest.mark.parametrize("name", sorted(CONSTITUENTS))
+def test_a_tide_has_as_many_turns_a_day_as_it_is_called(name: str) -> None:
+    """And of all of them T2 alone knows where the Sun is nearest."""
+    turns = speed_deg_per_h(name) / 15.0
+    assert round(turns) == (0 if name == "SA" else int(name[-1]))
+    assert abs(turns - round(turns)) < 0.25
+    assert CONSTITUENTS[name].solar == round(turns)
+    assert (CONSTITUENTS[name].p1 != 0) == (name == "T2")
+
+
 def test_the_solar_tide_is_highest_at_midnight_and_noon_utc_whatever_the_date(tmp_path: Path) -> None:
     water = tide_of(tmp_path, "S2,1.5,0").init(JUNE, rng())
     np.testing.assert_allclose(water.height_m(np.array([2, 8, 14, 20]) * 3600.0), [1.5, -1.5, 1.5, -1.5], atol=1e-6)

@@ -119,6 +119,19 @@ def test_an_exchange_takes_the_slots_it_should(cell) -> None:
         assert slots == np.ceil((nbytes * BYTE_S + 1.005) / slot_s)
 
 
+@pytest.mark.parametrize("nbytes", [20, 200])
+def test_sfama_gives_up_where_the_floor_does_not_become_free(cell, nbytes: int) -> None:
+    """A neighbour talks for 24 s, some 20 slots. Who has patience for fewer sends nothing, with or without asking for the floor first."""
+    for patience, given_up in ((3, 1), (60, 0)):
+        net = cell(Sfama(patience_slots=patience, short_nbytes=24), PAIR, duration_s=60.0)
+        net.offer([(0.5, Frame("data", 0, BROADCAST, 30_000)), (4.0, Frame("data", 1, 0, nbytes))])
+        net.pool.run()
+        assert [reason for _, reason in net.drops] == ["channel_busy"] * given_up
+        begun = [begin for node, begin, _ in sendings(net) if node == 1]
+        assert bool(begun) != bool(given_up)
+        assert all(begin > 24.0 for begin in begun)
+
+
 def test_hidden_senders_lose_no_data_under_sfama(cell) -> None:
     """A and C do not hear each other, both send to B: ALOHA loses data to collisions, S-FAMA none, and every frame arrives once."""
     line = [(0, 0, 10), (900, 0, 10), (1800, 0, 10)]

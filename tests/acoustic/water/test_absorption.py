@@ -56,6 +56,26 @@ def test_the_two_full_formulas_agree_in_the_sea() -> None:
     np.testing.assert_allclose(other, one, rtol=0.10)
 
 
+def test_the_two_full_formulas_agree_on_boric_acid() -> None:
+    """At a few kHz, where it is most of the loss, from the Baltic to the Red Sea and for every acidity that seas have."""
+    f_khz, salinity_ppt, ph = np.meshgrid([0.5, 1.0, 2.0], [10.0, 20.0, 30.0, 34.0, 36.0, 41.0], [7.7, 7.9, 8.1, 8.3])
+    one = francois_garrison(f_khz, 10.0, salinity_ppt, 100.0, ph)
+    other = ainslie_mccolm(f_khz, 10.0, salinity_ppt, 100.0, ph)
+    np.testing.assert_allclose(other, one, rtol=0.05)
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_absorption_has_no_steps_and_rises_with_salt_and_alkalinity(name: str) -> None:
+    """From 5 to 41 ppt, and from pH 7.7 to 8.3, in small steps."""
+    for f_khz in (1.0, 5.0, 25.0):
+        by_salt = FULL[name](f_khz, 10.0, np.arange(5.0, 41.0, 0.1), 100.0, 8.0)
+        by_ph = FULL[name](f_khz, 10.0, 35.0, 100.0, np.arange(7.7, 8.3, 0.01))
+        for levels in (by_salt, by_ph):
+            steps = np.diff(levels)
+            assert (steps > 0).all()
+            assert steps.max() < 0.05 * levels.mean()
+
+
 @settings(deadline=None)  # shared machines stall
 @given(st.floats(0.4, 200), st.floats(1.001, 3), st.tuples(st.floats(0, 30), st.floats(5, 40), st.floats(0, 5000)))
 def test_absorption_rises_with_frequency(f_khz: float, step: float, water: tuple[float, float, float]) -> None:

@@ -44,6 +44,9 @@ def test_hypervolume_by_hand_and_by_inclusion_and_exclusion() -> None:
     assert hypervolume(np.array([[0.5, 0.5, 0.5]]), one) == 0.125
     assert hypervolume(np.array([[0.0, 0.5], [0.5, 0.0]]), np.ones(2)) == 0.75
     assert hypervolume(np.array([[1.0, 0.2, 0.1]]), one) == 0.0
+    for outside in ([1.5, 0.2, 0.1], [0.2, 1.0, 0.1], [-5.0, 0.2, 2.0]):  # beyond the reference in one objective, and worth nothing
+        assert hypervolume(np.array([[0.5, 0.5, 0.5], outside]), one) == 0.125
+        assert hypervolume(np.array([outside]), one) == 0.0
     rng = np.random.default_rng(1)
     for _ in range(20):
         points = rng.random((5, 3))

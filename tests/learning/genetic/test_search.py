@@ -11,6 +11,7 @@ import pytest
 from toolkit.learning.genetic.fitness import PRESETS, Fitness, wilson_lower
 from toolkit.learning.genetic.genome import Genome
 from toolkit.learning.genetic.operators import Preferences, cross_bits, cross_layers, first_population, mutate, tournament
+from toolkit.learning.genetic.pareto import crowding, ranks
 from toolkit.learning.genetic.search import Genetic, State
 
 GENOME = Genome((4, 6, 30))
@@ -169,6 +170,71 @@ def test_the_bound_comes_before_the_sum() -> None:
 def test_fitness_by_hand() -> None:
     fitness = Fitness(PRESETS["balanced"], dense_error=0.04)
     assert fitness.of(np.array([[0.05, 0.5, 0.25]]))[0] == pytest.approx(0.1 * 1 + 0.75)
+
+
+def test_presets_favour_what_they_are_called_after() -> None:
+    """Worse in any objective is never better, and of all presets the one named after an objective gives most for it."""
+    for weights in PRESETS.values():
+        assert min(weights) > 0
+    shares = {name: np.array(weights) / sum(weights) for name, weights in PRESETS.items()}
+    for place, name in enumerate(("error", "compute", "sparsity")):
+        assert max(shares, key=lambda each: shares[each][place]) == name
+    assert shares["balanced"][1] == shares["balanced"][2]
+    half = np.array([[0.05, 0.5, 0.5]])
+    worse = half + np.diag([0.01, 0.1, 0.1])
+    for weights in PRESETS.values():
+        assert (Fitness(weights).of(worse) > Fitness(weights).of(half)).all()
+
+
+def test_a_search_that_knows_saliency_clears_what_matters_little() -> None:
+    """And one that does not clears all alike: of some thousand first masks, units of little and of much saliency."""
+    much = np.greater_equal(SALIENCY, np.median(SALIENCY))
+    cleared = {}
+    for knows in (True, False):
+        search = Genetic(population=4000, heuristic=knows)
+        masks = search.ask(search.init(GENOME, SALIENCY, Fitness(), np.random.default_rng(0)))
+        cleared[knows] = 1 - masks.mean(0)
+    assert cleared[True][~much].mean() > 1.2 * cleared[True][much].mean()
+    assert cleared[False][~much].mean() == pytest.approx(cleared[False][much].mean(), rel=0.1)
+
+
+def test_a_search_has_the_first_population_and_then_its_generations() -> None:
+    state = run(Genetic(population=5, generations=7, patience=None))
+    assert len(state.history) == 8
+    assert state.generation == 8
+    assert state.evaluations <= 5 * 8
+
+
+def test_progress_is_counted_from_the_last_that_was_better() -> None:
+    """By hand: the best F of five generations is 2, 2, 1, 1, 1."""
+    search = Genetic(population=2, patience=None, mutation_rate=0.1)
+    state = search.init(GENOME, SALIENCY, Fitness((1.0, 0.0, 0.0), scale=1.0), np.random.default_rng(0))
+    stale = []
+    for best in (2.0, 2.0, 1.0, 1.0, 1.0):
+        masks = search.ask(state)
+        search.tell(state, masks, np.full((len(masks), 3), best))
+        stale.append(state.stale)
+    assert state.history == [2.0, 2.0, 1.0, 1.0, 1.0]
+    assert stale == [0, 1, 0, 1, 2]
+
+
+def test_fronts_come_before_crowding_and_the_bound_before_both() -> None:
+    """What `nsga2` sorts by: the front; within it the lonely first; whatever breaks the bound behind all that keep it."""
+    points = np.random.default_rng(5).random((40, 3))
+    search = Genetic(selection="nsga2")
+    order = search._order(points, Fitness())
+    rank = ranks(points)
+    assert (np.diff(rank[np.argsort(order)]) >= 0).all()
+    for level in np.unique(rank):
+        members = np.flatnonzero(rank == level)
+        by_order = members[np.argsort(order[members])]
+        far = crowding(points[members])[np.searchsorted(members, by_order)]
+        assert (far[:-1] >= far[1:]).all()
+    bound = Fitness(bound=0.5)
+    over = bound.violation(points) > 0
+    order = search._order(points, bound)
+    assert order[over].min() > order[~over].max()
+    assert (np.diff(bound.violation(points)[over][np.argsort(order[over])]) >= 0).all()
 
 
 def test_rejected_masks_are_remembered_and_do_not_survive() -> None:

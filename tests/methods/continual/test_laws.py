@@ -20,6 +20,7 @@ from tests.methods.continual.driver import NAMES, Run, make, opening, run_plan, 
 from toolkit.core import statefile
 from toolkit.core.work import Work
 from toolkit.methods.continual import Batch
+from toolkit.methods.continual import run_plan as planning
 from toolkit.methods.continual.plan import BETWEEN
 
 EVERY = pytest.mark.parametrize("name", NAMES)
@@ -134,6 +135,45 @@ def test_statistics_taken_anew_are_planned_too() -> None:
     for task in range(run.tasks):
         assert close(context.work[task, "recalibrate"], run.plan(task).work("recalibrate"))
         assert context.counts[task, "recalibrate"] == 1
+
+
+@pytest.mark.parametrize("name", ["er", "derpp", "clfd-er", "clfd-derpp", "clfd-e2net", "e2net", "icarl", "oewc"])
+def test_a_plan_is_the_same_however_often_and_after_whom_it_is_asked_for(name: str) -> None:
+    """Of a network that learns less and less, as CLFD's encoder does, and of one that another arm has asked about before."""
+    forget()
+    alone = taken(name)
+    assert taken(name) == alone
+    forget()
+    for other in ("er", "clfd-er_ace", "e2net", "clfd-derpp"):
+        taken(other)
+    assert taken(name) == alone
+
+
+def forget() -> None:
+    for known in (planning.unweighted, planning._planned, planning._shapes):
+        known.cache_clear()
+
+
+def taken(name: str) -> list[Work]:
+    """The work of every task, planned anew."""
+    planning._planned.cache_clear()
+    run = run_plan(make(name))
+    return [run.plan(task).work("step", *BETWEEN) for task in range(run.tasks)]
+
+
+@pytest.mark.parametrize("name", ["er", "clfd-er", "clfd-derpp", "clfd-e2net"])
+def test_no_task_takes_more_than_its_share_of_a_budget(name: str) -> None:
+    """Neither as it was planned with the lengths that the budget gives, nor as one plans these lengths anew."""
+    forget()
+    budget = 3e9
+    run = run_plan(make(name), budget={"flops": budget}, batch=32)
+    run.step_count(0, None)
+    planning._planned.cache_clear()
+    spent = [run.plan(task).work("step", *BETWEEN).flops for task in range(run.tasks)]
+    forget()
+    assert spent == [run.plan(task).work("step", *BETWEEN).flops for task in range(run.tasks)]
+    for flops in spent:
+        assert 0.9 * budget / run.tasks < flops <= budget / run.tasks
 
 
 @EVERY

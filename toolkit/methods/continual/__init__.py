@@ -9,7 +9,7 @@ will take is found out beforehand by taking a few of these steps with stand-ins 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, Generic, cast
 
 from torch import Generator, Tensor, nn
@@ -58,6 +58,11 @@ class ContinualMethod(Part, Generic[S]):
     def network(self, model: nn.Module, image_shape: tuple[int, int, int], weights: Generator) -> ContinualNet:
         """Return the network around *model*; methods that change it begin here, and draw what weights they add from *weights*."""
         return ContinualNet(model, image_shape)
+
+    def shaping(self) -> Hashable:
+        """Return what the network's shapes and calls depend on beside its task: where two methods say the same, so are their networks."""
+        plain_one = type(self).network is ContinualMethod.network and type(self).trunk_shape is ContinualMethod.trunk_shape
+        return () if plain_one else self
 
     def check(self, stream: Stream, capacity: int) -> None:
         """Raise `ScenarioError` where it cannot learn *stream* with a replay memory of *capacity* samples."""

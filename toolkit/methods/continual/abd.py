@@ -54,8 +54,8 @@ class Abd(ContinualMethod[Dreams]):
     distil: float = Field(0.1, ge=0, description="weight mu of the distance in the old classifier's scores")
     dream_steps: int = Field(10_000, ge=1, description="steps of the image generator before each task but the first")
     dream_lr: float = Field(1e-3, gt=0, description="learning rate of the image generator (Adam)")
-    latent: int = Field(1000, ge=1, description="size of the image generator's noise")
-    width: int = Field(128, ge=2, description="channels of the image generator")
+    latent: int = Field(1000, ge=1, le=65_536, description="size of the image generator's noise")
+    width: int = Field(128, ge=2, le=65_536, description="channels of the image generator")
 
     def check(self, stream: Stream, capacity: int) -> None:
         check_bases(stream, "abd")

@@ -26,7 +26,7 @@ one epoch per task the encoder is frozen when that ends, whatever `freeze` says,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self, final
 
@@ -124,6 +124,9 @@ class Clfd(ContinualMethod[Frequencies]):
         if self.selects:
             net.select = ClassAwareSelection(net.num_classes, net.feature_size, self.share, self.uniform)
         return net
+
+    def shaping(self) -> Hashable:
+        return "clfd", self.host.shaping(), self.flip, self.parts, self.share, self.uniform
 
     def init(self, learner: Learner) -> Frequencies:
         classes, (channels, height, width) = learner.num_classes, half(learner.net.image_shape, learner.net.image_shape[0])

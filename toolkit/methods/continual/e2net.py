@@ -63,13 +63,13 @@ class E2net(ContinualMethod[Representative]):
     beta: float = Field(0.5, ge=0, description="weight of the cross-entropy of replayed samples")
     distil: float = Field(0.05, ge=0, description="weight of the squared distance between the subnet's scores and its teacher's")
     slope: float = Field(0.75, ge=0, description="how much less a batch is offered to the memory as the representative grows")
-    candidates: int = Field(500, ge=1, description="configurations that a search looks at")
+    candidates: int = Field(500, ge=1, le=5000, description="configurations that a search looks at")
     limit: float = Field(0.95, gt=0, le=1, description="share of the whole's parameters that a representative stays below")
     growth: float = Field(4.0, gt=0, description="ratios that the first task makes available; later ones fewer, by a cosine")
     ratios: Literal["tenths", "twentieths"] = Field("tenths", description="widths to choose from: 0.1 to 1, or 0.05 to 0.9 and 1")
     unit: int | None = Field(None, ge=1, description="widths are multiples of this; none: an eighth of the first stage's width")
     probe: Literal["noise", "buffer"] = Field("noise", description="candidates are compared on noise (official) or remembered samples")
-    probes: int = Field(32, ge=1, description="how many of them")
+    probes: int = Field(32, ge=1, le=100_000, description="how many of them")
     bn: Literal["batch", "official"] = Field(
         "batch", description="statistics of the subnet in training: of its batch alone; or also moving those of the whole (official code)"
     )

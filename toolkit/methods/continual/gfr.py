@@ -52,8 +52,8 @@ class Gfr(ContinualMethod[Generation]):
     alignment: float = Field(1e-3, ge=0, description="weight of the distance between new and old generator on old classes")
     generator_epochs: int = Field(60, ge=1, description="epochs of the generator after each task")
     generator_lr: float = Field(1e-3, gt=0, description="learning rate of the generator")
-    hidden: int = Field(512, ge=1, description="width of the generator's layers")
-    latent: int = Field(200, ge=1, description="size of its latents")
+    hidden: int = Field(512, ge=1, le=65_536, description="width of the generator's layers")
+    latent: int = Field(200, ge=1, le=65_536, description="size of its latents")
     weight_decay: float = Field(2e-4, ge=0, description="weight decay of the solver")
 
     def check(self, stream: Stream, capacity: int) -> None:

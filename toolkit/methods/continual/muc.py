@@ -30,7 +30,7 @@ class Muc(Distilling):
     (SVHN) for samples of no class; here they are the task's own images, their pixels in another order.
     """
 
-    sides: int = Field(2, ge=2, description="side classifiers")
+    sides: int = Field(2, ge=2, le=100, description="side classifiers")
     distil: float = Field(1.0, ge=0, description="weight lambda of each classifier's distillation")
     temperature: float = Field(2.0, gt=0, description="temperature tau of the distilled probabilities")
     discrepancy: float = Field(1.0, ge=0, description="weight of the side classifiers' distance on samples of no class")

@@ -99,6 +99,12 @@ class ContinualNet(nn.Module):
         """Let calls of this copy of *other* count as calls of *other*."""
         self._meter, self._costs, self._answers = other.meter, other.costs, other._answers
 
+    def counted_apart(self) -> ContinualNet:
+        """Return a copy whose calls are counted by a meter of its own, and take what is known of this network's."""
+        found = copy.deepcopy(self)
+        found._meter, found._costs = Meter(), self.costs
+        return found
+
     def __getstate__(self) -> dict[str, Any]:
         """A pickled network is not counted until `counted_like` says where."""
         return {**self.__dict__, "_meter": None, "_costs": None, "_answers": set()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -14,10 +15,12 @@ from toolkit.core.program import Estimate
 from toolkit.core.work import FLOAT_BYTES
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
+from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.network import ContinualNet
 from toolkit.methods.continual.plan import PhaseCost, StepCount, TaskPlan, plan_tasks
 from toolkit.methods.continual.spec import ContinualSettings
 from toolkit.methods.continual.storage import ITEM_BYTES, LABEL_BYTES, sample_nbytes
+from toolkit.methods.task import TaskSpec
 
 ROUNDS = 4
 """How often the length of tasks under a budget is mended."""
@@ -36,11 +39,7 @@ class RunPlan:
     @classmethod
     def draw(cls, spec: ContinualSettings, weights: torch.Generator, rng: np.random.Generator) -> RunPlan:
         """Return the blueprint with a new network; *weights* draws them, *rng* the stream's order."""
-        task = spec.task.load()
-        channels, height, width = task.data.train_images.shape[1:]
-        shape = (channels, height, width)
-        net = spec.method.network(task.build_in_parts(weights, spec.method.trunk_shape(shape)), shape, weights)
-        return cls(spec, net, spec.stream.open(task.data, rng))
+        return cls(spec, _drawn(spec.task, spec.method, weights), spec.stream.open(spec.task.load().data, rng))
 
     @property
     def tasks(self) -> int:
@@ -181,12 +180,37 @@ def _computing_s(costs: PhaseCost, device: Device) -> float:
     return device.duration_s(costs.each.work, costs.phase) if any(costs.each.work) else 0.0
 
 
+def _drawn(spec: TaskSpec, method: ContinualMethod, weights: torch.Generator) -> ContinualNet:
+    task = spec.load()
+    channels, height, width = task.data.train_images.shape[1:]
+    shape = (channels, height, width)
+    return method.network(task.build_in_parts(weights, method.trunk_shape(shape)), shape, weights)
+
+
 @lru_cache(maxsize=64)
 def unweighted(spec: ContinualSettings) -> RunPlan:
     """Return the blueprint of a run with a network that has shapes and no memory: all that counting needs."""
-    found = RunPlan.draw(spec, torch.Generator().manual_seed(0), np.random.default_rng(0))
-    found.net.to("meta")
-    return found
+    shared, learn = _shapes(_Asked(spec.task, spec.method.shaping(), spec.method))
+    net = shared.counted_apart()
+    for weight, learns in zip(net.parameters(), learn, strict=True):  # an earlier plan may have frozen some of them
+        weight.requires_grad_(learns)
+    return RunPlan(spec, net, spec.stream.open(spec.task.load().data, np.random.default_rng(0)))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A network that several arms may have alike, so that what its calls take is counted once for all of them."""
+
+    task: TaskSpec
+    shaping: Hashable
+    method: ContinualMethod = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _shapes(asked: _Asked) -> tuple[ContinualNet, tuple[bool, ...]]:
+    """Return the network, and which of its weights learn."""
+    net = _drawn(asked.task, asked.method, torch.Generator().manual_seed(0)).to("meta")
+    return net, tuple(weight.requires_grad for weight in net.parameters())
 
 
 @lru_cache(maxsize=64)

@@ -102,7 +102,7 @@ class Sgd(Spec):
 class BufferSpec(Spec):
     """The replay memory, in units of images of the host without a front end."""
 
-    images: int = Field(50, ge=1, description="nominal size: so many samples of the unmodified host")
+    images: int = Field(50, ge=1, le=10_000_000, description="nominal size: so many samples of the unmodified host")
     equal: Literal["samples", "bytes", "paper"] = Field(
         "bytes", description="what arms have in common: samples, bytes, or CLFD's own rule of four maps for each image"
     )
@@ -115,6 +115,6 @@ class BufferSpec(Spec):
 class TaskBudget(Spec):
     """What training may cost. One of the limits, if any, replaces `epochs`: arms then get as many whole steps as it pays for."""
 
-    epochs: int = Field(10, ge=1, description="passes over the samples of each task")
+    epochs: int = Field(10, ge=1, le=10_000, description="passes over the samples of each task")
     flops: float | None = Field(None, gt=0, description="floating-point operations of all training steps together")
     time_s: float | None = Field(None, gt=0, description="time in s of all training steps together on the machine of the run")
