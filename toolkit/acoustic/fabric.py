@@ -19,7 +19,7 @@ from toolkit.acoustic.layout import Layout
 from toolkit.acoustic.mac import Mac
 from toolkit.acoustic.mobility import Mobility
 from toolkit.acoustic.node import MacInterface, SeaContext, SeaNode
-from toolkit.acoustic.packets import Frame, NodeBook, PacketTracker, ProtocolWarning
+from toolkit.acoustic.packets import ANY_SINK, Frame, NodeBook, PacketTracker, ProtocolWarning
 from toolkit.acoustic.phy.channel import Channel, Floats
 from toolkit.acoustic.phy.fading import FastFading, Shadowing
 from toolkit.acoustic.phy.medium import Medium
@@ -32,12 +32,17 @@ from toolkit.acoustic.reach import Reach, Reachability
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.trace import Trace, TracedTracker
+from toolkit.acoustic.transport import Transport
+from toolkit.acoustic.transport.foresight import refuse_too_much
+from toolkit.acoustic.transport.service import MailContext, TransportService
 from toolkit.acoustic.water.sea import Sea, SeaState
+from toolkit.collectives import Collectives
 from toolkit.core.context import Context
 from toolkit.core.device import Device
-from toolkit.core.fabric import Behaviour, Fabric
+from toolkit.core.fabric import Behaviour, Fabric, Sending
+from toolkit.core.machines import Machines
 from toolkit.core.part import default_part
-from toolkit.core.program import Process
+from toolkit.core.program import Process, Program
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError, ToolkitError
@@ -46,6 +51,8 @@ MOST_EPOCHS = 1e8
 """States of the sea in one run; more take days."""
 OVERDUE_S = 60.0
 """How far over its life a packet may be held before that is called a mistake of the protocol."""
+WAY = 0.01, 8 * 64
+"""A hop that is part of a way between two nodes carries frames of this length with this success."""
 AUDIBLE_SUCCESS, AUDIBLE_BITS = 0.2, 8 * 64
 """Who carries frames of this length with this success hears the other; a node to which no such hops lead over living nodes is cut off."""
 
@@ -64,6 +71,8 @@ class Acoustic(Fabric):
     interference: Interference = Field("piecewise", description="SINR per constant piece of a frame, or at the mean")
     mac: Mac = default_part("csma")
     routing: Routing
+    transport: Transport | None = Field(None, description="messages with content between nodes; none: only packets to any sink")
+    collectives: Collectives = Field(Collectives(), description="how nodes add up vectors, for programs that do, over a transport")
     device: Device = Device()
     battery_j: float | None = Field(None, gt=0, description="battery of a node; none: one that lasts, and shares are told of 50 kJ")
     least_charge: float = Field(1.0, gt=0, le=1, description="nodes begin with shares of the battery drawn evenly from here up to 1")
@@ -83,6 +92,18 @@ class Acoustic(Fabric):
 
     def build(self, world: World) -> SeaNetwork:
         return SeaNetwork(self, world)
+
+    def machines(self) -> Machines:
+        """Return the boards of the nodes as workers and those of the sinks as servers, where messages have content."""
+        if self.transport is None:
+            return Machines(missing="fabric: cluster, or a sea whose fabric.transport is reliable")
+        workers = {f"node{place}": self.device for place in range(self.layout.node_count)}
+        servers = {f"sink{place}": self.device for place in range(self.layout.sink_count)}
+        return Machines(workers, servers, idle_servers=True, lossy=self.transport.lossy)
+
+    def check_sending(self, sending: Sending, duration_s: float) -> None:
+        if self.transport is not None:
+            refuse_too_much(sending, self.transport, self.modem, duration_s=duration_s, battery_j=self.battery_j if self.dies else None)
 
     def open_channel(self, streams: Streams, duration_s: float) -> tuple[Channel, SeaState]:
         """Return the channel of one run, before its first step, and the sea it lies in: all that a run's surroundings are."""
@@ -164,12 +185,21 @@ class SeaNetwork:
         self.reach = Reachability(bounds, LinkBudget(spec.modem, spec.fading), sinks, self.count, world.duration_s - spec.drain_s)
         self._check_range()
         world.env.process(self._epochs())
+        self.service: TransportService | None = None
+        """Messages with content, where the scenario has any."""
+        if spec.transport is not None:
+            self.service = TransportService(
+                spec.transport, world, self.tracker, routing=spec.routing, batteries=self.batteries, airtime_s=spec.modem.frame_s,
+                nodes=spec.layout.node_count, sinks=spec.layout.sink_count,
+            )
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
         self.batteries.watch(self.nodes)
         for node in self.nodes:
             node.state = spec.routing.init(node)
             spec.routing.learn(node, past)
+        if self.service is not None:
+            self.service.wire(self.nodes, self.medium)
         for node in self.nodes:
             world.env.process(spec.mac.run(node.mac))
             for process in spec.routing.processes(node):
@@ -185,7 +215,11 @@ class SeaNetwork:
         return [node.ctx for node in self.nodes if not node.is_sink]
 
     def launch(self, program: Behaviour) -> Event:
-        """Start the traffic of every sensor node."""
+        """Start *program* on every sensor node, and on the sinks where it needs machines; the event fires when all are at their end."""
+        needs = program.needs() if isinstance(program, Program) else None
+        if self.service is not None and needs is not None:
+            self.service.check_ways(self.channel.heard_from(self.reach.level_db(*WAY)))
+            return self.service.launch(program, needs, self.spec.collectives)
         return self.world.env.all_of([self.world.env.process(program.run(ctx)) for ctx in self.contexts])
 
     def deadlock(self) -> ToolkitError:
@@ -198,6 +232,8 @@ class SeaNetwork:
             self.world.ledger.metric(self.world.now, "reachable", share, "up" if bound.upward else "any", round(100 * bound.success))
         self.medium.finish()
         self.tracker.finish()
+        if self.service is not None:
+            self.service.finish()
         self._tell_overdue()
         if self.trace is not None:
             self.trace.close()
@@ -205,7 +241,13 @@ class SeaNetwork:
         self.world.ledger.metric(self.world.now, "channel_fingerprint", self.channel.fingerprint)
 
     def send(self, src: int, dst: int, nbytes: int, phase: str) -> Event:
-        """Start a packet at *src* towards any sink; the event's value is its Delivery."""
+        """Start a packet at *src* towards any sink; the event's value is its Delivery.
+
+        Raises:
+            ScenarioError: it is for somebody else, and this sea has no transport.
+        """
+        if dst != ANY_SINK:
+            raise ScenarioError(f"fabric.transport: node {src} sends to node {dst}, and this sea only carries packets to sinks; set one")
         packet = self.tracker.create(src, nbytes)
         if src in self.batteries.dead:
             self.tracker.hold(packet)
@@ -217,6 +259,8 @@ class SeaNetwork:
 
     def _node(self, rank: int, *, is_sink: bool) -> SeaNode[Any]:
         ctx = SeaContext(self.world, rank, self.count, self.spec.device, self.send, channel=self.channel)
+        if self.service is not None:
+            ctx = MailContext(self.world, rank, self.count, self.spec.device, self.send, channel=self.channel, service=self.service)
         trace = self.trace
         note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
         tracker = NodeBook(
@@ -227,6 +271,7 @@ class SeaNetwork:
         node: SeaNode[Any] = SeaNode(
             rank, is_sink, ctx=ctx, mac=mac, channel=self.channel, modem=self.spec.modem, tracker=tracker, truth=self._truth,
             residual=self.batteries.residual, fading=self.spec.fading, sinks=range(self.spec.layout.node_count, self.count),
+            addresses=self.spec.routing.addresses,
         )
         self.medium.listen(rank, partial(self.spec.routing.on_receive, node))
         return node
@@ -302,6 +347,8 @@ class SeaNetwork:
         self.medium.listen(node, _hear_nothing)
         self.batteries.deafen(self.channel.noise)
         self.medium.deafen(node)
+        if self.service is not None:
+            self.service.bury(node)
 
     def _tell_overdue(self) -> None:
         """Say it where a protocol seems to have forgotten packets: those held for longer than any may live, not for want of the channel."""

@@ -113,6 +113,11 @@ class Medium:
         self._keeper.room.settings["observed"] = True
 
     @property
+    def count(self) -> int:
+        """How many nodes there are, sinks included."""
+        return self._count
+
+    @property
     def modem(self) -> Modem:
         """The modem that all nodes have."""
         return self._modem
@@ -200,6 +205,21 @@ class Medium:
             self._wake_s = due_s
             self._env.ring_at(due_s, self._alarm)
         return self._env.timeout(dur_s)
+
+    def carry(self, node: int, frame: Frame, way_s: float) -> Timeout:
+        """Charge a frame to *node* and to its receiver as if it arrived for certain, *way_s* later; the event fires when it has."""
+        now, dur_s, modem = self._env.now, self._modem.frame_s(frame.nbytes), self._modem
+        packet = -1 if frame.packet is None else frame.packet.id
+        for end, peer, kind, begin_s, power_w, outcome in (
+            (node, frame.dst, "tx", now, modem.tx_w, "sent"), (frame.dst, node, "rx", now + way_s, modem.rx_w, "delivered")
+        ):
+            last_s = max(0.0, min(dur_s, self._world.duration_s - begin_s))
+            self._keeper.room.nodes[f"{kind}_s"][end] += last_s
+            self._world.ledger.charge(
+                begin_s, last_s, end, peer, kind, phase=frame.kind, nbytes=frame.nbytes, energy_j=last_s * power_w, outcome=outcome,
+                packet=packet,
+            )
+        return self._env.timeout(way_s + dur_s)
 
     def finish(self) -> None:
         """Charge receptions that the end of the run cuts off, and idle time, so that the states of each node fill the run."""

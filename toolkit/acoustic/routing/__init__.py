@@ -65,6 +65,8 @@ class Routing(Part, Generic[State]):
     family: ClassVar[str] = "routing protocol"
     channel_aware: ClassVar[bool] = False
     """Whether the protocol chooses by the state of the channel; then it gains nothing where there is nothing to choose (a law)."""
+    addresses: ClassVar[bool] = False
+    """Whether it brings a packet to the node or sink `Packet.dst`; else it brings all to any sink, and `way_down` does the rest."""
 
     @classmethod
     def looks_back(cls) -> bool:

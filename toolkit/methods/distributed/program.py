@@ -13,7 +13,7 @@ from torch import Tensor
 
 from toolkit.core.bounds import Share
 from toolkit.core.context import Asking, Context, PeerLost
-from toolkit.core.fabric import Fabric
+from toolkit.core.fabric import Fabric, Sending
 from toolkit.core.machines import Needs
 from toolkit.core.program import Estimate, Process, Program
 from toolkit.errors import DivergenceError, ScenarioError
@@ -79,6 +79,13 @@ class DistributedSgd(Program):
             )
         machines.check_memory(task.memory_bytes(self.batch), f"{self.task.model.name} at batch {self.batch}")
 
+    def sending(self, fabric: Fabric) -> Sending | None:
+        if len(fabric.machines().workers) == 1:
+            return None
+        nbytes = self.method.wire_bytes(self.task.load().layout)
+        period = self.method.cycle  # those that send once in a while say what that is per step
+        return Sending(nbytes * period, self.steps // period, f"{self.method.type_name()} on {self.task.model.name}")
+
     def estimate(self, fabric: Fabric) -> Estimate | None:
         """The costs of a run with `learn` false, from a few of its steps; None where workers crash, since a crash is no step."""
         if fabric.machines().crashes:
@@ -96,11 +103,12 @@ class DistributedSgd(Program):
         torch.set_num_threads(self.threads)
         task = self.task.load()
         if ctx.is_server:
-            yield from self._serve(ctx, task.layout)
+            if self.method.needs_servers:
+                yield from self._serve(ctx, task.layout)
             return
         state = self._begin(ctx, task)
         worker = WorkerTrainer(self, ctx, task, state)
-        if ctx.rank == 0 and not state.step:
+        if ctx.leads and not state.step:
             for target in self.targets:
                 ctx.metric("target", target)
         yield from training_loop(
@@ -108,7 +116,7 @@ class DistributedSgd(Program):
         )
         if self.learn:
             worker.evaluate()
-            if ctx.rank == 0:
+            if ctx.leads:
                 hand_out(ctx, state.model, self.task.model, task.data, accuracy=worker.accuracy)
 
     def _serve(self, ctx: Context, layout: FlatLayout) -> Asking:
@@ -211,14 +219,14 @@ class WorkerTrainer:
         yield from method.step(ctx, state.optimiser, state.weights, state.gradient, dataclasses.replace(step, arriving=arriving))
 
     def step_done(self) -> None:
-        if self.ctx.rank == 0 and self.program.learn:
+        if self.ctx.leads and self.program.learn:
             self.ctx.metric("train_loss", float(self._loss.detach()), step=self.state.step)
-        if self.ctx.rank == 0:
+        if self.ctx.leads:
             self.ctx.progress(self.state.step / self.program.steps)
 
     def evaluate(self) -> None:
         """Record test loss and accuracy of the first worker's model, which is that of all."""
-        if self.ctx.rank == 0:
+        if self.ctx.leads:
             found = self.task.evaluate(self.state.model)
             self.accuracy = found["test_accuracy"]
             for name, value in found.items():
