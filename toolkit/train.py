@@ -65,6 +65,9 @@ def _train(args: argparse.Namespace) -> int:
         if name not in arms:
             raise ScenarioError(f"--arm {name}: is not an arm{nearest(name, list(arms))} (arms: {', '.join(arms)})")
     chosen = {name: arms[name] for name in args.arm or arms}
+    for name, arm in chosen.items():
+        if arm.fabric.type_name() != "cluster":
+            raise ScenarioError(f"arm {name}: real processes are a cluster, and its fabric is '{arm.fabric.type_name()}'; simulate it")
     seed = scenario.seed if args.seed is None else args.seed
     out = Path(args.out)
     if "RANK" not in os.environ:

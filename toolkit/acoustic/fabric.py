@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from toolkit.acoustic import history
 from toolkit.acoustic.batteries import Batteries
 from toolkit.acoustic.channel_record import ChannelRecord
 from toolkit.acoustic.environment import Span
+from toolkit.acoustic.ideal_links import IdealLinks
 from toolkit.acoustic.layout import Layout
 from toolkit.acoustic.mac import Mac
 from toolkit.acoustic.mobility import Mobility
@@ -71,6 +72,7 @@ class Acoustic(Fabric):
     interference: Interference = Field("piecewise", description="SINR per constant piece of a frame, or at the mean")
     mac: Mac = default_part("csma")
     routing: Routing
+    links: Literal["water", "ideal"] = Field("water", description="ideal: every packet arrives by the shortest way; no routing")
     transport: Transport | None = Field(None, description="messages with content between nodes; none: only packets to any sink")
     collectives: Collectives = Field(Collectives(), description="how nodes add up vectors, for programs that do, over a transport")
     device: Device = Device()
@@ -99,7 +101,7 @@ class Acoustic(Fabric):
             return Machines(missing="fabric: cluster, or a sea whose fabric.transport is reliable")
         workers = {f"node{place}": self.device for place in range(self.layout.node_count)}
         servers = {f"sink{place}": self.device for place in range(self.layout.sink_count)}
-        return Machines(workers, servers, idle_servers=True, lossy=self.transport.lossy)
+        return Machines(workers, servers, idle_servers=True, lossy=self.transport.lossy, inexact=self.collectives.inexact)
 
     def check_sending(self, sending: Sending, duration_s: float) -> None:
         if self.transport is not None:
@@ -161,6 +163,7 @@ class SeaNetwork:
     def __init__(self, spec: Acoustic, world: World) -> None:
         self.spec = spec
         self.world = world
+        self.routing: Routing[Any] = spec.routing if spec.links == "water" else IdealLinks()
         streams = world.streams
         self.channel, self.water = spec.open_channel(streams, world.duration_s)
         self.count = spec.layout.node_count + spec.layout.sink_count
@@ -189,20 +192,21 @@ class SeaNetwork:
         """Messages with content, where the scenario has any."""
         if spec.transport is not None:
             self.service = TransportService(
-                spec.transport, world, self.tracker, routing=spec.routing, batteries=self.batteries, airtime_s=spec.modem.frame_s,
+                spec.transport, world, self.tracker, routing=self.routing, batteries=self.batteries, airtime_s=spec.modem.frame_s,
                 nodes=spec.layout.node_count, sinks=spec.layout.sink_count,
             )
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
         self.batteries.watch(self.nodes)
         for node in self.nodes:
-            node.state = spec.routing.init(node)
-            spec.routing.learn(node, past)
+            node.peers = self.nodes
+            node.state = self.routing.init(node)
+            self.routing.learn(node, past)
         if self.service is not None:
             self.service.wire(self.nodes, self.medium)
         for node in self.nodes:
             world.env.process(spec.mac.run(node.mac))
-            for process in spec.routing.processes(node):
+            for process in self.routing.processes(node):
                 world.env.process(process)
         budget = LinkBudget(spec.modem)
         links = [] if spec.is_wide else spec.probe.choose(history.upward_links(past), past, streams.rng("probe"))
@@ -254,7 +258,7 @@ class SeaNetwork:
             self.tracker.drop(packet, "dead")
         else:
             self.nodes[src].tracker.hold(packet)
-            self.spec.routing.originate(self.nodes[src], packet)
+            self.routing.originate(self.nodes[src], packet)
         return packet.done
 
     def _node(self, rank: int, *, is_sink: bool) -> SeaNode[Any]:
@@ -264,16 +268,16 @@ class SeaNetwork:
         trace = self.trace
         note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
         tracker = NodeBook(
-            self.tracker if trace is None else TracedTracker(self.tracker, rank, trace), self.spec.routing.type_name(), rank,
+            self.tracker if trace is None else TracedTracker(self.tracker, rank, trace), self.routing.type_name(), rank,
             lambda: self.world.now,
         )
         mac = MacInterface(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
         node: SeaNode[Any] = SeaNode(
             rank, is_sink, ctx=ctx, mac=mac, channel=self.channel, modem=self.spec.modem, tracker=tracker, truth=self._truth,
             residual=self.batteries.residual, fading=self.spec.fading, sinks=range(self.spec.layout.node_count, self.count),
-            addresses=self.spec.routing.addresses,
+            addresses=self.routing.addresses,
         )
-        self.medium.listen(rank, partial(self.spec.routing.on_receive, node))
+        self.medium.listen(rank, partial(self.routing.on_receive, node))
         return node
 
     def _open_trace(self) -> Trace:
@@ -337,7 +341,7 @@ class SeaNetwork:
         return at
 
     def _forecast(self, sender: int, receiver: int, at_s: float) -> Forecast | None:
-        return self.spec.routing.forecast(self.nodes[sender], receiver, at_s)
+        return self.routing.forecast(self.nodes[sender], receiver, at_s)
 
     def _bury(self, node: int) -> None:
         """A node has died: it holds nothing any more, and hears nothing."""
@@ -352,7 +356,7 @@ class SeaNetwork:
 
     def _tell_overdue(self) -> None:
         """Say it where a protocol seems to have forgotten packets: those held for longer than any may live, not for want of the channel."""
-        longest_s = max(self.spec.drain_s, float(getattr(self.spec.routing, "lifetime_s", 0.0))) + OVERDUE_S
+        longest_s = max(self.spec.drain_s, float(getattr(self.routing, "lifetime_s", 0.0))) + OVERDUE_S
         books = [node.tracker for node in self.nodes if isinstance(node.tracker, NodeBook) and not node.mac.backlog]
         told = [told for book in books if (told := book.overdue(longest_s))]
         if told:

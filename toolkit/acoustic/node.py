@@ -124,9 +124,9 @@ class MacInterface:
             return self._ctx.sleep(0.0)
         return self._medium.transmit(self.node, frame)
 
-    def carry(self, frame: Frame, way_s: float) -> Timeout:
-        """Let an ideal link layer take a frame to its receiver in *way_s*, past the water; the event fires when it is there."""
-        return self._medium.carry(self.node, frame, way_s)
+    def carry(self, packet: Packet, frame: Frame, way_s: float, arrive: Callable[[], None]) -> None:
+        """Let an ideal link layer take a frame to its receiver in *way_s*; *arrive* is called when it is there."""
+        self._medium.carry(self.node, packet, frame, way_s, arrive)
 
     def tell_sent(self, frame: Frame) -> None:
         """Tell routing that a frame which was emitted is done with."""

@@ -75,7 +75,8 @@ class ClusterSettings(Fabric):
         devices = {name: self.device_of(name) for name in self.built_topology().nodes}
         workers = dict(islice(devices.items(), self.workers))
         servers = {name: device for name, device in devices.items() if name not in workers}
-        return Machines(workers, servers, tuple(crash.node for crash in self.failures.crashes))
+        crashes = tuple(crash.node for crash in self.failures.crashes)
+        return Machines(workers, servers, crashes, inexact=self.collectives.inexact)
 
     def feedback(self) -> str:
         """Say why what is learnt depends on what things cost here; empty where it does not."""
@@ -102,6 +103,10 @@ def _built(topology: Topology, workers: int, servers: int) -> BuiltTopology:
 
 def check_group(spec: ClusterSettings) -> None:
     """Refuse crashes that leave nobody, and names that the topology does not know."""
+    for name in ("all_reduce", "all_gather"):
+        schedule = getattr(spec.collectives, name)
+        if schedule.by_hub and not schedule.exact:
+            raise ScenarioError(f"fabric.collectives.{name}: only the hub of a sea goes on without what is late; leave out deadline_s")
     built = spec.built_topology()
     try:
         spec.stragglers.init(built, Streams(0))

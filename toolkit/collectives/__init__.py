@@ -99,6 +99,12 @@ class Collectives(Spec):
     all_reduce: AllReduce = default_part("ring")
     all_gather: AllGather = default_part("ring")
 
+    @property
+    def inexact(self) -> str:
+        """The setting of a schedule that may leave out what a worker gave to it; empty where none does."""
+        chosen = {"all_reduce": self.all_reduce, "all_gather": self.all_gather}
+        return next((f"fabric.collectives.{name}" for name, schedule in chosen.items() if not schedule.exact), "")
+
     def broadcast(self, ctx: Context, x: Payload, root: int, phase: str) -> Asking:
         """Binomial tree from *root*: ceil(log2 P) rounds."""
         return (yield from binomial_broadcast(ctx, x, root, phase))

@@ -125,7 +125,7 @@ def _answer(ctx: Context, found: dict[int, ForHub], number: int) -> Asking:
             answer = answer + vector
         yield ctx.compute(adding(answer).times(len(vectors)), "hub")
         if len(vectors) < ctx.size:
-            answer = answer * (ctx.size / len(vectors))
+            answer[slice(0, answer.numel())] = answer * (ctx.size / len(vectors))  # in its own type, whole numbers too
     ctx.metric("counted_updates", len(vectors), step=number)
     ctx.metric("missing_updates", ctx.size - len(vectors), step=number)
     for worker in range(ctx.size):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from simpy.events import Timeout
 
-from toolkit.acoustic.packets import Frame, PacketTracker
+from toolkit.acoustic.packets import Frame, Packet, PacketTracker
 from toolkit.acoustic.phy import kernel as phy
 from toolkit.acoustic.phy.channel import Channel, Floats
 from toolkit.acoustic.phy.fading import FastFading
@@ -206,10 +206,13 @@ class Medium:
             self._env.ring_at(due_s, self._alarm)
         return self._env.timeout(dur_s)
 
-    def carry(self, node: int, frame: Frame, way_s: float) -> Timeout:
-        """Charge a frame to *node* and to its receiver as if it arrived for certain, *way_s* later; the event fires when it has."""
+    def carry(self, node: int, packet: Packet, frame: Frame, way_s: float, arrive: Callable[[], None]) -> None:
+        """Charge a *frame* with *packet* to *node* and to its receiver as if it arrived for certain, *way_s* later, and call *arrive* then.
+
+        The water holds a copy meanwhile.
+        """
         now, dur_s, modem = self._env.now, self._modem.frame_s(frame.nbytes), self._modem
-        packet = -1 if frame.packet is None else frame.packet.id
+        self._tracker.hold(packet)
         for end, peer, kind, begin_s, power_w, outcome in (
             (node, frame.dst, "tx", now, modem.tx_w, "sent"), (frame.dst, node, "rx", now + way_s, modem.rx_w, "delivered")
         ):
@@ -217,9 +220,14 @@ class Medium:
             self._keeper.room.nodes[f"{kind}_s"][end] += last_s
             self._world.ledger.charge(
                 begin_s, last_s, end, peer, kind, phase=frame.kind, nbytes=frame.nbytes, energy_j=last_s * power_w, outcome=outcome,
-                packet=packet,
+                packet=packet.id,
             )
-        return self._env.timeout(way_s + dur_s)
+
+        def there(_: object) -> None:
+            arrive()
+            self._tracker.drop(packet, "")
+
+        self._env.call_in(way_s + dur_s, there)
 
     def finish(self) -> None:
         """Charge receptions that the end of the run cuts off, and idle time, so that the states of each node fill the run."""

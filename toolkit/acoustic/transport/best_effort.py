@@ -84,7 +84,8 @@ class Pacer(Outgoing):
 
     def _one_less(self, message: Message, packet_ended: Event) -> None:
         left = self._left[message.id]
-        delivery: Delivery = packet_ended.value
+        delivery = packet_ended.value
+        assert isinstance(delivery, Delivery)
         left[0] -= 1
         left[1] += delivery.outcome != "delivered"
         self._see(message)

@@ -83,8 +83,6 @@ class TransportService:
     def wire(self, nodes: list[SeaNode], medium: Medium) -> None:
         """Let ways down be learnt from what *nodes* hear, where the routing protocol only knows the way up."""
         self._nodes = nodes
-        for node in nodes:
-            node.peers = nodes
         if self._routing.addresses:
             return
         self._down = [DownRouter(self.spec.ways, node) for node in nodes]

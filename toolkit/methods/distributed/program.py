@@ -66,7 +66,7 @@ class DistributedSgd(Program):
 
     def needs(self) -> Needs:
         servers = (1, None) if self.method.needs_servers else (0, 0)
-        return Needs(self.method.type_name(), servers=servers)
+        return Needs(self.method.type_name(), servers=servers, accepts_partial=self.method.partial)
 
     def check(self, fabric: Fabric) -> None:
         machines = fabric.machines()
@@ -87,8 +87,11 @@ class DistributedSgd(Program):
         return Sending(nbytes * period, self.steps // period, f"{self.method.type_name()} on {self.task.model.name}")
 
     def estimate(self, fabric: Fabric) -> Estimate | None:
-        """The costs of a run with `learn` false, from a few of its steps; None where workers crash, since a crash is no step."""
-        if fabric.machines().crashes:
+        """The costs of a run with `learn` false, from a few of its steps; None where workers crash, since a crash is no step.
+
+        Nor where the run has no end of its own: at sea no step takes as long as another.
+        """
+        if fabric.machines().crashes or not fabric.ends_by_itself:
             return None
         method = self.method
         return estimate(

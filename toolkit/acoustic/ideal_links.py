@@ -1,4 +1,4 @@
-"""An ideal link layer: every packet arrives, over the shortest way, after the time that its hops take."""
+"""Ideal links (`fabric.links: ideal`): every packet arrives, over the shortest way, after the time that its hops take."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from toolkit.acoustic.packets import ANY_SINK, Frame, Packet
 from toolkit.acoustic.phy.channel import Channel
 from toolkit.acoustic.routing import Router, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
-from toolkit.core.program import Process
 
 HEADER_BYTES = 12
 """Type 1, source 2, sequence 2, previous 2, next 2, ttl 1, CRC 2: that of a protocol which names the next hop."""
@@ -26,8 +25,8 @@ _HOPS: WeakKeyDictionary[Channel, tuple[tuple[float, int], NDArray[np.float64]]]
 
 
 @final
-class Ideal(Routing["IdealRouter"]):
-    """Not a protocol but an idealisation, against which protocols are held: no noise, no collision, no fading, no header lost.
+class IdealLinks(Routing["IdealRouter"]):
+    """Not a protocol but an idealisation that stands in for one, to hold protocols against: no noise, no collision, no fading.
 
     A packet takes the way with the least time over the links whose mean SNR in the present epoch promises a frame of 64 bytes a success of
     `least_success`, known without being asked for. Each hop lasts what its frame takes on the air and the sound on its way, begins when
@@ -46,44 +45,48 @@ class Ideal(Routing["IdealRouter"]):
 class IdealRouter(Router):
     """One node's part: when its modem is free, and the packets that wait for that."""
 
-    def __init__(self, spec: Ideal, node: SeaNode) -> None:
+    def __init__(self, spec: IdealLinks, node: SeaNode) -> None:
         self.spec = spec
         self.node = node
         self._free_s = 0.0
         self._level_db: float | None = None
 
     def originate(self, packet: Packet) -> None:
-        self.node.ctx.process(self._travel(packet))
+        self._send(packet, 0)
 
     def on_receive(self, frame: Frame, snr_db: float) -> None:
         """Nothing is ever heard through the water."""
 
-    def _travel(self, packet: Packet) -> Process:
-        """Take a packet from here to its end, hop by hop, each node holding it in turn."""
-        here, hops = self, 0
-        while True:
-            next_hop = here._next(packet)
-            if next_hop is None:
-                here.node.tracker.drop(packet, "void")
-                return
-            begin_s = max(here.node.now, here._free_s)
-            frame = Frame("data", here.node.id, next_hop.node.id, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops + 1)
-            frame.kind = packet.kind
-            here._free_s = begin_s + here.node.modem.frame_s(frame.nbytes)
-            yield here.node.ctx.sleep(begin_s - here.node.now)
-            if not here.node.mac.has_power():
-                here.node.tracker.drop(packet, "dead")
-                return
-            way_s = float(here.node.channel.delay_s[here.node.id, next_hop.node.id])
-            yield here.node.mac.carry(frame, way_s)
-            hops += 1
-            if next_hop.node.ends(packet):
-                next_hop.node.deliver(packet, hops)
-                here.node.tracker.drop(packet, "")
-                return
-            next_hop.node.tracker.hold(packet)
-            here.node.tracker.drop(packet, "")
-            here = next_hop
+    def _send(self, packet: Packet, hops: int) -> None:
+        """Send a packet that this node holds on its next hop, once the modem is free."""
+        node = self.node
+        next_hop = self._next(packet)
+        if next_hop is None:
+            node.tracker.drop(packet, "void")
+            return
+        frame = Frame(packet.kind, node.id, next_hop.node.id, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops + 1)
+        begin_s = max(node.now, self._free_s)
+        self._free_s = begin_s + node.modem.frame_s(frame.nbytes)
+        node.ctx.world.env.call_in(begin_s - node.now, lambda _: self._leave(packet, frame, next_hop))
+
+    def _leave(self, packet: Packet, frame: Frame, to: IdealRouter) -> None:
+        node = self.node
+        if not node.mac.has_power():
+            node.tracker.drop(packet, "dead")
+            return
+        way_s = float(node.channel.delay_s[node.id, to.node.id])
+        node.mac.carry(packet, frame, way_s, lambda: to._arrive(packet, frame.hops))
+        node.tracker.drop(packet, "")
+
+    def _arrive(self, packet: Packet, hops: int) -> None:
+        node = self.node
+        if node.mac.silent:
+            node.tracker.refuse(packet, "dead")
+        elif node.ends(packet):
+            node.deliver(packet, hops)
+        else:
+            node.tracker.hold(packet)
+            self._send(packet, hops)
 
     def _next(self, packet: Packet) -> IdealRouter | None:
         """The next node on the fastest way to where *packet* goes."""
