@@ -51,10 +51,10 @@ class Batteries:
                     self._look_at(node)
 
     def spent_j(self, node: SeaNode) -> float:
-        """Energy used up to now."""
+        """Energy used up to now, or up to the node's death."""
         modem = self._medium.modem
         tx_s, rx_s = float(self._medium.tx_s[node.id]), float(self._medium.rx_s[node.id])
-        idle_s = max(0.0, self._world.now - tx_s - rx_s)
+        idle_s = max(0.0, self._medium.ends_s.get(node.id, self._world.now) - tx_s - rx_s)
         ctx = node.ctx
         board_j = ctx.busy_s * ctx.device.busy_w + ctx.stored_s * ctx.device.storage_w
         return tx_s * modem.tx_w + rx_s * modem.rx_w + idle_s * modem.idle_w + board_j
