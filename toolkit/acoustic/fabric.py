@@ -148,8 +148,18 @@ class Acoustic(Fabric):
             for start in self.sea.starts():
                 self.channel_record.check(Span(start, -self.history_s, duration_s), self.layout.node_count + self.layout.sink_count)
 
+    def report_of(self, program: Behaviour) -> str:
+        learns = self.transport is not None and isinstance(program, Program) and program.needs() is not None
+        return "toolkit.at_sea.report" if learns else ""
+
     def extras(self) -> dict[str, str]:
+        told = {} if self.transport is None else {
+            "messages": f"{self.transport.type_name()}, packets of up to {self.transport.frame_nbytes} bytes; "
+            f"{self.collectives.all_reduce.type_name()} all-reduce, {self.collectives.all_gather.type_name()} all-gather",
+            "boards": f"{self.device.profile or 'as described'}, {self.device.busy_w:g} W while computing and off otherwise",
+        }
         return {
+            **told,
             "nodes": f"{self.layout.node_count} and {self.layout.sink_count} surface sinks",
             "modem": f"{self.modem.carrier_hz / 1e3:g} kHz, {self.modem.rate_bps:g} bit/s, source level "
             f"{self.modem.source_level_db:g} dB re 1 µPa at 1 m, {self.modem.tx_w:g} W sending",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, final
 from weakref import WeakKeyDictionary
 
@@ -11,7 +12,7 @@ from pydantic import Field
 from scipy.sparse.csgraph import dijkstra
 
 from toolkit.acoustic.node import SeaNode
-from toolkit.acoustic.packets import ANY_SINK, Frame, Packet
+from toolkit.acoustic.packets import ANY_SINK, BROADCAST, Frame, Packet
 from toolkit.acoustic.phy.channel import Channel
 from toolkit.acoustic.routing import Router, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
@@ -57,26 +58,44 @@ class IdealRouter(Router):
     def on_receive(self, frame: Frame, snr_db: float) -> None:
         """Nothing is ever heard through the water."""
 
+    def announce(self, packet: Packet, hear: Callable[[int, Packet, int], None]) -> None:
+        """Tell all nodes that there is a link to at once; *hear* is called with each of them, the packet and its hops, which are 1."""
+        node = self.node
+        node.tracker.hold(packet)
+        cost_s = self._hops()[node.id]
+        peers = [peer.id for peer in node.peers if cost_s[peer.id] > 0.0 and not peer.is_sink]
+
+        def arrive(receiver: int) -> None:
+            if not packet.delivered:
+                node.peers[receiver].tracker.deliver(packet, receiver, 1)
+            hear(receiver, packet, 1)
+
+        self._when_free(packet, BROADCAST, 1, peers, arrive)
+
     def _send(self, packet: Packet, hops: int) -> None:
         """Send a packet that this node holds on its next hop, once the modem is free."""
-        node = self.node
         next_hop = self._next(packet)
         if next_hop is None:
-            node.tracker.drop(packet, "void")
-            return
-        frame = Frame(packet.kind, node.id, next_hop.node.id, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops + 1)
+            self.node.tracker.drop(packet, "void")
+        else:
+            to = next_hop
+            self._when_free(packet, to.node.id, hops + 1, [to.node.id], lambda _: to._arrive(packet, hops + 1))
+
+    def _when_free(self, packet: Packet, dst: int, hops: int, receivers: list[int], arrive: Callable[[int], None]) -> None:
+        """Send a packet that this node holds to *receivers* in one frame, once the modem is free, and let go of it."""
+        node = self.node
+        frame = Frame(packet.kind, node.id, dst, HEADER_BYTES + packet.nbytes, packet=packet, hops=hops)
         begin_s = max(node.now, self._free_s)
         self._free_s = begin_s + node.modem.frame_s(frame.nbytes)
-        node.ctx.world.env.call_in(begin_s - node.now, lambda _: self._leave(packet, frame, next_hop))
 
-    def _leave(self, packet: Packet, frame: Frame, to: IdealRouter) -> None:
-        node = self.node
-        if not node.mac.has_power():
-            node.tracker.drop(packet, "dead")
-            return
-        way_s = float(node.channel.delay_s[node.id, to.node.id])
-        node.mac.carry(packet, frame, way_s, lambda: to._arrive(packet, frame.hops))
-        node.tracker.drop(packet, "")
+        def leave(_: object) -> None:
+            if not node.mac.has_power():
+                node.tracker.drop(packet, "dead")
+                return
+            node.mac.carry(packet, frame, {each: float(node.channel.delay_s[node.id, each]) for each in receivers}, arrive)
+            node.tracker.drop(packet, "unheard")
+
+        node.ctx.world.env.call_in(begin_s - node.now, leave)
 
     def _arrive(self, packet: Packet, hops: int) -> None:
         node = self.node

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Generic
 
@@ -124,9 +124,9 @@ class MacInterface:
             return self._ctx.sleep(0.0)
         return self._medium.transmit(self.node, frame)
 
-    def carry(self, packet: Packet, frame: Frame, way_s: float, arrive: Callable[[], None]) -> None:
-        """Let an ideal link layer take a frame to its receiver in *way_s*; *arrive* is called when it is there."""
-        self._medium.carry(self.node, packet, frame, way_s, arrive)
+    def carry(self, packet: Packet, frame: Frame, ways_s: Mapping[int, float], arrive: Callable[[int], None]) -> None:
+        """Let an ideal link layer take a frame to its receivers in so many seconds; *arrive* is called with each when it is there."""
+        self._medium.carry(self.node, packet, frame, ways_s, arrive)
 
     def tell_sent(self, frame: Frame) -> None:
         """Tell routing that a frame which was emitted is done with."""

@@ -17,6 +17,8 @@ from toolkit.errors import ScenarioError
 
 BROADCAST = -1
 ANY_SINK = -1
+EVERYBODY = -2
+"""Where a packet goes that is for all who hear it; it counts as delivered with the first of them."""
 
 
 class DropReasons:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from toolkit.collectives import adding, post
+from toolkit.collectives import adding
 from toolkit.core.context import Asking, Context, Payload, Torn
 from toolkit.core.size_only import SizeOnlyPayload
 
@@ -128,5 +128,4 @@ def _answer(ctx: Context, found: dict[int, ForHub], number: int) -> Asking:
             answer[slice(0, answer.numel())] = answer * (ctx.size / len(vectors))  # in its own type, whole numbers too
     ctx.metric("counted_updates", len(vectors), step=number)
     ctx.metric("missing_updates", ctx.size - len(vectors), step=number)
-    for worker in range(ctx.size):
-        post(ctx, worker, answer, "hub")
+    ctx.announce(range(ctx.size), answer.nbytes, "hub", answer)

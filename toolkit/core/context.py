@@ -162,6 +162,16 @@ class Context(ABC):
         The payload is copied, so the sender may go on changing it; it never affects the size.
         """
 
+    def announce(self, ranks: Sequence[int], nbytes: int, phase: str, payload: Payload) -> Any:
+        """Start the same message to several ranks; each receives it as any other. What comes back is that of the last one.
+
+        A message each, unless a fabric can tell many at once.
+        """
+        sent = None
+        for rank in ranks:
+            sent = self.send(rank, nbytes, phase, payload)
+        return sent
+
     def handed_over(self, sent: Any) -> Any:
         """Wait until what `send` returned is with its receiver, even where a message that is yielded counts as arrived at once.
 

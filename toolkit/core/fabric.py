@@ -81,6 +81,10 @@ class Fabric(Part):
         """Say why what programs do depends on what things cost here; empty where it does not and a run can be priced again."""
         return "this fabric keeps no scripts of what its programs asked for"
 
+    def report_of(self, program: Behaviour) -> str:
+        """Return the module whose report tells runs of *program* here; empty where that is the program's own, or this fabric's."""
+        return ""
+
     def extras(self) -> dict[str, str]:
         """Facts about the set-up worth showing in the report's header (label to text)."""
         return {}

@@ -42,8 +42,6 @@ class Talk(Program):
     says: Callable[[Context], Process]
     survives: bool = False
 
-    model_config = {"arbitrary_types_allowed": True}
-
     def run(self, ctx: Context) -> Process:
         yield from self.says(ctx)
 

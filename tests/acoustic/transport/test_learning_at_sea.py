@@ -82,7 +82,9 @@ def test_a_star_by_way_of_a_sink_adds_as_a_parameter_server_does(monkeypatch: py
 @pytest.mark.parametrize("settings", [
     fabric("shortest_path", mac=TDMA, modem={"profile": "evologics_like", "source_level_db": 170}), fabric(DBCAR), fabric({"type": "dbr"}),
 ], ids=["tdma", "dbcar", "dbr"])
-def test_a_reliable_sea_teaches_the_same_bits_whatever_its_packets_suffer(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reliable_sea_teaches_the_same_bits_whatever_becomes_of_its_packets(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = watched(monkeypatch)
     sail(at_sea({"type": "gs_sgd", "k": 24, "cols": 64}, {**settings, **schedules("star", "star")}, duration_s=20_000.0))
     sea = {node: (state.step, state.weights.clone()) for node, state in kept.items()}
@@ -153,12 +155,12 @@ def test_a_sum_of_some_is_scaled_to_that_of_all(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_node_that_dies_is_missing_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = watched(monkeypatch)
-    settings = fabric("ideal", battery_j=150.0, least_charge=0.2, epoch_s=30.0, **deadline(60.0))
+    settings = fabric("ideal", battery_j=600.0, least_charge=0.2, epoch_s=30.0, **deadline(60.0))
     spec = at_sea("dense", settings, steps=40, evaluate_every=1, duration_s=3000.0)
     world, network = sail(spec)
     metrics = world.ledger.metrics()
     deaths = metrics[metrics.name == "death"].sort_values("t_s")
-    assert 1 <= len(deaths)
+    assert len(deaths) >= 1
     first_s, first = float(deaths.t_s.iloc[0]), int(deaths.who.iloc[0])
     assert kept[first].step < max(state.step for state in kept.values())
     accuracy = metrics[metrics.name == "test_accuracy"]

@@ -15,7 +15,7 @@ from tests.acoustic.transport.conftest import fabric, numbers, talk
 from toolkit.acoustic.fabric import SeaNetwork
 from toolkit.acoustic.routing import Routing
 from toolkit.acoustic.routing.way_down import DOWN_BYTES
-from toolkit.acoustic.transport.messages import HEADER_BYTES, RECEIPT_BYTES
+from toolkit.acoustic.transport.messages import HEADER_BYTES, RECEIPT_BYTES, Announcement
 from toolkit.core.context import Context, Torn
 from toolkit.core.program import Process
 
@@ -133,7 +133,8 @@ def conserved(net: SeaNetwork, rows: pd.DataFrame) -> None:
         if packet.kind == "receipt":
             assert content == RECEIPT_BYTES + 1
         else:
-            begin, end = packet.body.message.bytes_of(packet.body.place)
+            message = packet.body.messages[0] if isinstance(packet.body, Announcement) else packet.body.message
+            begin, end = message.bytes_of(packet.body.place)
             assert content == HEADER_BYTES + end - begin
     air = rows[(rows.kind == "tx") & (rows.packet >= 0) & rows.phase.isin(["data", "receipt"])]
     headers = air.nbytes.to_numpy() - sends.nbytes.loc[air.packet].to_numpy()

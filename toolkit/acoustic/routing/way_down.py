@@ -16,7 +16,7 @@ from typing import NamedTuple, final
 from pydantic import Field
 
 from toolkit.acoustic.node import SeaNode
-from toolkit.acoustic.packets import BROADCAST, Frame, Packet
+from toolkit.acoustic.packets import BROADCAST, EVERYBODY, Frame, Packet
 from toolkit.acoustic.routing.forwarding import Carried, Forwarder
 from toolkit.acoustic.routing.holding import send_copy
 from toolkit.core.part import Spec
@@ -40,6 +40,7 @@ class WaySettings(Spec):
     backoff_s: float = Field(1.0, ge=0, description="W of the back-off U(0, 2^r W)")
     jitter_s: float = Field(2.0, ge=0, description="longest random delay before a flooded packet is repeated")
     ttl: int = Field(8, ge=1, le=255, description="transmissions of a packet on its way down at most")
+    announce_ttl: int = Field(1, ge=1, le=255, description="transmissions of a packet that is for everybody at most; 1: the sinks' alone")
     lifetime_s: float = Field(900.0, gt=0, description="age at which a packet on its way down is given up")
     queue_limit: int = Field(200, ge=1, description="packets on their way down in a node's care at most")
 
@@ -79,9 +80,11 @@ class DownCarried(Carried):
 class DownRouter:
     """What one node or sink knows of the ways to others, and the packets that it carries there."""
 
-    def __init__(self, spec: WaySettings, node: SeaNode) -> None:
+    def __init__(self, spec: WaySettings, node: SeaNode, hear: Callable[[int, Packet, int], None]) -> None:
+        """*hear* is called with this node, a packet for everybody and its hops, for every copy that is heard."""
         self.spec = spec
         self.node = node
+        self._hear = hear
         self.forwarder: Forwarder[DownCarried] = Forwarder(node, spec.queue_limit)
         self.ways: dict[int, Way] = {}
         self._flooded: set[int] = set()
@@ -106,6 +109,11 @@ class DownRouter:
     def carry(self, packet: Packet, hops: int, *, flood: bool = False) -> None:
         """Carry a packet on that this node holds."""
         self.forwarder.accept(DownCarried(packet, hops, self.spec.ttl, flood=flood), None)
+
+    def announce(self, packet: Packet) -> None:
+        """A sink tells everybody around it."""
+        self.node.tracker.hold(packet)
+        self._flood(packet, 0, self.spec.announce_ttl)
 
     def on_receive(self, frame: Frame) -> bool:
         """Learn from a frame that was decoded, and act on it if it is on the way down; False for those that are the protocol's."""
@@ -152,6 +160,10 @@ class DownRouter:
 
     def _hear_flood(self, packet: Packet, hops: int, ttl: int) -> None:
         node = self.node
+        if packet.dst == EVERYBODY and not node.is_sink:
+            if not packet.delivered:
+                node.tracker.deliver(packet, node.id, hops)
+            self._hear(node.id, packet, hops)
         if packet.dst == node.id:
             node.tracker.deliver(packet, node.id, hops)
         elif packet.id not in self._flooded and ttl > 1:
@@ -248,6 +260,13 @@ class Shore:
             sink.tracker.hold(packet)
             self._radio(sink, packet, partial(self._routers[each].take, packet, hops, flood=not known), each)
         sink.tracker.drop(packet, "")
+
+    def announce(self, sink: SeaNode, packet: Packet) -> None:
+        """Let all sinks tell everybody a packet that *sink* has made."""
+        packet.ashore = True
+        for each in self._sinks:
+            sink.tracker.hold(packet)
+            self._radio(sink, packet, partial(self._routers[each].announce, packet), each)
 
     def _radio(self, sink: SeaNode, packet: Packet, arrive: Callable[[], None], to: int) -> None:
         """Call *arrive* once the copy that *sink* holds is at the sink *to*, and let go of it then."""

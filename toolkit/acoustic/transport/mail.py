@@ -6,14 +6,14 @@ hub of a star) and has mail of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from simpy.events import Event
 
-from toolkit.acoustic.packets import Packet, PacketTracker
+from toolkit.acoustic.packets import EVERYBODY, Packet, PacketTracker
 from toolkit.acoustic.transport import Transport
 from toolkit.acoustic.transport.incoming import Incoming
-from toolkit.acoustic.transport.messages import RECEIPT, RECEIPT_BYTES, Fragment, Message, Outgoing, Receipt
+from toolkit.acoustic.transport.messages import RECEIPT, RECEIPT_BYTES, Announcement, Fragment, Message, Outgoing, Receipt
 from toolkit.core.context import Delivery, Payload
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError
@@ -36,6 +36,8 @@ class SeaMail:
         """Address of the service at the first sink."""
         self.may_tear: Callable[[Message], bool] = lambda _: True
         """Whether the program lives with the loss of a message."""
+        self.tell_all: Route | None = None
+        """Takes a packet for everybody that its sink does not hold yet; none where packets go to one end each."""
         self._world, self._tracker, self._route = world, tracker, route
         self._first_sink = nodes
         self._outgoing: dict[tuple[int, int], Outgoing] = {}
@@ -58,18 +60,37 @@ class SeaMail:
         """
         if not 0 <= dst <= self.hub:
             raise ScenarioError(f"program: node {src} sends to rank {dst}; ranks go from 0 to {self.hub - 1} here")
-        number = self._numbers.get((src, dst), 0)
-        self._numbers[src, dst] = number + 1
-        message = Message(
-            self.env, src, dst, number=number, id=len(self._messages), nbytes=nbytes, room_nbytes=self.spec.room_nbytes, phase=phase,
-            payload=payload.clone() if payload is not None else None,
-        )
-        self._messages.append(message)
+        message = self._new(src, dst, nbytes, phase, payload.clone() if payload is not None else None)
         if self.place(src) == self.place(dst):
             self.env.call_in(0.0, lambda _: self._at_home(message))
         else:
             self._sender(src, dst).push(message)
         return message
+
+    def announce(self, src: int, ranks: Sequence[int], nbytes: int, phase: str, payload: Payload) -> list[Message]:
+        """Start the same message to several ranks: where there is a way to tell many at once, each fragment is one packet for all."""
+        content = payload.clone()
+        messages = [self._new(src, dst, nbytes, phase, content) for dst in ranks]
+        joined = [message for message in messages if self.tell_all is not None and self._sender(src, message.dst).join(message)]
+        for message in messages:
+            if message not in joined:
+                self._sender(src, message.dst).push(message)
+        for place in range(messages[0].count if joined else 0):
+            body = Announcement(tuple(joined), place)
+            packet = self._tracker.create(self.place(src), messages[0].packet_nbytes(place), dst=EVERYBODY, body=body)
+            assert self.tell_all is not None
+            self.tell_all(packet)
+        return messages
+
+    def heard(self, node: int, packet: Packet, hops: int) -> None:
+        """*node* has heard a packet that is for everybody, after so many hops."""
+        body = packet.body
+        if not isinstance(body, Announcement) or node in self._dead:
+            return
+        for message in body.messages:
+            if message.dst == node:
+                message.hops = max(message.hops, hops)
+                self._receiver(message.src, message.dst).take(Fragment(message, body.place))
 
     def claim(self, src: int, dst: int) -> Event:
         """Return the event of the next unread message from *src* at *dst*: its payload, or a `Torn`."""
@@ -134,6 +155,16 @@ class SeaMail:
         """Write down the messages that are still under way."""
         for message in self._messages:
             self.tell(message, "in_flight")
+
+    def _new(self, src: int, dst: int, nbytes: int, phase: str, content: Payload | None) -> Message:
+        number = self._numbers.get((src, dst), 0)
+        self._numbers[src, dst] = number + 1
+        message = Message(
+            self.env, src, dst, number=number, id=len(self._messages), nbytes=nbytes, room_nbytes=self.spec.room_nbytes, phase=phase,
+            payload=content,
+        )
+        self._messages.append(message)
+        return message
 
     def _launch(self, src: int, dst: int, nbytes: int, kind: str, body: Fragment | Receipt) -> Event:
         packet = self._tracker.create(self.place(src), nbytes, dst=self.place(dst), kind=kind, body=body)

@@ -93,6 +93,13 @@ class Fragment(NamedTuple):
     place: int
 
 
+class Announcement(NamedTuple):
+    """The content of one packet that is for many: a fragment of messages that say the same, one to each receiver."""
+
+    messages: tuple[Message, ...]
+    place: int
+
+
 class Receipt(NamedTuple):
     """What a receiver has of a message: all fragments before one, and some beyond it."""
 
@@ -134,6 +141,10 @@ class Outgoing(ABC):
     @abstractmethod
     def push(self, message: Message) -> None:
         """Take a message; those before it come first."""
+
+    def join(self, message: Message) -> bool:
+        """Take a message whose fragments are all announced to many at this moment, if none is under way; False: it has to be pushed."""
+        return False
 
     def take(self, receipt: Receipt) -> None:  # noqa: B027 - only some transports have receipts
         """Act on a receipt."""

@@ -24,6 +24,9 @@ class Reliable(Transport):
     sent twice are not timed, Karn and Partridge 1987), and grows by `backoff` with every try, up to `longest_timeout_s`. One message of a
     sender to a receiver is under way at a time.
 
+    What a sink tells many nodes alike is announced: each fragment is sent once for all of them, without a window, and sent again to those
+    that do not answer for it.
+
     Without `tries` and `lifetime_s` a message is never given up. One that is, ends as lost: the receiver is told when it hears of a
     later one.
     """
@@ -97,6 +100,13 @@ class SelectiveRepeat(Outgoing):
         if self._message is None:
             self._begin()
 
+    def join(self, message: Message) -> bool:
+        if self._stopped or self._message is not None:
+            return False
+        self._queue.append(message)
+        self._begin(announced=True)
+        return True
+
     def take(self, receipt: Receipt) -> None:
         message = self._message
         if message is None or receipt.number != message.number:
@@ -142,14 +152,19 @@ class SelectiveRepeat(Outgoing):
             first_s = max(spec.least_timeout_s, self._smoothed_s + 4.0 * self._deviation_s)
         return min(first_s * spec.backoff ** min(tries - 1, 60), max(first_s, spec.longest_timeout_s))
 
-    def _begin(self) -> None:
-        self._message = self._queue.popleft()
+    def _begin(self, *, announced: bool = False) -> None:
+        self._message = message = self._queue.popleft()
         self._base = self._fresh = 0
         self._answered.clear()
         self.under_way.clear()
         if self.spec.lifetime_s is not None:
-            self._ring_at(self._message.begun_s + self.spec.lifetime_s)
-        self._fill()
+            self._ring_at(message.begun_s + self.spec.lifetime_s)
+        if announced:  # all fragments are on their way, as if each had been sent once
+            self._fresh = message.count
+            for index in range(message.count):
+                self._note(index, 1)
+        else:
+            self._fill()
 
     def _fill(self) -> None:
         """Send what the window has room for."""
@@ -160,11 +175,15 @@ class SelectiveRepeat(Outgoing):
             self._fresh += 1
 
     def _send(self, message: Message, index: int, tries: int) -> None:
+        self._note(index, tries)
+        self.mail.send_fragment(message, index)
+
+    def _note(self, index: int, tries: int) -> None:
+        """Remember that a fragment is sent now, and when its time is out."""
         now = self.mail.env.now
         due_s = now + self.timeout_s(tries)
         self.under_way[index] = UnderWay(now, due_s, tries)
         self._ring_at(due_s)
-        self.mail.send_fragment(message, index)
 
     def _ring_at(self, t_s: float) -> None:
         if t_s < self._alarm_s:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from simpy.events import Event
 
 from toolkit.acoustic.batteries import Batteries, ways_out
+from toolkit.acoustic.ideal_links import IdealLinks
 from toolkit.acoustic.node import SeaContext, SeaNode
 from toolkit.acoustic.packets import ANY_SINK, Frame, Packet, PacketTracker
 from toolkit.acoustic.phy.channel import Channel
@@ -52,6 +53,12 @@ class MailContext(SeaContext):
             return super().send(dst, nbytes, phase, payload)
         return self._service.mail.send(self.rank, dst, nbytes, phase, payload)
 
+    def announce(self, ranks: Sequence[int], nbytes: int, phase: str, payload: Payload) -> Event:
+        if not self._service.is_ashore(self.node):
+            sent: Event = super().announce(ranks, nbytes, phase, payload)
+            return sent
+        return self.world.env.all_of(self._service.mail.announce(self.rank, ranks, nbytes, phase, payload))
+
     def recv(self, src: int, like: Payload) -> Event:
         return self._service.mail.claim(src, self.rank)
 
@@ -83,10 +90,13 @@ class TransportService:
     def wire(self, nodes: list[SeaNode], medium: Medium) -> None:
         """Let ways down be learnt from what *nodes* hear, where the routing protocol only knows the way up."""
         self._nodes = nodes
+        if isinstance(self._routing, IdealLinks):
+            self.mail.tell_all = self._tell_all_ideally
         if self._routing.addresses:
             return
-        self._down = [DownRouter(self.spec.ways, node) for node in nodes]
-        self._shore = Shore(self.spec.ways, nodes, self._down)
+        self._down = [DownRouter(self.spec.ways, node, self.mail.heard) for node in nodes]
+        self._shore = shore = Shore(self.spec.ways, nodes, self._down)
+        self.mail.tell_all = lambda packet: shore.announce(nodes[packet.src], packet)
         for node, down in zip(nodes, self._down, strict=True):
             medium.listen(node.id, partial(self._hear, node, down))
             if node.is_sink:
@@ -146,6 +156,10 @@ class TransportService:
         """Write down what messages are still under way."""
         self.mail.finish()
 
+    def is_ashore(self, node: int) -> bool:
+        """Whether *node* is a sink, and so can tell many at once."""
+        return node >= self._workers
+
     def _hub_context(self) -> MailContext:
         sink = self._nodes[self._workers].ctx
         assert isinstance(sink, MailContext)
@@ -171,6 +185,10 @@ class TransportService:
             self._down[node.id].carry(packet, 0)
         else:
             self._routing.originate(node, packet)
+
+    def _tell_all_ideally(self, packet: Packet) -> None:
+        for sink in self._nodes[self._workers :]:
+            sink.state.announce(packet, self.mail.heard)
 
     def _hear(self, node: SeaNode, down: DownRouter, frame: Frame, snr_db: float) -> None:
         if not down.on_receive(frame):
