@@ -149,8 +149,9 @@ class Acoustic(Fabric):
                 self.channel_record.check(Span(start, -self.history_s, duration_s), self.layout.node_count + self.layout.sink_count)
 
     def report_of(self, program: Behaviour) -> str:
-        learns = self.transport is not None and isinstance(program, Program) and program.needs() is not None
-        return "toolkit.at_sea.report" if learns else ""
+        if self.transport is None or not isinstance(program, Program) or program.needs() is None:
+            return ""
+        return program.report_at_sea
 
     def extras(self) -> dict[str, str]:
         told = {} if self.transport is None else {

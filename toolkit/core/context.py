@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 from simpy.events import Event, Timeout
+from simpy.exceptions import Interrupt
 
 from toolkit.core.checkpoint import Snapshot
 from toolkit.core.device import Device
@@ -404,3 +405,20 @@ class SimulatedContext(Context):
     def process(self, generator: Any) -> Event:
         """Start another process of this node."""
         return self.world.env.process(generator)
+
+    def beside(self, generator: Asking) -> Callable[[], None]:
+        """Start another process of this node, and return what ends it."""
+        process = self.world.env.process(_until_stopped(generator))
+
+        def stop() -> None:
+            if process.is_alive:
+                process.interrupt()
+
+        return stop
+
+
+def _until_stopped(generator: Asking) -> Asking:
+    try:
+        yield from generator
+    except Interrupt:
+        return

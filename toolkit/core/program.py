@@ -37,6 +37,8 @@ class Program(Part):
 
     family: ClassVar[str] = "program"
     modules: ClassVar[tuple[str, ...]] = ("toolkit.acoustic.traffic.{}", "toolkit.methods.{}.program")
+    report_at_sea: ClassVar[str] = "toolkit.at_sea.report"
+    """The module by whose report a run over acoustic modems is told, of a program that needs machines."""
 
     @abstractmethod
     def run(self, ctx: Context) -> Process:

@@ -17,6 +17,7 @@ from toolkit.acoustic.packets import ANY_SINK, Frame, Packet, PacketTracker
 from toolkit.acoustic.phy.channel import Channel
 from toolkit.acoustic.phy.medium import Medium
 from toolkit.acoustic.routing import Routing
+from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.routing.way_down import DownRouter, Shore
 from toolkit.acoustic.transport import Transport
 from toolkit.acoustic.transport.mail import SeaMail
@@ -27,6 +28,7 @@ from toolkit.core.device import Device
 from toolkit.core.fabric import Behaviour
 from toolkit.core.machines import Needs
 from toolkit.core.program import Process
+from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError
 
@@ -58,6 +60,13 @@ class MailContext(SeaContext):
             sent: Event = super().announce(ranks, nbytes, phase, payload)
             return sent
         return self.world.env.all_of(self._service.mail.announce(self.rank, ranks, nbytes, phase, payload))
+
+    def chance_of_frame(self, bits: int) -> tuple[float, Work]:
+        """Return the chance that a frame of *bits* is decoded by the best of those nearer to the surface, and the work of forecasting it.
+
+        By what the routing protocol forecasts; 1 where links are ideal, 0 where nobody is known.
+        """
+        return self._service.chance_of_frame(self.node, bits)
 
     def recv(self, src: int, like: Payload) -> Event:
         return self._service.mail.claim(src, self.rank)
@@ -159,6 +168,18 @@ class TransportService:
     def is_ashore(self, node: int) -> bool:
         """Whether *node* is a sink, and so can tell many at once."""
         return node >= self._workers
+
+    def chance_of_frame(self, node: int, bits: int) -> tuple[float, Work]:
+        """See `MailContext.chance_of_frame`."""
+        if isinstance(self._routing, IdealLinks):
+            return 1.0, Work()
+        me, best, total = self._nodes[node], 0.0, Work()
+        budget = LinkBudget(me.modem, me.fading)
+        for other in self._nodes:
+            if other.id != node and (other.is_sink or other.depth_m < me.depth_m):
+                forecast, work = self._routing.priced_forecast(me, other.id, self._world.now)
+                best, total = max(best, budget.success(forecast, bits)), total + work
+        return best, total
 
     def _hub_context(self) -> MailContext:
         sink = self._nodes[self._workers].ctx
