@@ -46,7 +46,7 @@ def test_a_sketch_gives_a_sparse_change_back() -> None:
     assert torch.equal(code.decode(code.encode(sparse, torch.Generator()), 2000), sparse)
 
 
-@pytest.mark.parametrize("code", [Quantised(), Sketched(k=64, rows=5, cols=256)], ids=str)
+@pytest.mark.parametrize("code", [Quantised(), Sketched(k=256, rows=5, cols=512)], ids=str)
 def test_what_one_message_leaves_out_is_in_the_next(code: Change) -> None:
     """The rest shrinks from message to message, as the sender sends the difference to what the shore has by then."""
     target, ashore, draws = vector(), torch.zeros(1001), torch.Generator().manual_seed(3)

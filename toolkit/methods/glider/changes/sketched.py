@@ -26,9 +26,9 @@ class Sketched(Change):
     which helps where several are added; with one sender it has to win by its size alone. It needs no indices on the air.
     """
 
-    k: int = Field(256, ge=1, description="numbers that the shore takes from the table")
+    k: int = Field(128, ge=1, description="numbers that the shore takes from the table")
     rows: int = Field(3, ge=1, description="rows of the table; odd")
-    cols: int = Field(256, ge=16, description="columns, a multiple of 16")
+    cols: int = Field(512, ge=16, description="columns, a multiple of 16")
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
