@@ -101,7 +101,6 @@ class TransportService:
             medium.listen(node.id, partial(self._hear, node, down))
             if node.is_sink:
                 node.onward = partial(self._shore.come_ashore, node)
-            self._world.env.process(down.process())
 
     def check_ways(self, links: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
         """Raise a ScenarioError where a node has no way to a sink, or none leads from a sink to it; *links* are senders and receivers."""
