@@ -136,6 +136,8 @@ class Acoustic(Fabric):
                 f"fabric.epoch_s: {self.epoch_s:g} s, with {self.history_step_s:g} s in the history, make {epochs:.2g} states of the sea "
                 f"in this run, above {MOST_EPOCHS:.0e}; take longer ones or a shorter run"
             )
+        if self.links == "ideal" and (self.trace or self.is_wide):
+            raise ScenarioError(f"fabric.links: ideal ones have no frames to trace, and know at most {WIDE_NODES} nodes; use water")
         self.mobility.check(self.layout.depth_m)
         if self.is_wide and (self.routing.looks_back() or self.channel_record is not None):
             what = "a channel record has" if self.channel_record is not None else f"routing '{self.routing.type_name()}' learns from"

@@ -149,3 +149,22 @@ def test_an_element_that_lies_across_a_missing_fragment_is_no_piece() -> None:
     torn = received(wire, 2)[0][1]
     assert torn.missing == ((6, 12),)
     assert [(place, piece.tolist()) for place, piece in torn.pieces] == [(slice(0, 1), [1.0]), (slice(3, 4), [4.0])]
+
+
+def test_of_a_torn_message_without_its_beginning_the_first_whole_element_is_known() -> None:
+    wire = Wire(rules(frame_nbytes=HEADER_BYTES + 6, tries=1), lost=[(0, 1)])
+    wire.message(numbers(4))
+    wire.message(numbers(3))  # its second fragment comes, and tells that the first message is done with
+    torn = received(wire)[0][1]
+    assert torn.missing == ((0, 6),)
+    assert [(place, piece.tolist()) for place, piece in torn.pieces] == [(slice(2, 4), [3.0, 4.0])]
+
+
+def test_what_comes_twice_is_answered_at_once() -> None:
+    """Three of four came, and no receipt was due: all time out, and each that comes again tells the sender what is there."""
+    wire = Wire(rules(window=4, per_receipt=4, receipt_wait_s=1000.0), lost=[(3, 1)])
+    wire.message(numbers(12))
+    received(wire)
+    assert wire.sent == [(0, 0), (0, 1), (0, 2), (0, 3), (50, 0), (50, 1), (50, 2), (50, 3), (70, 4), (70, 5)]
+    assert wire.receipts == [(60, 3, ())] * 3 + [(80, 6, ())]
+    assert wire.ends == [(90, 0, "delivered", "")]

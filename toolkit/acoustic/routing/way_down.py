@@ -42,6 +42,7 @@ class WaySettings(Spec):
     ttl: int = Field(8, ge=1, le=255, description="transmissions of a packet on its way down at most")
     announce_ttl: int = Field(1, ge=1, le=255, description="transmissions of a packet that is for everybody at most; 1: the sinks' alone")
     lifetime_s: float = Field(900.0, gt=0, description="age at which a packet on its way down is given up")
+    at_once: int = Field(8, ge=1, description="packets on their way down that one node hands on at the same time")
     queue_limit: int = Field(200, ge=1, description="packets on their way down in a node's care at most")
 
 
@@ -88,13 +89,10 @@ class DownRouter:
         self.forwarder: Forwarder[DownCarried] = Forwarder(node, spec.queue_limit)
         self.ways: dict[int, Way] = {}
         self._flooded: set[int] = set()
+        self._handing_on: list[DownCarried] = []
         self._rng = node.ctx.rng("way_down")
         self._answer_s: float | None = None
         self._answer_dev_s = 0.0
-
-    def process(self) -> Process:
-        """Carry packets down, one after the other."""
-        return self.forwarder.one_by_one(self._carry)
 
     def way_to(self, target: int) -> Way | None:
         """Return the way to a node, if one is known that was heard of lately."""
@@ -108,7 +106,24 @@ class DownRouter:
 
     def carry(self, packet: Packet, hops: int, *, flood: bool = False) -> None:
         """Carry a packet on that this node holds."""
-        self.forwarder.accept(DownCarried(packet, hops, self.spec.ttl, flood=flood), None)
+        self._accept(DownCarried(packet, hops, self.spec.ttl, flood=flood))
+
+    def _accept(self, carried: DownCarried) -> None:
+        self.forwarder.accept(carried, None)
+        self._start()
+
+    def _start(self) -> None:
+        """Begin to hand on what waits, the oldest first, as far as that may be done at once."""
+        waiting = [carried for carried in self.forwarder.queue if carried not in self._handing_on]
+        for carried in waiting[: self.spec.at_once - len(self._handing_on)]:
+            self._handing_on.append(carried)
+            self.node.ctx.process(self._hand_on(carried))
+
+    def _hand_on(self, carried: DownCarried) -> Process:
+        reason = yield from self._carry(carried)
+        self._handing_on.remove(carried)
+        self.forwarder.let_go(carried, reason)
+        self._start()
 
     def announce(self, packet: Packet) -> None:
         """A sink tells everybody around it."""
@@ -156,7 +171,7 @@ class DownRouter:
             node.tracker.refuse(packet, "ttl")
         else:
             node.tracker.hold(packet)
-            forwarder.accept(DownCarried(packet, frame.hops, header.ttl - 1, flood=False), None)
+            self._accept(DownCarried(packet, frame.hops, header.ttl - 1, flood=False))
 
     def _hear_flood(self, packet: Packet, hops: int, ttl: int) -> None:
         node = self.node

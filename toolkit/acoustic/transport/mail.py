@@ -124,6 +124,8 @@ class SeaMail:
     def end(self, message: Message, outcome: str, reason: str) -> None:
         """Tell the sender's program that the transport is done with a message."""
         self.tell(message, outcome)
+        if outcome == "delivered":
+            message.payload = None  # the receiver has it
         if not message.triggered:
             outcome = "delivered" if outcome == "delivered" else "lost"
             message.succeed(Delivery(outcome, message.begun_s, self.env.now, message.hops, reason))

@@ -8,9 +8,11 @@ from functools import partial
 import numpy as np
 import simpy
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import breadth_first_order
 from simpy.events import Event
 
-from toolkit.acoustic.batteries import Batteries, ways_out
+from toolkit.acoustic.batteries import Batteries
 from toolkit.acoustic.ideal_links import IdealLinks
 from toolkit.acoustic.node import SeaContext, SeaNode
 from toolkit.acoustic.packets import ANY_SINK, Frame, Packet, PacketTracker
@@ -110,17 +112,19 @@ class TransportService:
             medium.listen(node.id, partial(self._hear, node, down))
             if node.is_sink:
                 node.onward = partial(self._shore.come_ashore, node)
-            self._world.env.process(down.process())
 
     def check_ways(self, links: tuple[NDArray[np.int64], NDArray[np.int64]]) -> None:
         """Raise a ScenarioError where a node has no way to a sink, or none leads from a sink to it; *links* are senders and receivers."""
-        count = self._workers + self._sinks
-        open_to = np.zeros((count, count), dtype=bool)
-        open_to[links] = True
-        sinks = np.arange(count) >= self._workers
-        alone = ~(ways_out(open_to, sinks) & ways_out(open_to.T, sinks))
-        if alone.any():
-            node, more = int(alone.argmax()), int(alone.sum()) - 1
+        shore = self._workers + self._sinks  # one more node, which all sinks are joined to
+        sinks = np.arange(self._workers, shore)
+        senders, receivers = (np.concatenate([ends, *joined]) for ends, joined in zip(
+            links, ((sinks, np.full(len(sinks), shore)), (np.full(len(sinks), shore), sinks)), strict=True
+        ))
+        graph = csr_matrix((np.ones(len(senders)), (senders, receivers)), shape=(shore + 1, shore + 1))
+        both = [breadth_first_order(way, shore, return_predecessors=False) for way in (graph, graph.T.tocsr())]
+        alone = np.setdiff1d(np.arange(self._workers), np.intersect1d(*both))
+        if len(alone):
+            node, more = int(alone[0]), len(alone) - 1
             raise ScenarioError(
                 f"fabric.layout: there is no way between node {node} and any sink{f', nor for {more} more' if more else ''} when the run "
                 "begins, over however many hops; move them nearer, add relays, or raise modem.source_level_db"
