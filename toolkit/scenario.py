@@ -105,6 +105,9 @@ class Scenario(Spec):
         for arm in self.arms().values():
             arm.fabric.check(arm.limit_s)
             arm.program.check_on(arm.fabric)
+            sending = arm.program.sending(arm.fabric)
+            if sending is not None:
+                arm.fabric.check_sending(sending, arm.limit_s)
 
     def quickened(self) -> Scenario:
         """Return this scenario with its `quick` overrides."""

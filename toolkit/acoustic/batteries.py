@@ -21,8 +21,8 @@ DEAF = 1e300
 class Batteries:
     """The batteries of the sensor nodes of one run; sinks have a supply of their own.
 
-    Sending, receiving, idling and computing all count. A node is looked at when it is about to send, when a position epoch ends, and at the
-    moment at which idling alone would empty it, if that lies within the epoch.
+    Sending, receiving, idling, computing and storing all count. A node is looked at when it is about to send, when a position epoch ends,
+    and at the moment at which idling alone would empty it, if that lies within the epoch.
     """
 
     def __init__(
@@ -51,11 +51,13 @@ class Batteries:
                     self._look_at(node)
 
     def spent_j(self, node: SeaNode) -> float:
-        """Energy used up to now."""
+        """Energy used up to now, or up to the node's death."""
         modem = self._medium.modem
         tx_s, rx_s = float(self._medium.tx_s[node.id]), float(self._medium.rx_s[node.id])
-        idle_s = max(0.0, self._world.now - tx_s - rx_s)
-        return tx_s * modem.tx_w + rx_s * modem.rx_w + idle_s * modem.idle_w + node.ctx.busy_s * node.ctx.device.busy_w
+        idle_s = max(0.0, self._medium.ends_s.get(node.id, self._world.now) - tx_s - rx_s)
+        ctx = node.ctx
+        board_j = ctx.busy_s * ctx.device.busy_w + ctx.stored_s * ctx.device.storage_w
+        return tx_s * modem.tx_w + rx_s * modem.rx_w + idle_s * modem.idle_w + board_j
 
     def residual(self, node: SeaNode) -> float:
         """Share of the battery that is left, in [0, 1]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,12 @@ from toolkit.acoustic import history
 from toolkit.acoustic.batteries import Batteries
 from toolkit.acoustic.channel_record import ChannelRecord
 from toolkit.acoustic.environment import Span
+from toolkit.acoustic.ideal_links import IdealLinks
 from toolkit.acoustic.layout import Layout
 from toolkit.acoustic.mac import Mac
 from toolkit.acoustic.mobility import Mobility
 from toolkit.acoustic.node import MacInterface, SeaContext, SeaNode
-from toolkit.acoustic.packets import Frame, NodeBook, PacketTracker, ProtocolWarning
+from toolkit.acoustic.packets import ANY_SINK, Frame, NodeBook, PacketTracker, ProtocolWarning
 from toolkit.acoustic.phy.channel import Channel, Floats
 from toolkit.acoustic.phy.fading import FastFading, Shadowing
 from toolkit.acoustic.phy.medium import Medium
@@ -32,12 +33,17 @@ from toolkit.acoustic.reach import Reach, Reachability
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.acoustic.trace import Trace, TracedTracker
+from toolkit.acoustic.transport import Transport
+from toolkit.acoustic.transport.foresight import refuse_too_much
+from toolkit.acoustic.transport.service import MailContext, TransportService
 from toolkit.acoustic.water.sea import Sea, SeaState
+from toolkit.collectives import Collectives
 from toolkit.core.context import Context
 from toolkit.core.device import Device
-from toolkit.core.fabric import Behaviour, Fabric
+from toolkit.core.fabric import Behaviour, Fabric, Sending
+from toolkit.core.machines import Machines
 from toolkit.core.part import default_part
-from toolkit.core.program import Process
+from toolkit.core.program import Process, Program
 from toolkit.core.streams import Streams
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError, ToolkitError
@@ -46,6 +52,8 @@ MOST_EPOCHS = 1e8
 """States of the sea in one run; more take days."""
 OVERDUE_S = 60.0
 """How far over its life a packet may be held before that is called a mistake of the protocol."""
+WAY = 0.01, 8 * 64
+"""A hop that is part of a way between two nodes carries frames of this length with this success."""
 AUDIBLE_SUCCESS, AUDIBLE_BITS = 0.2, 8 * 64
 """Who carries frames of this length with this success hears the other; a node to which no such hops lead over living nodes is cut off."""
 
@@ -64,6 +72,9 @@ class Acoustic(Fabric):
     interference: Interference = Field("piecewise", description="SINR per constant piece of a frame, or at the mean")
     mac: Mac = default_part("csma")
     routing: Routing
+    links: Literal["water", "ideal"] = Field("water", description="ideal: every packet arrives by the shortest way; no routing")
+    transport: Transport | None = Field(None, description="messages with content between nodes; none: only packets to any sink")
+    collectives: Collectives = Field(Collectives(), description="how nodes add up vectors, for programs that do, over a transport")
     device: Device = Device()
     battery_j: float | None = Field(None, gt=0, description="battery of a node; none: one that lasts, and shares are told of 50 kJ")
     least_charge: float = Field(1.0, gt=0, le=1, description="nodes begin with shares of the battery drawn evenly from here up to 1")
@@ -83,6 +94,18 @@ class Acoustic(Fabric):
 
     def build(self, world: World) -> SeaNetwork:
         return SeaNetwork(self, world)
+
+    def machines(self) -> Machines:
+        """Return the boards of the nodes as workers and those of the sinks as servers, where messages have content."""
+        if self.transport is None:
+            return Machines(missing="fabric: cluster, or a sea whose fabric.transport is reliable")
+        workers = {f"node{place}": self.device for place in range(self.layout.node_count)}
+        servers = {f"sink{place}": self.device for place in range(self.layout.sink_count)}
+        return Machines(workers, servers, idle_servers=True, lossy=self.transport.lossy, inexact=self.collectives.inexact)
+
+    def check_sending(self, sending: Sending, duration_s: float) -> None:
+        if self.transport is not None:
+            refuse_too_much(sending, self.transport, self.modem, duration_s=duration_s, battery_j=self.battery_j if self.dies else None)
 
     def open_channel(self, streams: Streams, duration_s: float) -> tuple[Channel, SeaState]:
         """Return the channel of one run, before its first step, and the sea it lies in: all that a run's surroundings are."""
@@ -113,6 +136,8 @@ class Acoustic(Fabric):
                 f"fabric.epoch_s: {self.epoch_s:g} s, with {self.history_step_s:g} s in the history, make {epochs:.2g} states of the sea "
                 f"in this run, above {MOST_EPOCHS:.0e}; take longer ones or a shorter run"
             )
+        if self.links == "ideal" and (self.trace or self.is_wide):
+            raise ScenarioError(f"fabric.links: ideal ones have no frames to trace, and know at most {WIDE_NODES} nodes; use water")
         self.mobility.check(self.layout.depth_m)
         if self.is_wide and (self.routing.looks_back() or self.channel_record is not None):
             what = "a channel record has" if self.channel_record is not None else f"routing '{self.routing.type_name()}' learns from"
@@ -125,8 +150,19 @@ class Acoustic(Fabric):
             for start in self.sea.starts():
                 self.channel_record.check(Span(start, -self.history_s, duration_s), self.layout.node_count + self.layout.sink_count)
 
+    def report_of(self, program: Behaviour) -> str:
+        if self.transport is None or not isinstance(program, Program) or program.needs() is None:
+            return ""
+        return program.report_at_sea
+
     def extras(self) -> dict[str, str]:
+        told = {} if self.transport is None else {
+            "messages": f"{self.transport.type_name()}, packets of up to {self.transport.frame_nbytes} bytes; "
+            f"{self.collectives.all_reduce.type_name()} all-reduce, {self.collectives.all_gather.type_name()} all-gather",
+            "boards": f"{self.device.profile or 'as described'}, {self.device.busy_w:g} W while computing and off otherwise",
+        }
         return {
+            **told,
             "nodes": f"{self.layout.node_count} and {self.layout.sink_count} surface sinks",
             "modem": f"{self.modem.carrier_hz / 1e3:g} kHz, {self.modem.rate_bps:g} bit/s, source level "
             f"{self.modem.source_level_db:g} dB re 1 µPa at 1 m, {self.modem.tx_w:g} W sending",
@@ -140,6 +176,7 @@ class SeaNetwork:
     def __init__(self, spec: Acoustic, world: World) -> None:
         self.spec = spec
         self.world = world
+        self.routing: Routing[Any] = spec.routing if spec.links == "water" else IdealLinks()
         streams = world.streams
         self.channel, self.water = spec.open_channel(streams, world.duration_s)
         self.count = spec.layout.node_count + spec.layout.sink_count
@@ -164,15 +201,25 @@ class SeaNetwork:
         self.reach = Reachability(bounds, LinkBudget(spec.modem, spec.fading), sinks, self.count, world.duration_s - spec.drain_s)
         self._check_range()
         world.env.process(self._epochs())
+        self.service: TransportService | None = None
+        """Messages with content, where the scenario has any."""
+        if spec.transport is not None:
+            self.service = TransportService(
+                spec.transport, world, self.tracker, routing=self.routing, batteries=self.batteries, airtime_s=spec.modem.frame_s,
+                nodes=spec.layout.node_count, sinks=spec.layout.sink_count,
+            )
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
         self.batteries.watch(self.nodes)
         for node in self.nodes:
-            node.state = spec.routing.init(node)
-            spec.routing.learn(node, past)
+            node.peers = self.nodes
+            node.state = self.routing.init(node)
+            self.routing.learn(node, past)
+        if self.service is not None:
+            self.service.wire(self.nodes, self.medium)
         for node in self.nodes:
             world.env.process(spec.mac.run(node.mac))
-            for process in spec.routing.processes(node):
+            for process in self.routing.processes(node):
                 world.env.process(process)
         budget = LinkBudget(spec.modem)
         links = [] if spec.is_wide else spec.probe.choose(history.upward_links(past), past, streams.rng("probe"))
@@ -185,7 +232,11 @@ class SeaNetwork:
         return [node.ctx for node in self.nodes if not node.is_sink]
 
     def launch(self, program: Behaviour) -> Event:
-        """Start the traffic of every sensor node."""
+        """Start *program* on every sensor node, and on the sinks where it needs machines; the event fires when all are at their end."""
+        needs = program.needs() if isinstance(program, Program) else None
+        if self.service is not None and needs is not None:
+            self.service.check_ways(self.channel.heard_from(self.reach.level_db(*WAY)))
+            return self.service.launch(program, needs, self.spec.collectives)
         return self.world.env.all_of([self.world.env.process(program.run(ctx)) for ctx in self.contexts])
 
     def deadlock(self) -> ToolkitError:
@@ -198,6 +249,8 @@ class SeaNetwork:
             self.world.ledger.metric(self.world.now, "reachable", share, "up" if bound.upward else "any", round(100 * bound.success))
         self.medium.finish()
         self.tracker.finish()
+        if self.service is not None:
+            self.service.finish()
         self._tell_overdue()
         if self.trace is not None:
             self.trace.close()
@@ -205,30 +258,39 @@ class SeaNetwork:
         self.world.ledger.metric(self.world.now, "channel_fingerprint", self.channel.fingerprint)
 
     def send(self, src: int, dst: int, nbytes: int, phase: str) -> Event:
-        """Start a packet at *src* towards any sink; the event's value is its Delivery."""
+        """Start a packet at *src* towards any sink; the event's value is its Delivery.
+
+        Raises:
+            ScenarioError: it is for somebody else, and this sea has no transport.
+        """
+        if dst != ANY_SINK:
+            raise ScenarioError(f"fabric.transport: node {src} sends to node {dst}, and this sea only carries packets to sinks; set one")
         packet = self.tracker.create(src, nbytes)
         if src in self.batteries.dead:
             self.tracker.hold(packet)
             self.tracker.drop(packet, "dead")
         else:
             self.nodes[src].tracker.hold(packet)
-            self.spec.routing.originate(self.nodes[src], packet)
+            self.routing.originate(self.nodes[src], packet)
         return packet.done
 
     def _node(self, rank: int, *, is_sink: bool) -> SeaNode[Any]:
         ctx = SeaContext(self.world, rank, self.count, self.spec.device, self.send, channel=self.channel)
+        if self.service is not None:
+            ctx = MailContext(self.world, rank, self.count, self.spec.device, self.send, channel=self.channel, service=self.service)
         trace = self.trace
         note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
         tracker = NodeBook(
-            self.tracker if trace is None else TracedTracker(self.tracker, rank, trace), self.spec.routing.type_name(), rank,
+            self.tracker if trace is None else TracedTracker(self.tracker, rank, trace), self.routing.type_name(), rank,
             lambda: self.world.now,
         )
         mac = MacInterface(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
         node: SeaNode[Any] = SeaNode(
             rank, is_sink, ctx=ctx, mac=mac, channel=self.channel, modem=self.spec.modem, tracker=tracker, truth=self._truth,
             residual=self.batteries.residual, fading=self.spec.fading, sinks=range(self.spec.layout.node_count, self.count),
+            addresses=self.routing.addresses,
         )
-        self.medium.listen(rank, partial(self.spec.routing.on_receive, node))
+        self.medium.listen(rank, partial(self.routing.on_receive, node))
         return node
 
     def _open_trace(self) -> Trace:
@@ -292,7 +354,7 @@ class SeaNetwork:
         return at
 
     def _forecast(self, sender: int, receiver: int, at_s: float) -> Forecast | None:
-        return self.spec.routing.forecast(self.nodes[sender], receiver, at_s)
+        return self.routing.forecast(self.nodes[sender], receiver, at_s)
 
     def _bury(self, node: int) -> None:
         """A node has died: it holds nothing any more, and hears nothing."""
@@ -302,10 +364,12 @@ class SeaNetwork:
         self.medium.listen(node, _hear_nothing)
         self.batteries.deafen(self.channel.noise)
         self.medium.deafen(node)
+        if self.service is not None:
+            self.service.bury(node)
 
     def _tell_overdue(self) -> None:
         """Say it where a protocol seems to have forgotten packets: those held for longer than any may live, not for want of the channel."""
-        longest_s = max(self.spec.drain_s, float(getattr(self.spec.routing, "lifetime_s", 0.0))) + OVERDUE_S
+        longest_s = max(self.spec.drain_s, float(getattr(self.routing, "lifetime_s", 0.0))) + OVERDUE_S
         books = [node.tracker for node in self.nodes if isinstance(node.tracker, NodeBook) and not node.mac.backlog]
         told = [told for book in books if (told := book.overdue(longest_s))]
         if told:

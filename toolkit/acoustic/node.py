@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Generic
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from simpy.events import Event, Timeout
 from typing_extensions import TypeVar
 
-from toolkit.acoustic.packets import Frame, NodeTracker, Packet
+from toolkit.acoustic.packets import ANY_SINK, Frame, NodeTracker, Packet
 from toolkit.acoustic.phy.channel import Channel
 from toolkit.acoustic.phy.fading import FastFading
 from toolkit.acoustic.phy.medium import Medium
@@ -39,6 +39,11 @@ class MacInterface:
         self.has_power: Callable[[], bool] = lambda: True
         """Asked before a frame is sent; without power nothing is."""
         self._silent = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether the modem has lost its power for good."""
+        return self._silent
 
     @property
     def backlog(self) -> int:
@@ -86,7 +91,7 @@ class MacInterface:
     @property
     def size(self) -> int:
         """How many nodes share the medium, sinks included."""
-        return self._ctx.size
+        return self._medium.count
 
     def airtime_s(self, nbytes: float) -> float:
         """How long a frame of *nbytes* takes to send."""
@@ -118,6 +123,10 @@ class MacInterface:
             self._on_drop(frame, "dead")
             return self._ctx.sleep(0.0)
         return self._medium.transmit(self.node, frame)
+
+    def carry(self, packet: Packet, frame: Frame, ways_s: Mapping[int, float], arrive: Callable[[int], None]) -> None:
+        """Let an ideal link layer take a frame to its receivers in so many seconds; *arrive* is called with each when it is there."""
+        self._medium.carry(self.node, packet, frame, ways_s, arrive)
 
     def tell_sent(self, frame: Frame) -> None:
         """Tell routing that a frame which was emitted is done with."""
@@ -191,6 +200,12 @@ class SeaNode(Generic[State]):
     """The fading that the channel has, by which a forecast of the mean SNR becomes a chance."""
     sinks: range = range(0)
     """Ids of all sinks, whose places everybody may know."""
+    peers: Sequence[SeaNode] = ()
+    """All nodes and sinks by id, for idealisations that look past the water."""
+    addresses: bool = False
+    """Whether the routing protocol brings packets to whatever node they are for."""
+    onward: Callable[[Packet, int], None] | None = None
+    """What a sink does with a packet for somebody else, which came in with so many hops; none where nobody sends such packets."""
     state: State = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -237,8 +252,17 @@ class SeaNode(Generic[State]):
 
     def send_frame(self, frame: Frame) -> Event:
         """Hand a frame to the MAC; the event fires when it has left the modem (value True) or was dropped (False)."""
+        if frame.kind == "data" and frame.packet is not None:
+            frame.kind = frame.packet.kind
         return self.mac.enqueue(frame)
 
+    def ends(self, packet: Packet) -> bool:
+        """Whether *packet* has come as far as the routing protocol brings it: to a sink, or to the node that it is for."""
+        return packet.dst == self.id if self.addresses and packet.dst != ANY_SINK else self.is_sink
+
     def deliver(self, packet: Packet, hops: int) -> None:
-        """A sink hands a packet ashore."""
-        self.tracker.deliver(packet, self.id, hops)
+        """Take a packet that has come as far as it should: a sink hands it ashore, or sees to the rest of its way."""
+        if packet.dst in (ANY_SINK, self.id) or self.onward is None:
+            self.tracker.deliver(packet, self.id, hops)
+        else:
+            self.onward(packet, hops)

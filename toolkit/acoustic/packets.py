@@ -17,6 +17,8 @@ from toolkit.errors import ScenarioError
 
 BROADCAST = -1
 ANY_SINK = -1
+EVERYBODY = -2
+"""Where a packet goes that is for all who hear it; it counts as delivered with the first of them."""
 
 
 class DropReasons:
@@ -34,7 +36,7 @@ class DropReasons:
 
 @dataclass(eq=False, slots=True)
 class Packet:
-    """An application message on its way to a sink. `id` counts within a run, `seq` within its source."""
+    """What is carried from its source to a sink, or to one node or sink. `id` counts within a run, `seq` within its source."""
 
     id: int
     src: int
@@ -43,6 +45,14 @@ class Packet:
     created_s: float
     done: Event
     drop_reasons: DropReasons = field(repr=False)
+    dst: int = ANY_SINK
+    """The node or sink that it is for."""
+    kind: str = "data"
+    """What frames that carry it are called in the ledger."""
+    body: object = field(default=None, repr=False)
+    """What it says, where that matters; its size is part of `nbytes`."""
+    ashore: bool = False
+    """Whether a sink has it that it is not for, so that the sinks see to the rest of its way."""
     copies: int = 0
     """How many nodes or frames in the air still hold a copy that may yet get somewhere."""
     delivered: bool = False
@@ -200,13 +210,15 @@ class PacketTracker:
         self.duplicates = 0
         self._ashore: dict[int, tuple[int, int]] = {}
 
-    def create(self, src: int, nbytes: int) -> Packet:
+    def create(self, src: int, nbytes: int, *, dst: int = ANY_SINK, kind: str = "data", body: object = None) -> Packet:
         """A new packet at its source."""
         seq = self._next_seq.get(src, 0)
         self._next_seq[src] = seq + 1
         self.drop_reasons.make_room(len(self.packets))
         now, done = self._world.now, self._world.env.event()
-        packet = Packet(len(self.packets), src, seq, nbytes, created_s=now, done=done, drop_reasons=self.drop_reasons)
+        packet = Packet(
+            len(self.packets), src, seq, nbytes, created_s=now, done=done, drop_reasons=self.drop_reasons, dst=dst, kind=kind, body=body
+        )
         self.packets.append(packet)
         if self.trace is not None:
             self.trace.created(packet)

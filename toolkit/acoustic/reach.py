@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from toolkit.acoustic.packets import Packet
+from toolkit.acoustic.packets import ANY_SINK, Packet
 from toolkit.acoustic.routing.neighbours import LinkBudget
 from toolkit.core.part import Spec
 
@@ -59,7 +59,7 @@ class Reachability:
 
     def pass_epoch(self, packets: list[Packet], snr_db: NDArray[np.float64], depth_m: NDArray[np.float64], end_s: float) -> None:
         """Take the epoch that ends at *end_s*, in which *snr_db* (n, n) and *depth_m* (n,) held; *packets* are all of the run so far."""
-        fresh = [packet for packet in packets[self._seen :] if packet.created_s < self._counted_until_s]
+        fresh = [packet for packet in packets[self._seen :] if packet.dst == ANY_SINK and packet.created_s < self._counted_until_s]
         self._seen = len(packets)
         self.generated += len(fresh)
         depth_m = depth_m.copy()

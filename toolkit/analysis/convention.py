@@ -1,6 +1,7 @@
 """Reports by convention: `REPORT` in the module `report` beside a program or a fabric, `FIGURES` in the module `figures` beside that.
 
-A program `pkg.prog` finds `pkg.report`; one without takes its fabric's; a fabric without is told by its costs alone.
+A program `pkg.prog` finds `pkg.report`; one without takes its fabric's; a fabric without is told by its costs alone. A fabric on which a
+program is another experiment names the report of that itself (`Fabric.report_of`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ OLD_VIEW = re.compile(r"(?P<package>toolkit(\.[A-Za-z_]\w*)*)\.figures:[A-Z_]+")
 
 def report_module(scenario: Scenario) -> str:
     """Return the name of the module whose `REPORT` tells the runs of *scenario*; empty where there is none but the costs."""
-    return next((name for part in (scenario.program, scenario.fabric) if (name := _beside(type(part)))), "")
+    told_by_fabric = scenario.fabric.report_of(scenario.program)
+    return told_by_fabric or next((name for part in (scenario.program, scenario.fabric) if (name := _beside(type(part)))), "")
 
 
 def find_report(module: str) -> Report:

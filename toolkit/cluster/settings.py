@@ -174,11 +174,16 @@ def _machines(spec: ClusterSettings) -> Machines:
         devices[name] = spec.node_devices.get(name, kinds[place % len(kinds)])
     workers = dict(islice(devices.items(), spec.workers))
     servers = {name: device for name, device in devices.items() if name not in workers}
-    return Machines(workers, servers, tuple(crash.node for crash in spec.failures.crashes))
+    crashes = tuple(crash.node for crash in spec.failures.crashes)
+    return Machines(workers, servers, crashes, inexact=spec.collectives.inexact)
 
 
 def check_group(spec: ClusterSettings) -> None:
     """Refuse crashes that leave nobody, and names that the topology does not know."""
+    for name in ("all_reduce", "all_gather"):
+        schedule = getattr(spec.collectives, name)
+        if schedule.by_hub and not schedule.exact:
+            raise ScenarioError(f"fabric.collectives.{name}: only the hub of a sea goes on without what is late; leave out deadline_s")
     built = spec.built_topology()
     try:
         spec.stragglers.init(built, Streams(0))

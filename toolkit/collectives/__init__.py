@@ -35,7 +35,23 @@ class LinkCost(NamedTuple):
     """Time to add a received byte to what is there."""
 
 
-class AllReduce(Part):
+class Scheduled(Part):
+    """What all schedules say of themselves."""
+
+    by_hub: ClassVar[bool] = False
+    """Whether a fabric's hub takes part, where it has one: `serve` is what the hub does."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether every worker's vector is always in what comes out; else methods have to say that they can live without."""
+        return True
+
+    def serve(self, ctx: Context) -> Asking:
+        """Be the hub of this schedule, for ever."""
+        raise NotImplementedError(f"{self.type_name()} has no hub")
+
+
+class AllReduce(Scheduled):
     """A schedule that sums a vector over all workers."""
 
     family: ClassVar[str] = "all-reduce"
@@ -58,7 +74,7 @@ class AllReduce(Part):
         """Bytes that the rank sends which sends most."""
 
 
-class AllGather(Part):
+class AllGather(Scheduled):
     """A schedule after which every worker has every worker's vector."""
 
     family: ClassVar[str] = "all-gather"
@@ -82,6 +98,12 @@ class Collectives(Spec):
 
     all_reduce: AllReduce = default_part("ring")
     all_gather: AllGather = default_part("ring")
+
+    @property
+    def inexact(self) -> str:
+        """The setting of a schedule that may leave out what a worker gave to it; empty where none does."""
+        chosen = {"all_reduce": self.all_reduce, "all_gather": self.all_gather}
+        return next((f"fabric.collectives.{name}" for name, schedule in chosen.items() if not schedule.exact), "")
 
     def broadcast(self, ctx: Context, x: Payload, root: int, phase: str) -> Asking:
         """Binomial tree from *root*: ceil(log2 P) rounds."""

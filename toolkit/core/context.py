@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 from simpy.events import Event, Timeout
+from simpy.exceptions import Interrupt
 
 from toolkit.core.checkpoint import Snapshot
 from toolkit.core.device import Device
@@ -36,6 +37,7 @@ class Payload(Protocol):
     def __getitem__(self, index: slice, /) -> Self: ...
     def __setitem__(self, index: slice, value: Any, /) -> None: ...
     def __add__(self, other: Any, /) -> Any: ...
+    def __mul__(self, other: Any, /) -> Any: ...
 
 
 class Delivery(NamedTuple):
@@ -48,6 +50,27 @@ class Delivery(NamedTuple):
     hops: int
     reason: str = ""
     """Why it was lost (``collision``, ``noise``, ``void`` …)."""
+
+
+class Torn(NamedTuple):
+    """What `recv` gives instead of a payload where parts of a message, or all of it, never came.
+
+    Only programs that say so in `Needs.survives_loss` are ever given one; nothing stands in for what is missing.
+    """
+
+    nbytes: int
+    """Size of the whole message, as far as the receiver knows it; 0 where nothing of it came."""
+    missing: tuple[tuple[int, int], ...]
+    """The bytes that never came, as ranges (first, one after the last), in order and without overlap."""
+    pieces: tuple[tuple[slice, Payload], ...] = ()
+    """The elements that came whole: where in the vector, and which."""
+
+    def filled(self, template: Payload) -> Payload:
+        """Return a copy of *template* with what came in it: for methods that choose what stands for the rest."""
+        whole = template.clone()
+        for place, piece in self.pieces:
+            whole[place] = piece
+        return whole
 
 
 class PeerLost(Exception):  # noqa: N818 - an event of the simulated or real world, not an error of the program
@@ -96,10 +119,17 @@ class Context(ABC):
     """The network that the program has left here, if any; parts of it apart."""
     may_lose_peers: bool = False
     """Whether `PeerLost` can come, so that a program has to keep what it would go back to."""
+    hub: int | None = None
+    """Rank of a node that adds up vectors for the workers and has none of its own (a sink); None where there is no such node."""
 
     @property
     def is_server(self) -> bool:
         return self.rank >= self.size
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker records what all have in common: the first one, or the first that is left."""
+        return self.rank == 0
 
     def hand_out(self, weights: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any], part: str = "") -> None:
         """Leave a trained network to whoever runs this: weights by name, and what they belong to; costs nothing.
@@ -133,6 +163,16 @@ class Context(ABC):
         The payload is copied, so the sender may go on changing it; it never affects the size.
         """
 
+    def announce(self, ranks: Sequence[int], nbytes: int, phase: str, payload: Payload) -> Any:
+        """Start the same message to several ranks; each receives it as any other. What comes back is that of the last one.
+
+        A message each, unless a fabric can tell many at once.
+        """
+        sent = None
+        for rank in ranks:
+            sent = self.send(rank, nbytes, phase, payload)
+        return sent
+
     def handed_over(self, sent: Any) -> Any:
         """Wait until what `send` returned is with its receiver, even where a message that is yielded counts as arrived at once.
 
@@ -144,8 +184,12 @@ class Context(ABC):
     def recv(self, src: int, like: Payload) -> Any:
         """Wait for the next message of rank *src*; yielding gives its payload, which has the size and type of *like*.
 
-        Messages between two ranks are received in the order in which they were sent.
+        Messages between two ranks are received in the order in which they were sent. Where messages may be lost, and the program has
+        said that it can live with that, what comes may be a `Torn`.
         """
+
+    def withdraw(self, sent: Any) -> None:  # noqa: B027 - elsewhere messages arrive whatever becomes of them
+        """Give up the message that `send` returned, if it is still under way: nobody needs it any more."""
 
     @abstractmethod
     def wait_any(self, futures: Sequence[Any]) -> Any:
@@ -242,6 +286,8 @@ class SimulatedContext(Context):
         self._sender = sender
         self.busy_s = 0.0
         """Time in s that the processor has computed so far."""
+        self.stored_s = 0.0
+        """Time in s that the storage has been read and written so far."""
         self._busy_until_s = 0.0
         self._stored_until_s = 0.0
         checkpoint = world.checkpoint
@@ -294,6 +340,7 @@ class SimulatedContext(Context):
                     outcome=way,
                 )
                 start_s += dur_s
+                self.stored_s += dur_s
         self._stored_until_s = start_s
         return Timeout(world.env, start_s - now)
 
@@ -337,7 +384,7 @@ class SimulatedContext(Context):
 
     def machine_state(self) -> dict[str, Any]:
         """Return what this node has done so far, by the names of its attributes."""
-        return {name: getattr(self, name) for name in ("busy_s", "_busy_until_s", "_stored_until_s")}
+        return {name: getattr(self, name) for name in ("busy_s", "stored_s", "_busy_until_s", "_stored_until_s")}
 
     def hand_out(self, weights: Mapping[str, NDArray[np.generic]], facts: Mapping[str, Any], part: str = "") -> None:
         if self.world.networks is not None:
@@ -358,3 +405,20 @@ class SimulatedContext(Context):
     def process(self, generator: Any) -> Event:
         """Start another process of this node."""
         return self.world.env.process(generator)
+
+    def beside(self, generator: Asking) -> Callable[[], None]:
+        """Start another process of this node, and return what ends it."""
+        process = self.world.env.process(_until_stopped(generator))
+
+        def stop() -> None:
+            if process.is_alive:
+                process.interrupt()
+
+        return stop
+
+
+def _until_stopped(generator: Asking) -> Asking:
+    try:
+        yield from generator
+    except Interrupt:
+        return

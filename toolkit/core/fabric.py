@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from toolkit.core.machines import Machines
 from toolkit.core.part import Part
@@ -22,6 +22,16 @@ class Behaviour(Protocol):
     def run(self, ctx: Context) -> Asking:
         """Act as the node that *ctx* belongs to."""
         ...
+
+
+class Sending(NamedTuple):
+    """What every worker of a program hands over at the least, before any schedule multiplies it or a header is added."""
+
+    nbytes: float
+    """In one round."""
+    rounds: int
+    who: str
+    """The subject of sentences: ``dense on mlp``."""
 
 
 class Network(Protocol):
@@ -60,6 +70,9 @@ class Fabric(Part):
     def check(self, duration_s: float) -> None:
         """Raise a UserError for settings that only together, or with the data they name, turn out to be wrong."""
 
+    def check_sending(self, sending: Sending, duration_s: float) -> None:
+        """Raise a UserError where a program that sends so much cannot come to anything in *duration_s*; tell what will not be finished."""
+
     def machines(self) -> Machines:
         """Return the computers that programs choose among; none where a fabric has nodes of its own."""
         return Machines()
@@ -67,6 +80,10 @@ class Fabric(Part):
     def feedback(self) -> str:
         """Say why what programs do depends on what things cost here; empty where it does not and a run can be priced again."""
         return "this fabric keeps no scripts of what its programs asked for"
+
+    def report_of(self, program: Behaviour) -> str:
+        """Return the module whose report tells runs of *program* here; empty where that is the program's own, or this fabric's."""
+        return ""
 
     def extras(self) -> dict[str, str]:
         """Facts about the set-up worth showing in the report's header (label to text)."""

@@ -17,6 +17,14 @@ class Machines:
     servers: Mapping[str, Device] = field(default_factory=dict)
     crashes: tuple[str, ...] = ()
     """Those that are lost at a set time."""
+    idle_servers: bool = False
+    """Whether servers may have nothing to do: they are there anyway (the sinks of a sea)."""
+    lossy: bool = False
+    """Whether messages between them may be lost, and parts of messages."""
+    inexact: str = ""
+    """The setting by which a collective may leave out what some worker gave to it; empty where none does."""
+    missing: str = "fabric: cluster"
+    """What programs lack where there are no machines."""
 
     @property
     def first(self) -> Device:
@@ -42,13 +50,24 @@ class Needs:
     """Whether it goes on without a worker that crashes."""
     hint: str = ""
     """What to take instead where there are too many workers."""
+    survives_loss: bool = False
+    """Whether it goes on where a message, or a part of one, never comes: its `recv` may give a `toolkit.core.context.Torn`."""
+    accepts_partial: bool = False
+    """Whether it goes on where a collective leaves out what some worker gave to it."""
 
     def check(self, machines: Machines, fabric: str) -> None:
         """Raise a `ScenarioError` where *machines*, those of a fabric of this type, do not do."""
         if not machines.workers:
-            raise ScenarioError(f"program: {self.who} needs fabric: cluster, and this is '{fabric}'")
+            raise ScenarioError(f"program: {self.who} needs {machines.missing}, and this is '{fabric}'")
         _check_count(self.who, "worker", len(machines.workers), self.workers, self.hint)
-        _check_count(self.who, "server", len(machines.servers), self.servers)
+        fewest, most = self.servers
+        _check_count(self.who, "server", len(machines.servers), (fewest, None if machines.idle_servers and most == 0 else most))
+        if machines.lossy and not self.survives_loss:
+            raise ScenarioError(
+                f"fabric.transport: {self.who} waits for every message, and some may be lost on the way here; set transport: reliable"
+            )
+        if machines.inexact and not self.accepts_partial and len(machines.workers) > 1:
+            raise ScenarioError(f"{machines.inexact}: may leave out what a worker sent, and {self.who} needs that of all; take another one")
         if machines.crashes and not self.survives:
             raise ScenarioError(f"fabric.failures.crashes: {self.who} does not go on without a worker; take {machines.crashes[0]} out")
 

@@ -12,7 +12,7 @@ from toolkit.errors import ScenarioError, shortened
 
 if TYPE_CHECKING:
     from toolkit.core.context import Context
-    from toolkit.core.fabric import Fabric
+    from toolkit.core.fabric import Fabric, Sending
 
 Process = Generator[Any, Any, Any]
 """What a simulated actor is: a generator that yields the events it waits for."""
@@ -42,6 +42,8 @@ class Program(Part):
 
     family: ClassVar[str] = "program"
     modules: ClassVar[tuple[str, ...]] = ("toolkit.acoustic.traffic.{}", "toolkit.methods.{}.program", "toolkit.methods.federated.{}")
+    report_at_sea: ClassVar[str] = "toolkit.at_sea.report"
+    """The module by whose report a run over acoustic modems is told, of a program that needs machines."""
 
     @abstractmethod
     def run(self, ctx: Context) -> Process:
@@ -67,6 +69,10 @@ class Program(Part):
 
     def check(self, fabric: Fabric) -> None:
         """Raise a UserError for settings that do not go with *fabric*, whose machines are as `needs` says: more memory than they have."""
+
+    def sending(self, fabric: Fabric) -> Sending | None:
+        """Return what every worker sends at the least; None where that is not known beforehand, or is nothing."""
+        return None
 
     def estimate(self, fabric: Fabric) -> Estimate | None:
         """Return what a run on *fabric* will take, without running it; None where this program cannot say."""

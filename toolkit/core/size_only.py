@@ -30,3 +30,6 @@ class SizeOnlyPayload:
 
     def __add__(self, other: object) -> Self:
         return self
+
+    def __mul__(self, other: object) -> Self:
+        return self

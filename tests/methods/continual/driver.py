@@ -174,5 +174,5 @@ def run_plan(method: ContinualMethod, seed: int = 0, **settings: Any) -> RunPlan
 
 def opening(method: ContinualMethod, seed: int = 0, **settings: Any) -> tuple[Learner, Any]:
     """Return the learner of the run that `train` would make, and the method's state, before the first step."""
-    course = program(method, **settings)._begin(Watched(seed))
+    course = program(method, **settings).begin(Watched(seed))
     return course.learner, course.state

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 from simpy.events import Timeout
 
-from toolkit.acoustic.packets import Frame, PacketTracker
+from toolkit.acoustic.packets import Frame, Packet, PacketTracker
 from toolkit.acoustic.phy import kernel as phy
 from toolkit.acoustic.phy.channel import Channel, Floats
 from toolkit.acoustic.phy.fading import FastFading
@@ -113,6 +114,11 @@ class Medium:
         self._keeper.room.settings["observed"] = True
 
     @property
+    def count(self) -> int:
+        """How many nodes there are, sinks included."""
+        return self._count
+
+    @property
     def modem(self) -> Modem:
         """The modem that all nodes have."""
         return self._modem
@@ -200,6 +206,32 @@ class Medium:
             self._wake_s = due_s
             self._env.ring_at(due_s, self._alarm)
         return self._env.timeout(dur_s)
+
+    def carry(self, node: int, packet: Packet, frame: Frame, ways_s: Mapping[int, float], arrive: Callable[[int], None]) -> None:
+        """Charge a *frame* with *packet* to *node*, and to receivers as if it reached each of them for certain, so much later.
+
+        *arrive* is called with each receiver when it has. The water holds a copy meanwhile.
+        """
+        dur_s, modem = self._modem.frame_s(frame.nbytes), self._modem
+        self._charge_certain(node, frame.dst, "tx", self._env.now, dur_s, power_w=modem.tx_w, frame=frame, packet=packet)
+        for receiver, way_s in ways_s.items():
+            self._charge_certain(receiver, node, "rx", self._env.now + way_s, dur_s, power_w=modem.rx_w, frame=frame, packet=packet)
+            self._tracker.hold(packet)
+            self._env.call_in(way_s + dur_s, partial(self._certain, receiver, packet, arrive))
+
+    def _certain(self, receiver: int, packet: Packet, arrive: Callable[[int], None], _: object) -> None:
+        arrive(receiver)
+        self._tracker.drop(packet, "")
+
+    def _charge_certain(
+        self, node: int, peer: int, kind: str, begin_s: float, dur_s: float, *, power_w: float, frame: Frame, packet: Packet
+    ) -> None:
+        last_s = max(0.0, min(dur_s, self._world.duration_s - begin_s))
+        self._keeper.room.nodes[f"{kind}_s"][node] += last_s
+        self._world.ledger.charge(
+            begin_s, last_s, node, peer, kind, phase=frame.kind, nbytes=frame.nbytes, energy_j=last_s * power_w,
+            outcome="sent" if kind == "tx" else "delivered", packet=packet.id,
+        )
 
     def finish(self) -> None:
         """Charge receptions that the end of the run cuts off, and idle time, so that the states of each node fill the run."""

@@ -16,6 +16,7 @@ from toolkit.acoustic.packets import Frame, Packet
 from toolkit.acoustic.prediction import Forecast
 from toolkit.core.part import Part
 from toolkit.core.program import Process
+from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
 
 
@@ -54,6 +55,10 @@ class Router(ABC):
         """What this node expects of its link to *receiver* at a time; None for a protocol that predicts nothing."""
         return None
 
+    def priced_forecast(self, receiver: int, at_s: float) -> tuple[Forecast | None, Work]:
+        """The same for a program that pays for it, with the work of making it."""
+        return self.forecast(receiver, at_s), Work()
+
 
 class Routing(Part, Generic[State]):
     """A routing protocol: its settings, and `init`, which sets it up at one node; sinks run the protocol too, as receivers.
@@ -65,6 +70,8 @@ class Routing(Part, Generic[State]):
     family: ClassVar[str] = "routing protocol"
     channel_aware: ClassVar[bool] = False
     """Whether the protocol chooses by the state of the channel; then it gains nothing where there is nothing to choose (a law)."""
+    addresses: ClassVar[bool] = False
+    """Whether it brings a packet to the node or sink `Packet.dst`; else it brings all to any sink, and `way_down` does the rest."""
 
     @classmethod
     def looks_back(cls) -> bool:
@@ -97,6 +104,10 @@ class Routing(Part, Generic[State]):
     def forecast(self, node: SeaNode[State], receiver: int, at_s: float) -> Forecast | None:
         """What this node expects of its link to *receiver* at a time; None for a protocol that predicts nothing."""
         return node.state.forecast(receiver, at_s) if isinstance(node.state, Router) else None
+
+    def priced_forecast(self, node: SeaNode[State], receiver: int, at_s: float) -> tuple[Forecast | None, Work]:
+        """The same for a program that pays for it, with the work of making it."""
+        return node.state.priced_forecast(receiver, at_s) if isinstance(node.state, Router) else (None, Work())
 
     def _at(self, node: SeaNode[State], needed: str) -> Router:
         if not isinstance(node.state, Router):

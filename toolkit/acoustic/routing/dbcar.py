@@ -197,6 +197,10 @@ class DbcarRouter(Router):
     def forecast(self, receiver: int, at_s: float) -> Forecast | None:
         return self.monitor.forecast(receiver, at_s)
 
+    def priced_forecast(self, receiver: int, at_s: float) -> tuple[Forecast | None, Work]:
+        neighbour = self.monitor.neighbours.get(receiver)
+        return self.monitor.forward(neighbour, at_s) if neighbour is not None else (None, Work())
+
     # Receiving
 
     def on_receive(self, frame: Frame, snr_db: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import final
+from typing import ClassVar, final
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ class Flooding(Routing["FloodingRouter"]):
     The delay U(0, `jitter_s`) keeps neighbours from answering in chorus; `ttl` bounds the hops and a cache of `cache_s`
     the memory (values of the DESERT framework).
     """
+
+    addresses: ClassVar[bool] = True
 
     jitter_s: float = Field(1.0, ge=0, description="longest random delay before a rebroadcast")
     ttl: int = Field(10, ge=1, le=255, description="transmissions of a copy at most")
@@ -50,7 +52,7 @@ class FloodingRouter(Router):
         node, packet = self.node, frame.packet
         if packet is None or not self._first_copy(packet):
             return
-        if node.is_sink:
+        if node.ends(packet):
             node.deliver(packet, frame.hops)
         elif frame.hops < self.spec.ttl:
             node.tracker.hold(packet)

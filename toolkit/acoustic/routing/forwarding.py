@@ -68,7 +68,7 @@ class Forwarder(Generic[C]):
 
     def refuses(self, packet: Packet) -> bool:
         """Whether there is no room for a new packet; it is told why, and silence sends it elsewhere."""
-        if self.node.is_sink or self.knows(packet) or self.room > 0:
+        if self.node.ends(packet) or self.knows(packet) or self.room > 0:
             return False
         self.node.tracker.refuse(packet, "queue_full")
         return True
@@ -76,7 +76,7 @@ class Forwarder(Generic[C]):
     def take(self, frame: Frame, carried: C, note: Any) -> None:
         """Take the packet of a frame that is acknowledged: deliver it, count it as a duplicate, or hold it and carry it on."""
         packet = carried.packet
-        if self.node.is_sink:
+        if self.node.ends(packet):
             self.accepted[packet.key] = note
             self.node.deliver(packet, frame.hops)
         elif self.knows(packet):

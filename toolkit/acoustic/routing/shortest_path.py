@@ -12,7 +12,7 @@ from pydantic import Field
 from scipy.sparse.csgraph import dijkstra
 
 from toolkit.acoustic.node import SeaNode
-from toolkit.acoustic.packets import Frame, Packet
+from toolkit.acoustic.packets import ANY_SINK, Frame, Packet
 from toolkit.acoustic.phy.faded_success import faded
 from toolkit.acoustic.phy.fading import FastFading
 from toolkit.acoustic.phy.modem import Modem
@@ -27,7 +27,20 @@ ACK_BYTES = 11
 DESIGN_NBYTES = 64
 """Payload that the success of a link is worked out for."""
 
-_PATHS: WeakKeyDictionary[LinkHistory, dict[tuple[str, Modem], tuple[NDArray[np.int64], NDArray[np.float64]]]] = WeakKeyDictionary()
+
+
+class Known(NamedTuple):
+    """What the oracle knows of a run."""
+
+    etx: NDArray[np.float64]
+    next_hop: NDArray[np.int64]
+    """Towards the nearest sink."""
+    cost: NDArray[np.float64]
+    to: dict[int, NDArray[np.int64]]
+    """Next hops towards single nodes and sinks, worked out when they are first asked for."""
+
+
+_PATHS: WeakKeyDictionary[LinkHistory, dict[tuple[str, Modem], Known]] = WeakKeyDictionary()
 
 
 class PathAck(NamedTuple):
@@ -71,6 +84,7 @@ class ShortestPath(Routing["PathRouter"]):
     """
 
     channel_aware: ClassVar[bool] = True
+    addresses: ClassVar[bool] = True
 
     knows: Literal["history", "start"] = Field("history", description="links averaged over the history, or as they are at time zero")
     tries: int = Field(4, ge=1, le=20, description="transmissions of a packet at one hop at most")
@@ -94,6 +108,7 @@ class PathRouter(Router):
         """The neighbour that all packets go to; -1 for a node without a way to any sink."""
         self.etx = float("inf")
         """Expected transmissions from here to a sink."""
+        self._known: Known | None = None
 
     def learn(self, history: LinkHistory) -> None:
         """Ask the oracle; what it says is worked out once per run."""
@@ -105,16 +120,25 @@ class PathRouter(Router):
             snr_db = node.channel.snr_db[None] if now else history.snr_db
             fading = node.fading if now else FastFading()  # what was heard in the history has faded already
             data, ack = (_success(node.modem, fading, snr_db, nbytes) for nbytes in (DATA_BYTES + DESIGN_NBYTES, ACK_BYTES))
-            known[what] = paths(etx_matrix(data, ack), node.sinks)
-        next_hop, cost = known[what]
-        self.next_hop, self.etx = int(next_hop[node.id]), float(cost[node.id])
+            etx = etx_matrix(data, ack)
+            known[what] = Known(etx, *paths(etx, node.sinks), {})
+        self._known = known[what]
+        self.next_hop, self.etx = int(self._known.next_hop[node.id]), float(self._known.cost[node.id])
+
+    def next_hop_for(self, packet: Packet) -> int:
+        """Return the neighbour that *packet* goes to; -1 where there is no way."""
+        known = self._known
+        if packet.dst == ANY_SINK or known is None:
+            return self.next_hop
+        if packet.dst not in known.to:
+            known.to[packet.dst] = paths(known.etx, [packet.dst])[0]
+        return int(known.to[packet.dst][self.node.id])
 
     def originate(self, packet: Packet) -> None:
         self.forwarder.accept(Carried(packet, 0), None)
 
     def processes(self) -> Iterable[Process]:
-        if not self.node.is_sink:
-            yield self.forwarder.one_by_one(self._carry)
+        yield self.forwarder.one_by_one(self._carry)
 
     def on_receive(self, frame: Frame, snr_db: float) -> None:
         node, packet = self.node, frame.packet
@@ -129,7 +153,7 @@ class PathRouter(Router):
     def _carry(self, carried: Carried) -> Process:
         """Send to the next hop until it acknowledges; return why the packet was given up, if it was."""
         node, spec = self.node, self.spec
-        if self.next_hop < 0:
+        if self.next_hop_for(carried.packet) < 0:
             return "void"
         answer = yield from self.forwarder.offer(
             carried.packet, lambda: self._frame(carried), tries=spec.tries, backoff_s=spec.backoff_s,
@@ -139,7 +163,8 @@ class PathRouter(Router):
 
     def _frame(self, carried: Carried) -> Frame:
         node, packet = self.node, carried.packet
-        return Frame("data", node.id, self.next_hop, DATA_BYTES + packet.nbytes, packet=packet, hops=carried.hops + 1, depth_m=node.depth_m)
+        hop = self.next_hop_for(packet)
+        return Frame("data", node.id, hop, DATA_BYTES + packet.nbytes, packet=packet, hops=carried.hops + 1, depth_m=node.depth_m)
 
 
 def _success(modem: Modem, fading: FastFading, snr_db: NDArray[np.float64], nbytes: int) -> NDArray[np.float64]:

@@ -112,7 +112,10 @@ class Continual(ContinualSettings, Program):
 
     def run(self, ctx: Context) -> Process:
         torch.set_num_threads(self.threads)
-        course = self._begin(ctx)
+        yield from self.go_on(ctx, self.begin(ctx))
+
+    def go_on(self, ctx: Context, course: ContinualState) -> Process:
+        """Learn what of the stream is left to *course*."""
         run_plan = course.run_plan
         for task in range(course.task, run_plan.tasks):
             step_count = run_plan.step_count(task, course.device)
@@ -133,7 +136,7 @@ class Continual(ContinualSettings, Program):
         if self.learn:
             leave_networks(ctx, self.task, self.method, course.learner, course.state)
 
-    def _begin(self, ctx: Context) -> ContinualState:
+    def begin(self, ctx: Context) -> ContinualState:
         """Build the learner, or take up a stopped one."""
         run_plan = self.run_plan(torch_generator(ctx.shared_rng("model")), ctx.shared_rng("stream"))
         run_plan = placed(run_plan, accelerator(self.accelerator))

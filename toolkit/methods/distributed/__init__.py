@@ -51,6 +51,8 @@ class ExchangeMethod(Part, Generic[State]):
 
     family: ClassVar[str] = "method"
     needs_servers: ClassVar[bool] = False
+    partial: ClassVar[bool] = False
+    """Whether it goes on where a sum is that of some workers, scaled, and a list holds what some sent: what the others sent is lost."""
     overlaps: ClassVar[bool] = False
     """Whether parts of the gradient are exchanged while the backward pass works on others."""
 

@@ -33,6 +33,7 @@ class Dense(ExchangeMethod[DenseState]):
     With the same seed it makes the steps of one worker with the batches of all. Its buckets are added up during the backward pass.
     """
 
+    partial: ClassVar[bool] = True
     overlaps: ClassVar[bool] = True
 
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor")

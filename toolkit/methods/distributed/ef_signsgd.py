@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 from pydantic import Field
 from torch import Tensor
@@ -22,6 +22,8 @@ class EfSignSgd(ExchangeMethod[CompressedState]):
     Source: Karimireddy et al. 2019, Alg. 1, where the learning rate is inside (`lr_inside`); several workers as in Zheng et al. 2019.
     Departure: the mean of what the workers sent is not compressed again, because there is no server.
     """
+
+    partial: ClassVar[bool] = True
 
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, on what all workers sent")
     lr_inside: bool = Field(False, description="the learning rate scales what is accumulated, not the update at the end")

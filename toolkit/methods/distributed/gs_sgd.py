@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self, final
+from typing import ClassVar, Literal, Self, final
 
 import torch
 from pydantic import Field, model_validator
@@ -66,6 +66,8 @@ class GsSgd(ExchangeMethod[LocalState | TableState]):
     by every worker, because there is no server. Recall against the true global top-k is not reported: no worker knows it without
     traffic of its own.
     """
+
+    partial: ClassVar[bool] = True
 
     k: int | None = Field(None, ge=1, description="coordinates changed per step; without it the share `density`")
     density: float = Field(0.01, gt=0, le=1, description="share of the coordinates changed per step, where k is not given")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 from pydantic import Field
@@ -34,6 +34,8 @@ class LocalSgd(ExchangeMethod[LocalSgdState]):
     Source: Stich 2019, Alg. 1, which has no momentum. What becomes of it when the weights are averaged is a choice of ours, `at_average`;
     averaging it too costs as many bytes again.
     """
+
+    partial: ClassVar[bool] = True
 
     period: int = Field(8, ge=1, description="steps between two averages")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, on the worker's own gradients")

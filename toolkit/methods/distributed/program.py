@@ -13,7 +13,7 @@ from torch import Tensor
 
 from toolkit.core.bounds import Share
 from toolkit.core.context import Asking, Context, PeerLost
-from toolkit.core.fabric import Fabric
+from toolkit.core.fabric import Fabric, Sending
 from toolkit.core.machines import Needs
 from toolkit.core.program import Estimate, Process, Program
 from toolkit.errors import DivergenceError, ScenarioError
@@ -66,7 +66,7 @@ class DistributedSgd(Program):
 
     def needs(self) -> Needs:
         servers = (1, None) if self.method.needs_servers else (0, 0)
-        return Needs(self.method.type_name(), servers=servers)
+        return Needs(self.method.type_name(), servers=servers, accepts_partial=self.method.partial)
 
     def check(self, fabric: Fabric) -> None:
         machines = fabric.machines()
@@ -79,9 +79,19 @@ class DistributedSgd(Program):
             )
         machines.check_memory(task.memory_bytes(self.batch), f"{self.task.model.name} at batch {self.batch}")
 
+    def sending(self, fabric: Fabric) -> Sending | None:
+        if len(fabric.machines().workers) == 1:
+            return None
+        nbytes = self.method.wire_bytes(self.task.load().layout)
+        period = self.method.cycle  # those that send once in a while say what that is per step
+        return Sending(nbytes * period, self.steps // period, f"{self.method.type_name()} on {self.task.model.name}")
+
     def estimate(self, fabric: Fabric) -> Estimate | None:
-        """The costs of a run with `learn` false, from a few of its steps; None where workers crash, since a crash is no step."""
-        if fabric.machines().crashes:
+        """The costs of a run with `learn` false, from a few of its steps; None where workers crash, since a crash is no step.
+
+        Nor where the run has no end of its own: at sea no step takes as long as another.
+        """
+        if fabric.machines().crashes or not fabric.ends_by_itself:
             return None
         method = self.method
         return estimate(
@@ -96,11 +106,12 @@ class DistributedSgd(Program):
         torch.set_num_threads(self.threads)
         task = self.task.load()
         if ctx.is_server:
-            yield from self._serve(ctx, task.layout)
+            if self.method.needs_servers:
+                yield from self._serve(ctx, task.layout)
             return
         state = self._begin(ctx, task)
         worker = WorkerTrainer(self, ctx, task, state)
-        if ctx.rank == 0 and not state.step:
+        if ctx.leads and not state.step:
             for target in self.targets:
                 ctx.metric("target", target)
         yield from training_loop(
@@ -108,7 +119,7 @@ class DistributedSgd(Program):
         )
         if self.learn:
             worker.evaluate()
-            if ctx.rank == 0:
+            if ctx.leads:
                 hand_out(ctx, state.model, self.task.model, task.data, accuracy=worker.accuracy)
 
     def _serve(self, ctx: Context, layout: FlatLayout) -> Asking:
@@ -211,14 +222,14 @@ class WorkerTrainer:
         yield from method.step(ctx, state.optimiser, state.weights, state.gradient, dataclasses.replace(step, arriving=arriving))
 
     def step_done(self) -> None:
-        if self.ctx.rank == 0 and self.program.learn:
+        if self.ctx.leads and self.program.learn:
             self.ctx.metric("train_loss", float(self._loss.detach()), step=self.state.step)
-        if self.ctx.rank == 0:
+        if self.ctx.leads:
             self.ctx.progress(self.state.step / self.program.steps)
 
     def evaluate(self) -> None:
         """Record test loss and accuracy of the first worker's model, which is that of all."""
-        if self.ctx.rank == 0:
+        if self.ctx.leads:
             found = self.task.evaluate(self.state.model)
             self.accuracy = found["test_accuracy"]
             for name, value in found.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 from pydantic import Field
 from torch import Tensor
@@ -22,6 +22,8 @@ class Qsgd(ExchangeMethod[CompressedState]):
 
     Source: Alistarh et al. 2017, section 3.1; bucket and levels of its 4-bit experiments. Departures: see the compressor.
     """
+
+    partial: ClassVar[bool] = True
 
     levels: int = Field(7, ge=1, le=127, description="levels per sign (s); 7 makes 4 bits, 1 makes 2 bits, 127 makes 8 bits")
     bucket: int = Field(512, ge=1, description="consecutive coordinates that share a norm (b)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from pydantic import Field
@@ -28,6 +28,8 @@ class SignSgd(ExchangeMethod[CompressedState]):
     Departures: every worker counts the votes itself instead of a server. A tie, possible with an even number of workers, leaves the
     coordinate where it is, and a gradient of exactly zero votes at random.
     """
+
+    partial: ClassVar[bool] = True
 
     momentum: float = Field(0.9, ge=0, lt=1, description="share of the past in each worker's own average (b)")
     dense_below: int = Field(0, ge=0, description="tensors of fewer elements travel whole, together in one all-reduce, and take SGD steps")

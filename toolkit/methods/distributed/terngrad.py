@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 from pydantic import Field
 from torch import Tensor
@@ -22,6 +22,8 @@ class TernGrad(ExchangeMethod[CompressedState]):
 
     Source: Wen et al. 2017, Alg. 1. Departures: see the compressor.
     """
+
+    partial: ClassVar[bool] = True
 
     clip: float = Field(2.5, ge=0, description="clip at so many standard deviations of the layer; 0 for not at all")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, on the averaged gradient")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 from pydantic import Field
 from torch import Tensor
@@ -24,6 +24,8 @@ class TopK(ExchangeMethod[CompressedState]):
 
     Source: Stich et al. 2018 (memory); Aji and Heafield 2017; compared in Shi et al. 2019. Momentum is on the averaged update.
     """
+
+    partial: ClassVar[bool] = True
 
     k: int | None = Field(None, ge=1, description="coordinates sent per step; without it the share `density`")
     density: float = Field(0.01, gt=0, le=1, description="share of the coordinates sent per step, where k is not given")
