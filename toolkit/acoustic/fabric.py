@@ -236,6 +236,8 @@ class SeaNetwork:
         needs = program.needs() if isinstance(program, Program) else None
         if self.service is not None and needs is not None:
             self.service.check_ways(self.channel.heard_from(self.reach.level_db(*WAY)))
+            if not self.spec.is_wide:
+                self.service.meet(self._audible(), self.channel.delay_s)
             return self.service.launch(program, needs, self.spec.collectives)
         return self.world.env.all_of([self.world.env.process(program.run(ctx)) for ctx in self.contexts])
 

@@ -127,6 +127,14 @@ class Context(ABC):
         return self.rank >= self.size
 
     @property
+    def neighbours(self) -> Mapping[int, int]:
+        """Ranks of the workers that this one tells things directly, and how many neighbours each of those has: the two next on a ring,
+        where a fabric says nothing else. Who is a neighbour has this one as a neighbour.
+        """
+        near = {(self.rank + step) % self.size for step in (-1, 1)} - {self.rank}
+        return dict.fromkeys(sorted(near), len(near))
+
+    @property
     def leads(self) -> bool:
         """Whether this worker records what all have in common: the first one, or the first that is left."""
         return self.rank == 0

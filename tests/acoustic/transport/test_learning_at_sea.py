@@ -278,3 +278,19 @@ def test_it_cannot_be_trained_in_real_processes_nor_estimated(tmp_path: Any, cap
     for main in (train.main, estimate.main):
         assert main([str(path)]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+# Gossip
+
+
+def test_neighbours_that_gossip_at_sea_end_with_the_mean_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After many rounds between the nearest alone, everybody has what an all-reduce over all gives, to rounding."""
+    kept = watched(monkeypatch)
+    method = {"type": "local_sgd", "period": 2, "momentum": 0.0}
+    sail(at_sea(method, fabric("ideal")))
+    together = kept[1].weights.clone()
+    sail(at_sea({**method, "gossip_rounds": 12}, fabric("ideal"), duration_s=20_000.0))
+    for node in range(4):
+        assert kept[node].step == 4
+        torch.testing.assert_close(kept[node].weights, together, rtol=1e-4, atol=1e-5)
+    assert not torch.equal(kept[0].weights, kept[2].weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -34,6 +34,9 @@ from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError
 
+NEAREST = 3
+"""Neighbours that a node chooses for itself."""
+
 
 class MailContext(SeaContext):
     """The context of a node or sink that sends and receives messages with content. Ranks are ids: nodes first, then sinks.
@@ -47,6 +50,11 @@ class MailContext(SeaContext):
     ) -> None:
         super().__init__(world, rank, size, device, sender, channel=channel)
         self._service = service
+
+    @property
+    def neighbours(self) -> Mapping[int, int]:
+        around = self._service.around
+        return {rank: len(around[rank]) for rank in sorted(around[self.rank])}
 
     @property
     def leads(self) -> bool:
@@ -89,6 +97,8 @@ class TransportService:
         self.mail = SeaMail(spec, world, tracker, nodes=nodes, sinks=sinks, route=self._route, airtime_s=airtime_s)
         self.leader = 0
         """The first node that lives."""
+        self.around: list[set[int]] = [set() for _ in range(nodes)]
+        """The nodes near each node when the program began: the `NEAREST` that it has a way to over one hop, and those that it is one of."""
         self._world, self._tracker, self._routing, self._batteries = world, tracker, routing, batteries
         self._workers, self._sinks = nodes, sinks
         self._nodes: Sequence[SeaNode] = ()
@@ -129,6 +139,15 @@ class TransportService:
                 f"fabric.layout: there is no way between node {node} and any sink{f', nor for {more} more' if more else ''} when the run "
                 "begins, over however many hops; move them nearer, add relays, or raise modem.source_level_db"
             )
+
+    def meet(self, links: tuple[NDArray[np.int64], NDArray[np.int64]], delay_s: NDArray[np.float64]) -> None:
+        """Let nodes know who is near; *links* are senders and receivers, *delay_s* (n, n) what sound takes."""
+        both = set(zip(*(ends.tolist() for ends in links), strict=True))
+        for node in range(self._workers):
+            near = [other for other in range(self._workers) if {(node, other), (other, node)} <= both]
+            for other in sorted(near, key=lambda other: (float(delay_s[node, other]), other))[:NEAREST]:
+                self.around[node].add(other)
+                self.around[other].add(node)
 
     def launch(self, program: Behaviour, needs: Needs, collectives: Collectives) -> Event:
         """Start *program* on all nodes and sinks, and the hub of a star at the first sink; the event fires when all are at their end."""

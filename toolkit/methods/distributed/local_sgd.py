@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from toolkit.collectives.gossip import gossip_mean
 from toolkit.core.context import Asking, Context
 from toolkit.core.work import FLOAT_BYTES
 from toolkit.learning.flat import FlatLayout
@@ -29,7 +30,8 @@ class LocalSgdState:
 class LocalSgd(ExchangeMethod[LocalSgdState]):
     """w <- w - lr v with the worker's own gradient; after every `period` steps w <- mean of w. ``4 d / period`` bytes per step on average.
 
-    Between averages the workers' weights differ.
+    Between averages the workers' weights differ. With `gossip_rounds` they differ always: each averages with its neighbours alone
+    (`toolkit.collectives.gossip`), and who evaluates tells of one network of many.
 
     Source: Stich 2019, Alg. 1, which has no momentum. What becomes of it when the weights are averaged is a choice of ours, `at_average`;
     averaging it too costs as many bytes again.
@@ -37,6 +39,7 @@ class LocalSgd(ExchangeMethod[LocalSgdState]):
 
     partial: ClassVar[bool] = True
 
+    gossip_rounds: int = Field(0, ge=0, le=1000, description="average with neighbours alone, so many times in a row; 0: with all at once")
     period: int = Field(8, ge=1, description="steps between two averages")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum factor, on the worker's own gradients")
     nesterov: bool = Field(False, description="look ahead along the momentum")
@@ -57,8 +60,11 @@ class LocalSgd(ExchangeMethod[LocalSgdState]):
             return
         averaged = self.momentum > 0 and self.at_average == "average"
         own = torch.cat([weights, state.velocity]) if averaged else weights
-        total = yield from ctx.all_reduce(own, "weights")  # l. 5
-        mean = total / ctx.size
+        if self.gossip_rounds:
+            mean = yield from gossip_mean(ctx, own, self.gossip_rounds, "weights")
+        else:
+            total = yield from ctx.all_reduce(own, "weights")  # l. 5
+            mean = total / ctx.size
         weights.copy_(mean[: weights.numel()])
         if averaged:
             state.velocity.copy_(mean[weights.numel() :])
@@ -68,4 +74,4 @@ class LocalSgd(ExchangeMethod[LocalSgdState]):
 
     def wire_bytes(self, layout: FlatLayout) -> float:
         vectors = 2 if self.momentum and self.at_average == "average" else 1
-        return vectors * FLOAT_BYTES * layout.size / self.period
+        return vectors * FLOAT_BYTES * layout.size / self.period * max(1, self.gossip_rounds)
