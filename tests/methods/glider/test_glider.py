@@ -76,6 +76,30 @@ def test_waiting_for_water_has_an_end(tmp_path: Path) -> None:
     assert rows["changes_sent"] >= 1
 
 
+@pytest.mark.parametrize("patience_s", [1000.1, 600.0, 0.0, 599.9999999999999])
+def test_patience_ends_whatever_the_clock_makes_of_it(patience_s: float) -> None:
+    """Sums of waits miss the end by less than the clock can tell; a glider that waited for the rest would wait for ever."""
+
+    class Clock:
+        now, looks = 123456.7, 0
+
+        def chance_of_frame(self, bits: int) -> tuple[float, tuple[float, ...]]:
+            self.looks += 1
+            return 0.0, (0.0,)
+
+        def metric(self, *_: object) -> None: ...
+
+        def sleep(self, delay_s: float) -> float:
+            return delay_s
+
+    waits = {"program.least_success": 0.9, "program.patience_s": patience_s, "program.look_s": 1.7}
+    spec, clock = Scenario.load(SCENARIO, {**SMALL, "compare": {}, **waits}), Clock()
+    for steps, delay_s in enumerate(spec.program._await_water(clock)):  # type: ignore[attr-defined]
+        clock.now += delay_s
+        assert steps < 3000
+    assert clock.now - 123456.7 == pytest.approx(patience_s, abs=1e-6)
+
+
 def test_ideal_links_are_never_waited_for(tmp_path: Path) -> None:
     rows, metrics, _ = glider(tmp_path / "run", **{"program.least_success": 0.9})
     assert (of(metrics, "waited_s") == 0.0).all()

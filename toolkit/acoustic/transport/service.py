@@ -105,6 +105,7 @@ class TransportService:
         self._down: list[DownRouter] = []
         self._shore: Shore | None = None
         self._running: dict[int, simpy.Process] = {}
+        self._budget: LinkBudget | None = None
         self._needs_all = ""
         """What waits for every node for ever; empty where programs go on without those that die."""
 
@@ -197,7 +198,7 @@ class TransportService:
         if isinstance(self._routing, IdealLinks):
             return 1.0, Work()
         me, best, total = self._nodes[node], 0.0, Work()
-        budget = LinkBudget(me.modem, me.fading)
+        budget = self._budget = self._budget or LinkBudget(me.modem, me.fading)
         for other in self._nodes:
             if other.id != node and (other.is_sink or other.depth_m < me.depth_m):
                 forecast, work = self._routing.priced_forecast(me, other.id, self._world.now)

@@ -134,16 +134,21 @@ class Glider(Program):
                 ashore += self.change.decode(code, len(change))
 
     def _await_water(self, ctx: Sailor) -> Asking:
-        """Wait for a good forecast; return how long it was waited for."""
+        """Wait for a good forecast, and no longer than patience lasts; return how long it was waited for."""
+        if self.least_success is None:
+            return 0.0
         begun_s = ctx.now
-        while self.least_success is not None and ctx.now - begun_s < self.patience_s:
+        while True:
             chance, work = ctx.chance_of_frame(FRAME_BITS)
             if any(work):
                 yield ctx.compute(work, "predict")
             ctx.metric("chance", chance)
-            if chance >= self.least_success:
+            left_s = begun_s + self.patience_s - ctx.now
+            if chance >= self.least_success or left_s <= 0:
                 break
-            yield ctx.sleep(min(self.look_s, self.patience_s - (ctx.now - begun_s)))
+            yield ctx.sleep(min(self.look_s, left_s))
+            if left_s <= self.look_s:  # what is left of a patience may be too little for the clock to move
+                break
         return ctx.now - begun_s
 
     # Ashore
