@@ -125,7 +125,11 @@ def test_what_python_and_this_package_import_is_nobodys_network(name: str) -> No
     """These are loaded, or could be, and called with what a file says they would run anything."""
     with pytest.raises(ValidationError) as caught:
         ModelSpec.model_validate({"name": name}, context={"home": None})
-    assert "--trust" in str(caught.value) or "nothing to be called from here" in str(caught.value)
+    said = str(caught.value)
+    if name.startswith("__main__:") and not hasattr(sys.modules["__main__"], "main"):
+        assert "has no class or function" in said  # a worker of the tests has no such function to be called
+    else:
+        assert "--trust" in said or "nothing to be called from here" in said
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -14,6 +14,8 @@ from toolkit.render.figures import INK, Figures, bars_with_intervals, styled
 from toolkit.render.learning import learning
 from toolkit.render.overview import OVERVIEW_CAPTION, overview
 
+__all__ = ["FIGURES", "SEA_CAPTIONS", "environment", "learning_figures", "network_map"]
+
 LEARNT = (
     "Test accuracy of the first node that lives, {}. Lines are means over seeds, bands their 95 % interval; a line begins and ends where "
     "all seeds have data."

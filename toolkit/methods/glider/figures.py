@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from toolkit.acoustic.figures import SEA_CAPTIONS, environment, network_map
 from toolkit.analysis.comparison import Comparison
+from toolkit.at_sea.figures import SEA_CAPTIONS, environment, network_map
 from toolkit.render.figures import Figures, arm_colours, arm_markers, new_figure, styled
 from toolkit.render.overview import OVERVIEW_CAPTION, overview
 

@@ -20,7 +20,7 @@ from toolkit.methods.glider.ashore import Examiner, size_of, vector_of
 from toolkit.methods.glider.changes import Change
 
 if TYPE_CHECKING:
-    from toolkit.acoustic.transport.service import MailContext as Sailor  # with the sea, which a check of other scenarios does not need
+    from toolkit.at_sea.context import SailorContext as Sailor  # with the sea, which a check of other scenarios does not need
 else:
     Sailor = Context
 
