@@ -132,7 +132,8 @@ def _in_one_pool(
 
     with telling_notes(tell):
         modules = [check(scenario) for scenario in scenarios.values()]
-    with _disk_errors(next(iter(scenarios))):
+    first = next(iter(scenarios))
+    with _disk_errors(first if len(scenarios) == 1 else first.parent):
         begun = [
             _begin(scenario, RunDirectory(place), module, resume=resume, call_traces=call_traces, mix_versions=mix_versions, tell=tell)
             for (place, scenario), module in zip(scenarios.items(), modules, strict=True)

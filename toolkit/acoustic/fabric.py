@@ -101,7 +101,11 @@ class Acoustic(Fabric):
             return Machines(missing="fabric: cluster, or a sea whose fabric.transport is reliable")
         workers = {f"node{place}": self.device for place in range(self.layout.node_count)}
         servers = {f"sink{place}": self.device for place in range(self.layout.sink_count)}
-        return Machines(workers, servers, idle_servers=True, lossy=self.transport.lossy, inexact=self.collectives.inexact)
+        blind = self.links == "water" and not self.routing.forecasts()
+        return Machines(
+            workers, servers, idle_servers=True, lossy=self.transport.lossy, inexact=self.collectives.inexact,
+            unforeseen=f"fabric.routing '{self.routing.type_name()}'" if blind else "",
+        )
 
     def check_sending(self, sending: Sending, duration_s: float) -> None:
         if self.transport is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from toolkit.collectives import adding
+from pydantic import Field
+
+from toolkit.collectives import Scheduled, adding
 from toolkit.core.context import Asking, Context, Payload, Torn
 from toolkit.core.size_only import SizeOnlyPayload
 
@@ -74,6 +76,32 @@ class Gathered:
 
     def __mul__(self, other: Any) -> Self:
         return self
+
+
+class ByHub(Scheduled):
+    """A schedule by way of the fabric's hub; with `deadline_s`, which needs one, rounds go on without what is late."""
+
+    by_hub: ClassVar[bool] = True
+
+    deadline_s: float | None = Field(None, gt=0, description="how long a hub waits after a round's first vector; none: for all")
+    absent_after: int = Field(3, ge=1, description="rounds missed in a row after which a worker is not waited for")
+
+    @property
+    def exact(self) -> bool:
+        return self.deadline_s is None
+
+    def serve(self, ctx: Context) -> Asking:
+        """Be the hub, for the other schedule of a star too."""
+        return serve(ctx, self.deadline_s, self.absent_after)
+
+
+def ask(ctx: Context, hub: int, question: ForHub, phase: str) -> Asking:
+    """Send a vector to the *hub* and return its answer; what is still under way by then nobody needs."""
+    coming = ctx.recv(hub, question.vector)
+    sent = ctx.send(hub, question.nbytes, phase, question)
+    answer = yield coming
+    ctx.withdraw(sent)
+    return answer
 
 
 def serve(ctx: Context, deadline_s: float | None, absent_after: int) -> Asking:

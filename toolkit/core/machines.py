@@ -23,6 +23,8 @@ class Machines:
     """Whether messages between them may be lost, and parts of messages."""
     inexact: str = ""
     """The setting by which a collective may leave out what some worker gave to it; empty where none does."""
+    unforeseen: str = ""
+    """The setting for which nobody can forecast a link that may fail (`Context.chance_of_frame`); empty where that can be done."""
     missing: str = "fabric: cluster"
     """What programs lack where there are no machines."""
 

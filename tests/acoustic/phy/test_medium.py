@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from toolkit.acoustic.answer_time import AnswerTime
 from toolkit.acoustic.mac.sfama import Sfama
 from toolkit.acoustic.packets import Frame
 from toolkit.acoustic.phy import kernel as phy
@@ -34,7 +35,7 @@ def test_timeouts_allow_for_the_way_both_ways(pool) -> None:
     """Check 9 of section 9: of an acknowledgement, and of an answer in slots."""
     modem = pool([(0, 0, 0)]).modem
     routing = Dbcar(prediction=Persistence(), range_m=1500, guard_s=0.1)
-    unknown = type("Neighbour", (), {"rtt_s": None})
+    unknown = type("Neighbour", (), {"answers": AnswerTime()})
     assert routing.timeout_s(modem, unknown) == pytest.approx(2.0 + modem.frame_s(ACK_BYTES) + 0.1)
     mac = type("Radio", (), {"airtime_s": lambda self, nbytes: modem.frame_s(nbytes)})()
     assert Sfama(range_m=1500).slot_s(mac) > 1.0 + modem.frame_s(10)

@@ -66,7 +66,7 @@ def test_next_hops_by_rule(network, rule: str, successes: dict, chosen: int) -> 
     net = network(PLACES, FAR_SINK, dbcar(rule=rule))
     levels = {other: level_of(net, success) for other, success in successes.items()}
     foresee(net, 0, lambda other, at_s: levels[other])
-    net.nodes[0].state.neighbours[2].rtt_s, net.nodes[0].state.neighbours[3].rtt_s = 0.6, 1.35
+    net.nodes[0].state.neighbours[2].answers.mean_s, net.nodes[0].state.neighbours[3].answers.mean_s = 0.6, 1.35
     net.send(0, -1, 64, "data")
     assert routes(finish(net))[0] == (0, chosen)
 
@@ -83,7 +83,7 @@ def test_the_price_of_a_hop_under_rule_c(network) -> None:
             assert router.rules.cost(hop) == pytest.approx((data_s + ack_s) * (modem.tx_w + modem.rx_w) / 0.8 / 400)
             continue
         assert router.rules.cost(hop) == pytest.approx((data_s + ack_s + 2 * 1500 / 1500 + 0.1) / 0.8 / 400)
-        neighbour.rtt_s = 0.7  # measured, it takes the place of the nominal range
+        neighbour.answers.mean_s = 0.7  # measured, it takes the place of the nominal range
         assert router.rules.cost(hop) == pytest.approx((data_s + 0.7 + 0.1) / 0.8 / 400)
 
 

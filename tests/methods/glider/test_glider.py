@@ -117,7 +117,9 @@ def test_a_dead_glider_sends_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("changes", "says"), [
     ({"fabric.routing": {"type": "dbr"}, "fabric.links": "water", "program.least_success": 0.5},
-     r"program.least_success: 0.5 asks for forecasts, and 'dbr' makes none"),
+     r"program.least_success: 0.5 needs forecasts, and fabric.routing 'dbr' makes none"),
+    ({"fabric.routing": {"type": "carp"}, "fabric.links": "water", "program.least_success": 0.5}, "'carp' makes none"),
+    ({"fabric": {"type": "cluster", "workers": 1, "servers": 1}, "duration_s": None}, "'cluster' ends with its programs"),
     ({"program.learner.learn": False}, "program.learner.learn: what a glider sends is what it has learnt"),
     ({"program.change": {"type": "sketched", "rows": 2}}, "rows"),
     ({"program.change": "zipped"}, "zipped"),

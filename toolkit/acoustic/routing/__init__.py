@@ -76,9 +76,20 @@ class Routing(Part, Generic[State]):
     @classmethod
     def looks_back(cls) -> bool:
         """Whether the protocol, or the router that it sets up, learns from the history of the links."""
+        router = cls._router()
+        return cls.learn is not Routing.learn or (router is not None and router.learn is not Router.learn)
+
+    @classmethod
+    def forecasts(cls) -> bool:
+        """Whether the protocol, or the router that it sets up, says what it expects of a link."""
+        router = cls._router()
+        return cls.forecast is not Routing.forecast or (router is not None and router.forecast is not Router.forecast)
+
+    @classmethod
+    def _router(cls) -> type[Router] | None:
+        """The class of what `init` returns, where that is a router."""
         router = get_type_hints(cls.init).get("return")
-        learns = inspect.isclass(router) and issubclass(router, Router) and router.learn is not Router.learn
-        return learns or cls.learn is not Routing.learn
+        return router if inspect.isclass(router) and issubclass(router, Router) else None
 
     @abstractmethod
     def init(self, node: SeaNode[State]) -> State:

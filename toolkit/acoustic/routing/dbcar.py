@@ -160,9 +160,10 @@ class Dbcar(Routing["DbcarRouter"]):
 
     def timeout_s(self, modem: Modem, neighbour: Neighbour) -> float:
         """How long after the end of a frame its acknowledgement may take."""
-        if neighbour.rtt_s is None:
-            return 2.0 * self.range_m / 1500.0 + modem.frame_s(ACK_BYTES) + self.guard_s
-        return neighbour.rtt_s + 4.0 * neighbour.rtt_dev_s + self.guard_s
+        longest_s = neighbour.answers.longest_s
+        if longest_s is None:
+            longest_s = 2.0 * self.range_m / 1500.0 + modem.frame_s(ACK_BYTES)
+        return longest_s + self.guard_s
 
 
 class DbcarRouter(Router):
@@ -371,5 +372,5 @@ class DbcarRouter(Router):
             return False
         neighbour.silences = 0
         if answer.attempt == 0:
-            neighbour.rtt(answer.waited_s)
+            neighbour.answers.observe(answer.waited_s)
         return True

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.acoustic.answer_time import AnswerTime
 from toolkit.acoustic.phy.faded_success import faded
 from toolkit.acoustic.phy.fading import FastFading
 from toolkit.acoustic.phy.modem import Modem
@@ -163,9 +164,8 @@ class Neighbour:
     silences: int = 0
     """How often in a row it did not answer."""
     last_snr_db: float | None = None
-    rtt_s: float | None = None
-    """Smoothed time from the end of a frame to the end of its acknowledgement."""
-    rtt_dev_s: float = 0.0
+    answers: AnswerTime = field(default_factory=AnswerTime)
+    """Times from the end of a frame to the end of its acknowledgement."""
     _sum_db: float = 0.0
     _count: int = 0
 
@@ -194,11 +194,3 @@ class Neighbour:
         code = encode_snr(self._sum_db / self._count) if self._count else SILENT
         self._sum_db, self._count = 0.0, 0
         return code
-
-    def rtt(self, sample_s: float) -> None:
-        """Smooth the round-trip time as TCP does (gains 1/8 and 1/4)."""
-        if self.rtt_s is None:
-            self.rtt_s, self.rtt_dev_s = sample_s, sample_s / 2.0
-        else:
-            self.rtt_dev_s += (abs(sample_s - self.rtt_s) - self.rtt_dev_s) / 4.0
-            self.rtt_s += (sample_s - self.rtt_s) / 8.0

@@ -174,7 +174,7 @@ class NextHop:
             return -gain_m * hop.success
         data_s, ack_s = modem.frame_s(self.data_nbytes(DESIGN_NBYTES)), modem.frame_s(self._ack_nbytes)
         if spec.rule == "c_delay":
-            rtt_s = hop.neighbour.rtt_s
+            rtt_s = hop.neighbour.answers.mean_s
             price = data_s + (2.0 * hop.neighbour.delay_s + ack_s if rtt_s is None else rtt_s) + spec.guard_s
         else:  # what both ends spend on the two frames
             price = (data_s + ack_s) * (modem.tx_w + modem.rx_w)

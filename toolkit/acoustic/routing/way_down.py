@@ -15,6 +15,7 @@ from typing import NamedTuple, final
 
 from pydantic import Field
 
+from toolkit.acoustic.answer_time import AnswerTime
 from toolkit.acoustic.node import SeaNode
 from toolkit.acoustic.packets import BROADCAST, EVERYBODY, Frame, Packet
 from toolkit.acoustic.routing.forwarding import Carried, Forwarder
@@ -91,8 +92,7 @@ class DownRouter:
         self._flooded: set[int] = set()
         self._handing_on: list[DownCarried] = []
         self._rng = node.ctx.rng("way_down")
-        self._answer_s: float | None = None
-        self._answer_dev_s = 0.0
+        self._answers = AnswerTime()
 
     def way_to(self, target: int) -> Way | None:
         """Return the way to a node, if one is known that was heard of lately."""
@@ -199,7 +199,7 @@ class DownRouter:
             )
             if answer is not None:
                 if answer.attempt == 0:
-                    self._time(answer.waited_s)
+                    self._answers.observe(answer.waited_s)
                 return ""
             if self.ways.get(packet.dst) == way:
                 del self.ways[packet.dst]
@@ -231,18 +231,12 @@ class DownRouter:
         )
 
     def _timeout_s(self) -> float:
-        """How long after the end of a frame its acknowledgement may take: as TCP reckons it, from the answers so far."""
+        """How long after the end of a frame its acknowledgement may take, by the answers so far."""
         spec = self.spec
-        if self._answer_s is None:
-            return 2.0 * spec.range_m / 1500.0 + self.node.modem.frame_s(ACK_BYTES) + spec.guard_s
-        return self._answer_s + 4.0 * self._answer_dev_s + spec.guard_s
-
-    def _time(self, waited_s: float) -> None:
-        if self._answer_s is None:
-            self._answer_s, self._answer_dev_s = waited_s, waited_s / 2.0
-        else:
-            self._answer_dev_s += (abs(waited_s - self._answer_s) - self._answer_dev_s) / 4.0
-            self._answer_s += (waited_s - self._answer_s) / 8.0
+        longest_s = self._answers.longest_s
+        if longest_s is None:
+            longest_s = 2.0 * spec.range_m / 1500.0 + self.node.modem.frame_s(ACK_BYTES)
+        return longest_s + spec.guard_s
 
 
 class Shore:

@@ -8,6 +8,7 @@ from typing import Self, final
 
 from pydantic import Field, model_validator
 
+from toolkit.acoustic.answer_time import AnswerTime
 from toolkit.acoustic.transport import Transport
 from toolkit.acoustic.transport.messages import Courier, Message, Outgoing, Receipt, ReceiptRule
 from toolkit.core.alarm import Alarm
@@ -89,8 +90,7 @@ class SelectiveRepeat(Outgoing):
         self._alarm = Alarm(mail.env, lambda _: self._look())
         self._alarm_s = float("inf")
         self._stopped = False
-        self._smoothed_s: float | None = None
-        self._deviation_s = 0.0
+        self._answers = AnswerTime()
 
     def push(self, message: Message) -> None:
         if self._stopped:
@@ -113,7 +113,7 @@ class SelectiveRepeat(Outgoing):
             return
         timed = self.under_way.get(receipt.answers)
         if timed is not None and timed.tries == 1:
-            self._time(self.mail.env.now - timed.sent_s)
+            self._answers.observe(self.mail.env.now - timed.sent_s)
         for index in [*range(self._base, receipt.before), *receipt.beyond]:
             self._answered.add(index)
             self.under_way.pop(index, None)
@@ -146,10 +146,10 @@ class SelectiveRepeat(Outgoing):
         spec = self.spec
         if spec.timeout_s is not None:
             first_s = spec.timeout_s
-        elif self._smoothed_s is None:
+        elif (longest_s := self._answers.longest_s) is None:
             first_s = spec.first_timeout_s
         else:
-            first_s = max(spec.least_timeout_s, self._smoothed_s + 4.0 * self._deviation_s)
+            first_s = max(spec.least_timeout_s, longest_s)
         return min(first_s * spec.backoff ** min(tries - 1, 60), max(first_s, spec.longest_timeout_s))
 
     def _begin(self, *, announced: bool = False) -> None:
@@ -221,10 +221,3 @@ class SelectiveRepeat(Outgoing):
             self.mail.end(message, outcome, reason)
         if self._queue and self._message is None:
             self._begin()
-
-    def _time(self, answered_s: float) -> None:
-        if self._smoothed_s is None:
-            self._smoothed_s, self._deviation_s = answered_s, answered_s / 2.0
-        else:
-            self._deviation_s += (abs(answered_s - self._smoothed_s) - self._deviation_s) / 4.0
-            self._smoothed_s += (answered_s - self._smoothed_s) / 8.0

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
-
-from pydantic import Field
+from typing import final
 
 from toolkit.collectives import AllGather, LinkCost, arrived, post
-from toolkit.collectives.hub import ForHub, Gathered, serve
+from toolkit.collectives.hub import ByHub, ForHub, Gathered, ask
 from toolkit.core.context import Asking, Context, Payload
 
 
 @final
-class StarAllGather(AllGather):
+class StarAllGather(ByHub, AllGather):
     """By way of the fabric's hub (`ctx.hub`), or of rank 0 where there is none: ``2α + (P-1)nβ + (P-1)²nβ`` there.
 
     With `deadline_s`, see `toolkit.collectives.all_reduce.star`, the list holds the vectors of those that came in time, in the order of
     ranks: it is shorter then, and nothing stands for the others.
     """
 
-    by_hub: ClassVar[bool] = True
-
-    deadline_s: float | None = Field(None, gt=0, description="how long a hub waits after a round's first vector; none: for all")
-    absent_after: int = Field(3, ge=1, description="rounds missed in a row after which a worker is not waited for")
-
-    @property
-    def exact(self) -> bool:
-        return self.deadline_s is None
-
     def run(self, ctx: Context, x: Payload, phase: str) -> Asking:
         if ctx.hub is not None:
-            coming = ctx.recv(ctx.hub, x)
-            question = ForHub("list", x)
-            sent = ctx.send(ctx.hub, question.nbytes, phase, question)
-            answer = yield coming
-            ctx.withdraw(sent)
+            answer = yield from ask(ctx, ctx.hub, ForHub("list", x), phase)
             assert isinstance(answer, Gathered)
             return answer.vectors
         if ctx.rank:
@@ -53,10 +38,6 @@ class StarAllGather(AllGather):
             post(ctx, worker, found[owner], phase) for worker in range(1, ctx.size) for owner in range(ctx.size) if owner != worker
         ])
         return found
-
-    def serve(self, ctx: Context) -> Asking:
-        """Be the hub, for the all-reduce of a star too."""
-        return serve(ctx, self.deadline_s, self.absent_after)
 
     def seconds(self, nbytes: float, size: int, cost: LinkCost) -> float:
         if size == 1:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, final
-
-from pydantic import Field
+from typing import final
 
 from toolkit.collectives import AllReduce, LinkCost, adding, arrived, post
-from toolkit.collectives.hub import ForHub, serve
+from toolkit.collectives.hub import ByHub, ForHub, ask
 from toolkit.core.context import Asking, Context, Payload
 
 
 @final
-class Star(AllReduce):
+class Star(ByHub, AllReduce):
     """By way of the fabric's hub (`ctx.hub`, a sink of a sea), or of rank 0 where there is none: ``2(P-1)nβ + 2α + (P-1)nγ`` there.
 
     Vectors are added in the order of ranks, so both give the bits of `parameter_server` with one server.
@@ -24,23 +22,9 @@ class Star(AllReduce):
     comes (`lost_updates`). Whoever was missing for `absent_after` rounds is not waited for until it is heard of again.
     """
 
-    by_hub: ClassVar[bool] = True
-
-    deadline_s: float | None = Field(None, gt=0, description="how long a hub waits after a round's first vector; none: for all")
-    absent_after: int = Field(3, ge=1, description="rounds missed in a row after which a worker is not waited for")
-
-    @property
-    def exact(self) -> bool:
-        return self.deadline_s is None
-
     def run(self, ctx: Context, x: Payload, phase: str) -> Asking:
         if ctx.hub is not None:
-            coming = ctx.recv(ctx.hub, x)
-            question = ForHub("sum", x)
-            sent = ctx.send(ctx.hub, question.nbytes, phase, question)
-            total = yield coming
-            ctx.withdraw(sent)
-            return total
+            return (yield from ask(ctx, ctx.hub, ForHub("sum", x), phase))
         if ctx.rank:
             coming = ctx.recv(0, x)
             yield post(ctx, 0, x, phase)
@@ -52,10 +36,6 @@ class Star(AllReduce):
         yield ctx.compute(adding(total).times(ctx.size - 1), phase)
         yield from arrived([post(ctx, worker, total, phase) for worker in range(1, ctx.size)])
         return total
-
-    def serve(self, ctx: Context) -> Asking:
-        """Be the hub, for the all-gather of a star too."""
-        return serve(ctx, self.deadline_s, self.absent_after)
 
     def seconds(self, nbytes: float, size: int, cost: LinkCost, servers: int = 0) -> float:
         if size == 1:

@@ -8,8 +8,6 @@ from typing import Literal, final
 from pydantic import Field
 
 from toolkit.core.context import Asking
-from toolkit.core.fabric import Fabric
-from toolkit.core.program import Estimate
 from toolkit.methods.federated.courier import Update
 from toolkit.methods.federated.server import Server
 from toolkit.methods.federated.streams import Stream
@@ -50,6 +48,3 @@ class FedAsync(Stream):
         share = self.share_of(staleness)
         server.weights.mul_(1.0 - share).add_(update.vector, alpha=share)
         return True
-
-    def estimate(self, fabric: Fabric) -> Estimate | None:
-        return self.priced(fabric)

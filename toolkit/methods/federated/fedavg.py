@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import final
 
-from toolkit.core.fabric import Fabric
-from toolkit.core.program import Estimate
 from toolkit.methods.federated.rounds import Rounds
 
 
@@ -17,6 +15,3 @@ class FedAvg(Rounds):
     of its own; over-selection, deadline and clients that go away, which the paper has not; the mean is over those that came back, as in its
     code (in the first version of the paper the others counted with w_t).
     """
-
-    def estimate(self, fabric: Fabric) -> Estimate | None:
-        return self.priced(fabric)

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from toolkit.core.context import Asking
 from toolkit.core.fabric import Fabric
-from toolkit.core.program import Estimate
 from toolkit.errors import ScenarioError
 from toolkit.methods.federated.courier import Update
 from toolkit.methods.federated.server import Server
@@ -53,6 +52,3 @@ class FedBuff(Stream):
         server.weights.add_(server.collected, alpha=-self.server_lr / self.buffer)
         server.collecting = 0
         return True
-
-    def estimate(self, fabric: Fabric) -> Estimate | None:
-        return self.priced(fabric)

@@ -81,8 +81,8 @@ class Federation(FederationSettings):
                 f"{quickest_s:.3g} s"
             )
 
-    def priced(self, fabric: Fabric) -> Estimate | None:
-        """Return the costs of a run with `learn` false and the draws of seed 0: what a program's `estimate` says."""
+    def estimate(self, fabric: Fabric) -> Estimate | None:
+        """Return the costs of a run with `learn` false and the draws of seed 0."""
         memory = self.task.load().memory_bytes(self.batch)
         return estimate(
             lambda _: self.model_copy(update={"learn": False}), fabric, steps=1, settles_after=0, cycle=1, memory_nbytes=memory,

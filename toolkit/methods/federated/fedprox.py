@@ -8,7 +8,6 @@ from typing import final
 from pydantic import Field
 
 from toolkit.core.fabric import Fabric
-from toolkit.core.program import Estimate
 from toolkit.errors import ScenarioError
 from toolkit.methods.federated.rounds import Rounds
 
@@ -41,6 +40,3 @@ class FedProx(Rounds):
             raise ScenarioError(
                 f"program.compute_s: {self.compute_s:g} s of computing are not over before the deadline of {self.deadline_s:g} s; use less"
             )
-
-    def estimate(self, fabric: Fabric) -> Estimate | None:
-        return self.priced(fabric)

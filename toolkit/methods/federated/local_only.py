@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from toolkit.core.context import Asking
-from toolkit.core.fabric import Fabric
-from toolkit.core.program import Estimate
 from toolkit.methods.federated.courier import Update
 from toolkit.methods.federated.rounds import Rounds
 from toolkit.methods.federated.server import Server
@@ -46,6 +44,3 @@ class LocalOnly(Rounds):
         if missing:
             found += [task.evaluate(local.load(local.initial).model)] * missing
         return {name: sum(each[name] for each in found) / len(found) for name in found[0]}
-
-    def estimate(self, fabric: Fabric) -> Estimate | None:
-        return self.priced(fabric)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast, final
+from typing import ClassVar, final
 
 import torch
 from pydantic import Field
 
-from toolkit.core.context import Asking, Context
+from toolkit.core.context import Asking, Context, SimulatedContext
 from toolkit.core.fabric import Fabric, Sending
 from toolkit.core.machines import Needs
 from toolkit.core.part import default_part
@@ -18,11 +18,6 @@ from toolkit.methods.continual.program import Continual, ContinualState
 from toolkit.methods.continual.run_plan import unweighted
 from toolkit.methods.glider.ashore import Examiner, size_of, vector_of
 from toolkit.methods.glider.changes import Change
-
-if TYPE_CHECKING:
-    from toolkit.at_sea.context import SailorContext as Sailor  # with the sea, which a check of other scenarios does not need
-else:
-    Sailor = Context
 
 FRAME_BITS = 8 * 384
 """Of the frame whose chance is asked for."""
@@ -55,16 +50,13 @@ class Glider(Program):
         return Needs("a glider that ships what it learns", workers=(1, None), servers=(1, None))
 
     def check(self, fabric: Fabric) -> None:
-        if fabric.type_name() != "acoustic":
-            raise ScenarioError(f"program: a glider needs fabric: acoustic, and this is '{fabric.type_name()}'")
+        if fabric.ends_by_itself:
+            raise ScenarioError(f"program: a glider goes on until the run is over, and '{fabric.type_name()}' ends with its programs")
         if not self.learner.learn:
             raise ScenarioError("program.learner.learn: what a glider sends is what it has learnt; leave it true")
-        routing = getattr(fabric, "routing", None)
-        if self.least_success is not None and getattr(fabric, "links", "water") == "water" and not getattr(routing, "channel_aware", False):
-            name = "it" if routing is None else f"'{routing.type_name()}'"
-            raise ScenarioError(
-                f"program.least_success: {self.least_success:g} asks for forecasts, and {name} makes none; take fabric.routing: dbcar"
-            )
+        unforeseen = fabric.machines().unforeseen
+        if self.least_success is not None and unforeseen:
+            raise ScenarioError(f"program.least_success: {self.least_success:g} needs forecasts, and {unforeseen} makes none; take dbcar")
         self.learner.check(fabric)
 
     def sending(self, fabric: Fabric) -> Sending | None:
@@ -77,13 +69,14 @@ class Glider(Program):
     def run(self, ctx: Context) -> Process:
         torch.set_num_threads(self.learner.threads)
         if ctx.rank == 0:
-            yield from self._learn_and_send(cast(Sailor, ctx))
+            assert isinstance(ctx, SimulatedContext)
+            yield from self._learn_and_send(ctx)
         elif ctx.rank == ctx.size:
             yield from self._take_up(ctx)
 
     # At the glider
 
-    def _learn_and_send(self, ctx: Sailor) -> Asking:
+    def _learn_and_send(self, ctx: SimulatedContext) -> Asking:
         course = self.learner.begin(ctx)
         stop = ctx.beside(self._send(ctx, course))
         try:
@@ -94,7 +87,7 @@ class Glider(Program):
         finally:
             stop()
 
-    def _paced(self, ctx: Sailor, learning: Asking) -> Asking:
+    def _paced(self, ctx: SimulatedContext, learning: Asking) -> Asking:
         """Go on with *learning* no faster than the power that it may draw allows."""
         begun_s, value = ctx.now, None
         while True:
@@ -107,7 +100,7 @@ class Glider(Program):
                 if due_s > ctx.now:
                     yield ctx.sleep(due_s - ctx.now)
 
-    def _send(self, ctx: Sailor, course: ContinualState) -> Asking:
+    def _send(self, ctx: SimulatedContext, course: ContinualState) -> Asking:
         """Send what the shore lacks, again and again."""
         examiner = Examiner(self.learner, ctx)
         ashore, count = examiner.begun.clone(), 0
@@ -133,7 +126,7 @@ class Glider(Program):
             if delivery.outcome == "delivered":
                 ashore += self.change.decode(code, len(change))
 
-    def _await_water(self, ctx: Sailor) -> Asking:
+    def _await_water(self, ctx: SimulatedContext) -> Asking:
         """Wait for a good forecast, and no longer than patience lasts; return how long it was waited for."""
         if self.least_success is None:
             return 0.0
