@@ -64,9 +64,9 @@ SEA_CAPTIONS: dict[str, str] = {
 }
 
 
-def sea_figures(result: Comparison) -> dict[str, Figure]:
+def sea_figures(result: Comparison) -> dict[str, Figure | None]:
     """Draw what this run holds, by name, in the order in which a reader wants it."""
-    drawn = {
+    return {
         "outcome": outcome(result),
         "delay": delay(result),
         "rmse_vs_horizon": rmse_vs_horizon(result),
@@ -74,7 +74,6 @@ def sea_figures(result: Comparison) -> dict[str, Figure]:
         "network_map": network_map(result),
         "environment": environment(result),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 SENT = ("t0_s", "dur_s", "outcome")
 """Columns of the end-to-end records that the delays come from."""

@@ -38,10 +38,10 @@ CAPTIONS = {
 AXES = {"t_s": "simulated time (h)", "energy_j": "energy per node (J)", "nbytes": "bytes on the air per node"}
 
 
-def learning_figures(result: Comparison) -> dict[str, Figure]:
+def learning_figures(result: Comparison) -> dict[str, Figure | None]:
     """Draw what this run holds, by name, in the order in which a reader wants it."""
     curves = sea_curves(result)
-    drawn = {
+    return {
         "overview": overview(result),
         "learning_vs_hours": _against(result, curves, "t_s"),
         "learning_vs_energy": _against(result, curves, "energy_j"),
@@ -50,7 +50,6 @@ def learning_figures(result: Comparison) -> dict[str, Figure]:
         "network_map": network_map(result),
         "environment": environment(result),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def sea_curves(result: Comparison) -> Curves | None:

@@ -15,10 +15,9 @@ LINKS_CAPTION = (
 )
 
 
-def cluster_figures(result: Comparison) -> dict[str, Figure]:
+def cluster_figures(result: Comparison) -> dict[str, Figure | None]:
     """Draw what this run holds, by name, in the order in which a reader wants it."""
-    drawn = {"overview": overview(result), "link_utilisation": link_utilisation(result)}
-    return {name: figure for name, figure in drawn.items() if figure is not None}
+    return {"overview": overview(result), "link_utilisation": link_utilisation(result)}
 
 
 @styled

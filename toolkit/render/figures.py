@@ -35,8 +35,8 @@ T = TypeVar("T")
 class Figures:
     """What a report is drawn as; the module `figures` beside it holds one as `FIGURES`."""
 
-    draw: Callable[[Comparison], dict[str, Figure]]
-    """Draws what a comparison holds, by name."""
+    draw: Callable[[Comparison], Mapping[str, Figure | None]]
+    """Draws what a comparison holds, by name; None for what it does not hold."""
     captions: Mapping[str, str] = field(default_factory=dict)
     """By name, in the order in which figures are shown."""
 

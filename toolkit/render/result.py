@@ -59,7 +59,7 @@ class Result(Comparison):
 
     def plot(self) -> dict[str, Figure]:
         """Draw the figures of this run by name; nothing is written."""
-        return self._figures().draw(self)
+        return {name: figure for name, figure in self._figures().draw(self).items() if figure is not None}
 
     def write_figures(self) -> dict[str, Path]:
         """Draw all figures into ``figures/`` and return their paths by name."""

@@ -40,15 +40,14 @@ CAPTIONS = {
 }
 
 
-def continual_figures(result: Comparison) -> dict[str, Figure]:
+def continual_figures(result: Comparison) -> dict[str, Figure | None]:
     """Draw what this comparison holds, by name, in the order in which a reader wants it."""
     curves = learning_curves(result)
-    drawn = {
+    return {
         "overview": overview(result), "accuracy_vs_cost": accuracy_vs_cost(result), "learning_vs_time": learning(result, curves, "t_s"),
         "learning_vs_energy": learning(result, curves, "energy_j"), "by_task": heat(result, "class_il", "task"),
         "by_class": heat(result, "per_class", "class"),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 @styled

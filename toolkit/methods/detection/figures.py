@@ -16,11 +16,10 @@ from toolkit.render.figures import Figures, arm_colours, arm_markers, label_abov
 TITLES = {"before": "first detector", "after": "after all increments", "generated": "what the old detector was made to show"}
 
 
-def detection_figures(result: Comparison) -> dict[str, Figure]:
+def detection_figures(result: Comparison) -> dict[str, Figure | None]:
     """Draw what this comparison holds."""
-    drawn = {"first_against_new": first_against_new(result), "found": pictures(result, ("before", "after")),
+    return {"first_against_new": first_against_new(result), "found": pictures(result, ("before", "after")),
              "generated": pictures(result, ("generated",))}
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 @styled

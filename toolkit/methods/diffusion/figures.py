@@ -11,12 +11,11 @@ from toolkit.methods.diffusion.left import samples
 from toolkit.render.figures import Figures, arm_colours, arm_markers, label_above, new_figure, styled
 
 
-def diffusion_figures(result: Comparison) -> dict[str, Figure]:
+def diffusion_figures(result: Comparison) -> dict[str, Figure | None]:
     """Draw what this comparison holds."""
-    drawn = {
+    return {
         "quality_against_cost": quality_against_cost(result), "cost_by_steps": cost_by_steps(result), "samples": sample_grids(result),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 @styled

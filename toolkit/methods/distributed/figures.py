@@ -45,10 +45,10 @@ CAPTIONS = {
 }
 
 
-def distributed_figures(result: Comparison) -> dict[str, Figure]:
+def distributed_figures(result: Comparison) -> dict[str, Figure | None]:
     """Draw what this run holds, by name, in the order in which a reader wants it."""
     curves = learning_curves(result)
-    drawn = {
+    return {
         "overview": overview(result),
         "learning_vs_time": learning(result, curves, "t_s"),
         "learning_vs_bytes": learning(result, curves, "nbytes"),
@@ -56,7 +56,6 @@ def distributed_figures(result: Comparison) -> dict[str, Figure]:
         "where_time_goes": where_time_goes(result),
         "link_utilisation": link_utilisation(result),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 @styled

@@ -39,10 +39,10 @@ LABELS = {
 }
 
 
-def federated_figures(result: Comparison) -> dict[str, Figure]:
+def federated_figures(result: Comparison) -> dict[str, Figure | None]:
     """Draw what this run holds, by name, in the order in which a reader wants it."""
     curves = learning_curves(result)
-    drawn = {
+    return {
         "overview": overview(result),
         "learning_vs_time": learning(result, curves, "t_s"),
         "learning_vs_bytes": learning(result, curves, "nbytes"),
@@ -50,7 +50,6 @@ def federated_figures(result: Comparison) -> dict[str, Figure]:
         "staleness": shares(result, "staleness"),
         "participation": shares(result, "participation"),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 @styled

@@ -26,13 +26,12 @@ CAPTIONS = {
 GRID = 400
 
 
-def glider_figures(result: Comparison) -> dict[str, Figure]:
+def glider_figures(result: Comparison) -> dict[str, Figure | None]:
     """Draw what this run holds, by name."""
-    drawn = {
+    return {
         "overview": overview(result), "ashore_vs_hours": ashore_vs_hours(result), "ashore_vs_energy": ashore_vs_energy(result),
         "network_map": network_map(result), "environment": environment(result),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 @styled

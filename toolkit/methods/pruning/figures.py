@@ -42,9 +42,9 @@ LEAST_ERROR = 0.1
 """In percent; no error at all is drawn here, as the axis is logarithmic."""
 
 
-def pruning_figures(result: Comparison) -> dict[str, Figure]:
+def pruning_figures(result: Comparison) -> dict[str, Figure | None]:
     """Draw what this run holds."""
-    drawn = {
+    return {
         "overview": bars_with_intervals(result, result.headline),
         "fronts": fronts(result),
         "result": reached(result),
@@ -53,7 +53,6 @@ def pruning_figures(result: Comparison) -> dict[str, Figure]:
         "progress": progress(result),
         "workers": workers(result),
     }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def _rows(result: Comparison, name: str) -> pd.DataFrame:
