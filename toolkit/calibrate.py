@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from toolkit.core.device import Device
 
 ROUNDS = 10
+BLOCKS = 4
+"""Blocks of messages in the time of a round over the networks."""
 POWERS = ("idle_w", "busy_w", "storage_w")
 
 
@@ -56,6 +58,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from toolkit.calibration.machine import calibrate, sizes
+    from toolkit.calibration.messages import message_overhead_s
     from toolkit.calibration.probes import HELD
     from toolkit.calibration.storage import storage_rates
     from toolkit.core.device import PROFILES, Device
@@ -75,9 +78,13 @@ def _calibrate(args: argparse.Namespace) -> int:
     powers = {key: value for key, value in PROFILES.read(args.like).items() if key in POWERS}
     folder = Path(args.out).absolute().parent if args.out else Path.cwd()
     read, write = (float(f"{rate:.3g}") for rate in storage_rates(folder))
+    handling = {"message_overhead_s": float(f"{message_overhead_s(BLOCKS * args.rounds):.3g}")} if args.accelerator == "cpu" else {}
+    messages = " Messages: of 1 kB between two processes here, by gloo." if handling else ""
     values = {
-        "source": f"{found.source} Storage: batches of records at random places of this disk. Assumed: powers, those of {args.like}.",
-        **found.fields, **sizes(args.accelerator, folder), "storage_read_bytes_per_s": read, "storage_write_bytes_per_s": write, **powers,
+        "source": f"{found.source}{messages} Storage: batches of records at random places of this disk. Assumed: powers, those of "
+        f"{args.like}.",
+        **found.fields, **handling, **sizes(args.accelerator, folder),
+        "storage_read_bytes_per_s": read, "storage_write_bytes_per_s": write, **powers,
     }
     device = Device(**values)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -143,8 +150,9 @@ def _tell(console: Console, found: Calibration, device: Device) -> None:
                 word,
             )
     console.print(table)
-    for name, value in found.fields.items():
-        console.print(f"{name}: {value:.4g}")
+    for name, value in {**found.fields, "message_overhead_s": device.message_overhead_s}.items():
+        if value is not None:
+            console.print(f"{name}: {value:.4g}")
     if found.times.busy:
         console.print(
             f"warning: other work ran meanwhile (wall time {found.times.waited:.1f} times the CPU time); repeat it on a quiet machine",

@@ -85,4 +85,6 @@ def test_this_machine_is_written_down_and_named(tmp_path: Path, capsys: pytest.C
     values = yaml.safe_load(out.read_text())
     device = Device.model_validate(str(out))
     assert device.busy_w == 65
+    assert device.message_overhead_s is not None
+    assert 1e-6 < device.message_overhead_s < 0.1
     assert device.convolution_overhead_s == pytest.approx(values["convolution_overhead_s"])

@@ -35,6 +35,21 @@ class _Trip(NamedTuple):
     """Of one on its way back."""
 
 
+class _Leaving(NamedTuple):
+    """What the server has handled, and sends."""
+
+    trip: _Trip
+
+
+class _Unhandled(NamedTuple):
+    """What the server has received, and not handled."""
+
+    ended: Ended
+
+
+_Due = _Trip | _Leaving | _Unhandled | Ended
+
+
 class ClusterCrowd:
     """See `toolkit.core.crowd.Crowd`."""
 
@@ -55,9 +70,16 @@ class ClusterCrowd:
         """Time in s that each client has computed."""
         self.carried_nbytes = np.zeros((2, spec.workers))
         """Down to each client, and up from it."""
+        server = spec.device_of(built.nodes[spec.workers])
+        self._server_s, self._server_j = server.message_overhead_s or 0.0, server.handling_j
+        self._server_until_s = 0.0
+        """When the server has handled all messages that it has by now: one at a time."""
+        self._client_s = [each.message_overhead_s or 0.0 for each in self.devices]
+        self._client_j = [each.handling_j for each in self.devices]
         self._steps_s: dict[tuple[int, Work], float] = {}
-        self._agenda: list[tuple[float, int, _Trip | Ended]] = []
-        """What happens to clients by themselves: one that has its message computes, one that has computed sends, and it is there."""
+        self._agenda: list[tuple[float, int, _Due]] = []
+        """What happens to clients by themselves: a message for one leaves, one that has it computes, one that has computed sends, and its
+        message is there, and handled."""
         self._noted = 0
         self._ended: list[Ended] = []
         """There, and not told yet."""
@@ -66,8 +88,17 @@ class ClusterCrowd:
         while self._next_s() <= now_s:
             self._happen(self._next_s())
         for errand in errands:
-            self._down.start(now_s, self._kind[errand.client], errand.down_nbytes, _Trip(errand, now_s, errand.down_nbytes))
+            trip = _Trip(errand, now_s, errand.down_nbytes)
+            if self._server_s:
+                self._note(self._handled_s(now_s), _Leaving(trip))
+            else:
+                self._down.start(now_s, self._kind[errand.client], trip.nbytes, trip)
         self._down.settle()
+
+    def _handled_s(self, now_s: float) -> float:
+        """Return when the server will have handled one message more."""
+        self._server_until_s = max(now_s, self._server_until_s) + self._server_s
+        return self._server_until_s
 
     def next_ended(self, now_s: float, until_s: float) -> tuple[float, list[Ended]]:
         at_s = now_s
@@ -91,27 +122,32 @@ class ClusterCrowd:
                 client, kind = trip.errand.client, self._kind[trip.errand.client]
                 self.ledger.charge(
                     trip.begun_s, at_s - trip.begun_s, self._server, client, "tx", phase=DOWN, nbytes=trip.nbytes,
-                    energy_j=trip.nbytes * self._down_j[kind], outcome="delivered",
+                    energy_j=trip.nbytes * self._down_j[kind] + self._handling_j(client), outcome="delivered",
                 )
                 self.carried_nbytes[0, client] += trip.nbytes
-                self._note(at_s + self._down_s[kind], trip)
+                self._note(at_s + self._down_s[kind] + self._client_s[self.device_of[client]], trip)
             self._down.settle()
         if self._up.next_s <= at_s:
             for trip in self._up.take():
                 client, kind = trip.errand.client, self._kind[trip.errand.client]
                 self.ledger.charge(
                     trip.begun_s, at_s - trip.begun_s, client, self._server, "tx", phase=UP, nbytes=trip.nbytes,
-                    energy_j=trip.nbytes * self._up_j[kind], outcome="delivered",
+                    energy_j=trip.nbytes * self._up_j[kind] + self._handling_j(client), outcome="delivered",
                 )
                 self.carried_nbytes[1, client] += trip.nbytes
                 assert trip.ended is not None
-                self._note(at_s + self._up_s[kind], trip.ended)
+                self._note(at_s + self._up_s[kind], _Unhandled(trip.ended) if self._server_s else trip.ended)
             self._up.settle()
-        sent = False
+        sent = left = False
         while self._agenda and self._agenda[0][0] <= at_s:
             what = heappop(self._agenda)[2]
             if isinstance(what, Ended):
                 self._ended.append(what)
+            elif isinstance(what, _Unhandled):
+                self._note(self._handled_s(at_s), what.ended)
+            elif isinstance(what, _Leaving):
+                self._down.start(at_s, self._kind[what.trip.errand.client], what.trip.nbytes, what.trip)
+                left = True
             elif what.ended is None:
                 self._compute(at_s, what.errand)
             else:
@@ -119,6 +155,12 @@ class ClusterCrowd:
                 sent = True
         if sent:
             self._up.settle()
+        if left:
+            self._down.settle()
+
+    def _handling_j(self, client: int) -> float:
+        """What the server and a client draw for handling a message between them."""
+        return self._server_j + self._client_j[self.device_of[client]]
 
     def _compute(self, at_s: float, errand: Errand) -> None:
         """Let a client that has its message do its steps, as many as it begins in time, and then send."""
@@ -137,7 +179,8 @@ class ClusterCrowd:
             )
             self.busy_s[errand.client] += dur_s
         nbytes = errand.goodbye_nbytes if left else errand.up_nbytes
-        self._note(at_s + dur_s, _Trip(errand, at_s + dur_s, nbytes, Ended(errand.number, errand.client, left, steps)))
+        handled_s = self._client_s[self.device_of[errand.client]]
+        self._note(at_s + dur_s + handled_s, _Trip(errand, at_s + dur_s, nbytes, Ended(errand.number, errand.client, left, steps)))
 
     def _step_s(self, kind: int, device: Device, work: Work) -> float:
         found = self._steps_s.get((kind, work))
@@ -145,7 +188,7 @@ class ClusterCrowd:
             found = self._steps_s[kind, work] = device.duration_s(work, GRADIENT)
         return found
 
-    def _note(self, at_s: float, what: _Trip | Ended) -> None:
+    def _note(self, at_s: float, what: _Due) -> None:
         self._noted += 1
         heappush(self._agenda, (at_s, self._noted, what))
 

@@ -58,7 +58,7 @@ class IdealCollectives:
             return LinkCost(0.0, 0.0, 0.0)
         path = self._mail.path(0, 1)
         slowest = min(self._mail.links.bytes_per_s[link] / weight for link, weight in path.uses)
-        return LinkCost(path.latency_s, 1.0 / slowest, add_s_per_byte(self._device))
+        return LinkCost(path.latency_s + path.sent_in_s + path.received_in_s, 1.0 / slowest, add_s_per_byte(self._device))
 
     def _schedule(self, kind: str) -> AllReduce:
         """Return the all-reduce that a request names (``all_reduce:ring``), or this cluster's (``all_reduce``)."""

@@ -1,17 +1,23 @@
-"""Messages of a cluster: each is a flow over the links of its route, and lies in a mailbox until the receiver asks for it."""
+"""Messages of a cluster: each is a flow over the links of its route, and lies in a mailbox until the receiver asks for it.
+
+Where machines have a `message_overhead_s`, a message leaves once its sender has handled it and is there once its receiver has; each machine
+handles one message at a time.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from simpy.events import Event
+from simpy.events import Event, Timeout
 
 from toolkit.cluster.flows import Flow, Links
 from toolkit.cluster.maxmin import Use
 from toolkit.cluster.settings import ClusterSettings
 from toolkit.cluster.topology import BuiltTopology
 from toolkit.core.context import Delivery, Payload
+from toolkit.core.device import Device
 from toolkit.core.world import World
 
 
@@ -42,11 +48,31 @@ class Message(Event):
         mail = self.mail
         mail.ledger.charge(
             begun_s, left_s - begun_s, path.src, path.dst, "tx", phase=self.phase, nbytes=self.nbytes,
-            energy_j=self.nbytes * path.energy_j_per_byte, outcome="delivered",
+            energy_j=self.nbytes * path.energy_j_per_byte + path.handling_j, outcome="delivered",
         )
-        if mail.may_lose_peers:
-            mail.under_way.discard(self)
-        _fire(self, Delivery("delivered", begun_s, self.env.now, len(path.uses)))
+        if path.received_in_s:
+            mail.handle(path.dst, path.received_in_s).callbacks.append(self._hand_over)
+        else:
+            self._hand_over()
+
+    def leave(self, _: Event | None = None) -> None:
+        """Go on its way."""
+        if self.dropped:
+            return
+        mail, path = self.mail, self.path
+        if self.nbytes and path.uses:
+            self.flow = mail.links.start(path.uses, self.nbytes, path.latency_s, self)
+        else:
+            arrival = self.env.timeout(path.latency_s)
+            left_s = self.env.now
+            arrival.callbacks.append(lambda _: self.arrive(left_s))
+
+    def _hand_over(self, _: Event | None = None) -> None:
+        if self.dropped:
+            return
+        if self.mail.may_lose_peers:
+            self.mail.under_way.discard(self)
+        _fire(self, Delivery("delivered", self.begun_s, self.env.now, len(self.path.uses)))
         if self.claim is not None:
             _fire(self.claim, self.payload)
 
@@ -67,6 +93,12 @@ class Path(NamedTuple):
     uses: tuple[Use, ...]
     latency_s: float
     energy_j_per_byte: float
+    sent_in_s: float
+    """What the sender spends on it before it leaves."""
+    received_in_s: float
+    """What the receiver spends on it when it is there."""
+    handling_j: float
+    """What both draw for that, beyond idling."""
 
 
 class Mailbox:
@@ -95,6 +127,18 @@ class Mail:
         self.under_way: set[Message] = set()
         """Kept only where a crash will make them void."""
         self._mailboxes: dict[tuple[int, int], Mailbox] = {}
+        self._devices: Mapping[int, Device] = {}
+        self._handled_until_s = [0.0] * len(built.nodes)
+
+    def machines(self, devices: Mapping[int, Device]) -> None:
+        """Say which machine each node is, before the first message; without that handling one takes none of them any time."""
+        self._devices = devices
+
+    def handle(self, node: int, overhead_s: float) -> Timeout:
+        """Let *node* handle one more message, after those that it has to; the event fires when it has."""
+        now = self.env.now
+        until_s = self._handled_until_s[node] = max(now, self._handled_until_s[node]) + overhead_s
+        return Timeout(self.env, until_s - now)
 
     def transfer(self, src: int, dst: int, nbytes: int, phase: str, payload: Payload | None) -> Message:
         """Start a message; the event fires with its `Delivery` when the last byte has arrived."""
@@ -107,12 +151,10 @@ class Mail:
             mailbox.messages.append(message)
         if self.may_lose_peers:
             self.under_way.add(message)
-        if nbytes and path.uses:
-            message.flow = self.links.start(path.uses, nbytes, path.latency_s, message)
+        if path.sent_in_s:
+            self.handle(src, path.sent_in_s).callbacks.append(message.leave)
         else:
-            arrival = self.env.timeout(path.latency_s)
-            left_s = self.env.now
-            arrival.callbacks.append(lambda _: message.arrive(left_s))
+            message.leave()
         return message
 
     def claim(self, src: int, dst: int) -> Event:
@@ -140,7 +182,11 @@ class Mail:
         uses = tuple((link, 1.0) for link in route) + tuple((link, network.ack_share) for link in back if link not in route)
         latency_s = network.latency_factor * sum(float(built.delay_s[link]) for link in route)
         energy_j = 8.0 * sum(float(built.energy_j_per_bit[link]) for link in route)
-        mailbox = self._mailboxes[src, dst] = Mailbox(Path(src, dst, uses, latency_s, energy_j))
+        ends = [self._devices.get(node) for node in (src, dst)] if src != dst else [None, None]
+        sent_in_s, received_in_s = ((device.message_overhead_s or 0.0) if device else 0.0 for device in ends)
+        handling_j = sum(device.handling_j for device in ends if device)
+        path = Path(src, dst, uses, latency_s, energy_j, sent_in_s, received_in_s, handling_j)
+        mailbox = self._mailboxes[src, dst] = Mailbox(path)
         return mailbox
 
     def waits(self) -> list[tuple[int, int]]:

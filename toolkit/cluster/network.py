@@ -50,6 +50,7 @@ class ClusterNetwork:
             )
             for node in nodes
         ]
+        self.mail.machines({ctx.node: ctx.device for ctx in self.workers})
 
     @property
     def contexts(self) -> list[Context]:

@@ -33,6 +33,9 @@ class Device(Spec):
     busy. They are round numbers of that class, not a measurement of one board. What such a node draws while idle belongs to its
     modem there, hence `idle_w` 0.
 
+    A message takes `message_overhead_s` at each of its ends, copies, system calls and wake-ups of threads, beside what its links take: the
+    overhead o of LogGP (Alexandrov, Ionescu, Schauser and Scheiman 1995). A machine handles one message at a time, beside its kernels.
+
     Departures: kernels follow one another, on GPUs too, whose host starts the next one meanwhile; kernels smaller than what a rate was
     found with are taken to reach it. Powers are those of the profile's mode, whatever share of the machine a computation uses.
     `storage_w` is 0 in all profiles, for want of sources.
@@ -53,6 +56,9 @@ class Device(Spec):
         None, gt=0, description="rate of convolutions, channels rounded up to 8; without it efficiency times peak"
     )
     matrix_flops_per_s: float | None = Field(None, gt=0, description="rate of matrix products; without it efficiency times peak")
+    message_overhead_s: float | None = Field(
+        None, ge=0, description="time that a machine spends on each message it sends and each it receives (LogGP's o); without it none"
+    )
     measured_s: dict[str, float] = Field(
         default_factory=dict,
         description="time in s that a computation of a phase was measured to take, whatever it asks: {gradient: 3.4e-3}"
@@ -88,6 +94,11 @@ class Device(Spec):
             time_s += work.matrix_flops / (self.matrix_flops_per_s or reached)
         memory_s = (work.read_bytes + work.write_bytes) / self.memory_bytes_per_s
         return time_s + self.overhead_s * other_starts + max(other_flops / reached, memory_s)
+
+    @property
+    def handling_j(self) -> float:
+        """Energy in J of one end's handling of a message, beyond what the machine draws idle."""
+        return (self.message_overhead_s or 0.0) * max(0.0, self.busy_w - self.idle_w)
 
     def storage_s(self, read_bytes: float = 0, write_bytes: float = 0) -> float:
         """Return the time in s of reading and writing that much storage, one after the other."""

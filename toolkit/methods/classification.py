@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -31,6 +33,21 @@ def cross_entropy_of(scores: Tensor) -> Tensor:
     return functional.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.int64, device=scores.device))
 
 
+class _Epoch(NamedTuple):
+    """One worker's epoch."""
+
+    of: tuple[int, int, int]
+    """Workers, rank, samples of a batch."""
+    begin: int
+    """Its first step."""
+    end: int
+    samples: Indices
+    """In the order in which they are taken."""
+
+    def holds(self, ctx: Context, step: int, size: int) -> bool:
+        return self.begin <= step < self.end and self.of == (ctx.size, ctx.rank, size)
+
+
 @dataclass
 class Classification(Objective[Tensor]):
     """Cross entropy over the classes of *data*. `skew` is the Dirichlet concentration by which workers' shares differ; None: not at all."""
@@ -39,6 +56,8 @@ class Classification(Objective[Tensor]):
     model: ModelSpec
     skew: float | None = None
     _shards: dict[tuple[int, int], list[Indices]] = field(default_factory=dict)
+    _epochs: WeakKeyDictionary[Context, _Epoch] = field(default_factory=WeakKeyDictionary)
+    """The order in which each worker is going through its share: drawn once an epoch, since drawing it takes longer than a small step."""
 
     def __post_init__(self) -> None:
         self._shapes = self.build(torch.Generator().manual_seed(0))
@@ -105,13 +124,19 @@ class Classification(Objective[Tensor]):
 
     def batch(self, ctx: Context, step: int, size: int) -> tuple[Tensor, Tensor]:
         """Return normalised images and labels of a step: a new order of this worker's share in every epoch."""
-        shards = self._share_out(ctx)
-        share = shards[ctx.rank]
-        per_epoch = max(1, len(share) // size)
-        epoch, place = divmod(step, per_epoch)
-        order = ctx.shared_rng("order", ctx.size, ctx.rank, epoch).permutation(len(share))
-        chosen = share[order[place * size : (place + 1) * size]]
+        epoch = self._epochs.get(ctx)
+        if epoch is None or not epoch.holds(ctx, step, size):
+            epoch = self._epochs[ctx] = self._epoch_of(ctx, step, size)
+        begin = (step - epoch.begin) * size
+        chosen = epoch.samples[begin : begin + size]
         return self.data.batch("train", torch.from_numpy(chosen))
+
+    def _epoch_of(self, ctx: Context, step: int, size: int) -> _Epoch:
+        share = self._share_out(ctx)[ctx.rank]
+        per_epoch = max(1, len(share) // size)
+        number = step // per_epoch
+        order = ctx.shared_rng("order", ctx.size, ctx.rank, number).permutation(len(share))
+        return _Epoch((ctx.size, ctx.rank, size), number * per_epoch, (number + 1) * per_epoch, share[order])
 
     def _share_out(self, ctx: Context) -> list[Indices]:
         rng = ctx.shared_rng("shards", ctx.size)

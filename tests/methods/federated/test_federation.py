@@ -26,18 +26,20 @@ SKEWED = {"type": "dirichlet", "alpha": 0.3}
 WAN = {"type": "wan_edge", "clients": ["home_adsl", "lte", "home_fibre"], "site_link": {"rate_bps": 4e6}}
 
 
+@pytest.mark.parametrize("overhead_s", [0.0, 0.004])
 @pytest.mark.parametrize("availability", ["always", {"type": "on_off", "on_s": 0.4, "off_s": 0.2}], ids=str)
 @pytest.mark.parametrize("program", list(COHORTS))
-def test_a_crowd_is_what_messages_are(program: str, availability: Any) -> None:
+def test_a_crowd_is_what_messages_are(program: str, availability: Any, overhead_s: float) -> None:
     """Every client a node and every message a flow, or clients as arrays: the same instants, bytes, joules, drops and accuracies."""
-    kinds = [{"device": "raspberry_pi_4", "share": 0.5}, {"device": SLOW, "share": 0.5}]
+    server = {"profile": "raspberry_pi_4", "message_overhead_s": overhead_s}
+    kinds = [{"device": {**server, "message_overhead_s": 3 * overhead_s}, "share": 0.5}, {"device": SLOW, "share": 0.5}]
     settings = {"split": SKEWED, "rounds": 6, "availability": availability, "retry_s": 0.1}
     if program == "fedavg":
         settings |= {"over_selection": 0.4, "deadline_s": 0.45}
     if program == "fedprox":
         settings |= {"compute_s": 0.05, "mu": 0.1}
     pair = [
-        run(federation(program, fabric={"pricing": pricing, "worker_devices": kinds, "topology": WAN}, **settings))[0]
+        run(federation(program, fabric={"pricing": pricing, "device": server, "worker_devices": kinds, "topology": WAN}, **settings))[0]
         for pricing in ("messages", "ideal")
     ]
     assert errands(pair[0]) == errands(pair[1])

@@ -191,7 +191,8 @@ class WorkerTrainer:
             self.snapshots = [*self.snapshots[-1:], (state.step, state.weights.clone(), copy.deepcopy(state.optimiser))]
         if program.learn:
             images, labels = (tensor.to(ctx.accelerator) for tensor in self.task.batch(ctx, state.step, program.batch))
-            state.model.train()
+            if not state.model.training:  # going through all modules takes longer than a small layer
+                state.model.train()
             self._loss = self.task.loss(state.model, images, labels)
             state.backward(self._loss, rate=program.lr_at(state.step))
         else:

@@ -89,7 +89,8 @@ class Local:
         state = self.load(start)
         share, batch = self.deal.of(client), int(self.batches[client])
         per_epoch, mu, anchor = len(share) // batch, program.proximal, start[: state.weights.numel()]
-        state.model.train()
+        if not state.model.training:  # going through all modules takes longer than a small layer
+            state.model.train()
         with divergence_told("program.lr", f"{program.task.model.name} with {program.type_name()}"):
             for step in range(steps):
                 epoch, place = divmod(step, per_epoch)

@@ -117,7 +117,8 @@ class RecipeTrainer:
         images, targets = recipe.prepared(images, labels, self._black, self.task.data.num_classes, ctx.shared_rng, step)
         rate = recipe.drop_at(step, self.per_epoch)
         set_drop(state.model, rate, torch_generator(ctx.shared_rng("drop", step)) if rate else None)
-        state.model.train()
+        if not state.model.training:  # going through all modules takes longer than a small layer
+            state.model.train()
         loss = self.task.loss(state.model, _channels_last(images), targets)
         penalty = recipe.group_lasso * state.model.penalty() if isinstance(state.model, Evolving) else 0.0
         lr = recipe.lr_at(step, self.per_epoch)
