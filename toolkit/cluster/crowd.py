@@ -160,7 +160,7 @@ class ClusterCrowd:
 
     def _handling_j(self, client: int) -> float:
         """What the server and a client draw for handling a message between them."""
-        return self._server_j + self._client_j[self.device_of[client]]
+        return self._server_j + self._client_j[int(self.device_of[client])]
 
     def _compute(self, at_s: float, errand: Errand) -> None:
         """Let a client that has its message do its steps, as many as it begins in time, and then send."""
