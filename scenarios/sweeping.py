@@ -7,8 +7,9 @@ finished is not run again, and one that was stopped is resumed where it stopped.
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,49 @@ ARMS: dict[str, dict[str, Any]] = {
     "DBR": {"type": "dbr"},
     "flooding": {"type": "flooding"},
 }
-USUAL = ["DBCAR-kNN", "DBCAR-persistence", "DBR", "flooding"]
-METRICS = ["delivery_ratio", "energy_per_delivered_j", "delay_mean_s"]
+USUAL = ("DBCAR-kNN", "DBCAR-persistence", "DBR", "flooding")
+SHARES = ("delivery_ratio", "final_accuracy")
+"""Metrics that are drawn from just below the least to 1."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is swept, and what is told of it."""
+
+    scenario: str = "sea_trial_open.yaml"
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {name: {"fabric.routing": each} for name, each in ARMS.items()})
+    """Arms by name, as overrides of the scenario."""
+    usual: tuple[str, ...] = USUAL
+    """The arms that are run where none are named."""
+    metrics: tuple[str, ...] = ("delivery_ratio", "energy_per_delivered_j", "delay_mean_s")
+    report: str = "toolkit.acoustic.report"
+    """The module whose `REPORT` describes the metrics."""
+
+    def info(self, table: pd.DataFrame, metric: str) -> MetricInfo:
+        """The description of a metric of *table*."""
+        infos = importlib.import_module(self.report).REPORT.infos
+        return describe(metric, infos, str(table.loc[table["metric"] == metric, "unit"].iloc[0]))
+
+    def chosen(self, texts: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Arms by name, as overrides of the scenario.
+
+        Raises:
+            ScenarioError: a name that is not known, or settings that are none.
+        """
+        arms: dict[str, Mapping[str, Any]] = {}
+        for text in texts:
+            name, equals, value = text.partition("=")
+            routing = yaml12.parse(value, f"--arms {text}") if equals else None
+            if isinstance(routing, dict):
+                arms[name] = {"fabric.routing": routing}
+            elif not equals and name in self.arms:
+                arms[name] = self.arms[name]
+            else:
+                raise ScenarioError(f"--arms {text}: must be one of {', '.join(self.arms)}, or like EEDBR={{type: eedbr}}")
+        return arms
+
+
+ROUTING = Study()
 
 
 @dataclass(frozen=True)
@@ -63,47 +105,32 @@ class Sweep:
     log: bool = False
 
 
-def parser(description: str, out: str) -> argparse.ArgumentParser:
+def parser(description: str, out: str, study: Study = ROUTING, duration_s: float = 7200.0) -> argparse.ArgumentParser:
     """The options that all sweeps have."""
     cli = argparse.ArgumentParser(description=description, epilog="A sweep that was stopped goes on where it stopped when called again.")
     cli.add_argument("--out", type=Path, default=Path("runs") / out, help=f"folder of points, table and figure (default: runs/{out})")
-    cli.add_argument("--arms", nargs="+", default=USUAL, metavar="ARM",
-                     help=f"of {', '.join(ARMS)}, or NAME={{type: …}} with settings of fabric.routing (default: {' '.join(USUAL)})")
+    cli.add_argument("--arms", nargs="+", default=list(study.usual), metavar="ARM", help=f"of {', '.join(study.arms)}, or "
+                     f"NAME={{type: …}} with settings of fabric.routing (default: {' '.join(study.usual)})")
     cli.add_argument("--seeds", type=int, default=5, help="seeds per point (default: 5)")
     cli.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
-    cli.add_argument("--duration", type=float, default=7200.0, metavar="S", help="simulated seconds that are measured (default: 7200)")
+    cli.add_argument("--duration", type=float, default=duration_s, metavar="S",
+                     help=f"simulated seconds that are measured (default: {duration_s:.0f})")
     cli.add_argument("--quick", action="store_true", help="two seeds, two values, ten minutes, a small network: seconds, and no result")
     return cli
 
 
-def chosen_arms(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Arms by name, as overrides of the scenario.
-
-    Raises:
-        ScenarioError: a name that is not known, or settings that are none.
-    """
-    arms = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        routing = yaml12.parse(value, f"--arms {text}") if equals else ARMS.get(name)
-        if not isinstance(routing, dict):
-            raise ScenarioError(f"--arms {text}: must be one of {', '.join(ARMS)}, or like EEDBR={{type: eedbr}}")
-        arms[name] = {"fabric.routing": routing}
-    return arms
-
-
-def run_all(sweeps: Sequence[Sweep], base: dict[str, Any], args: argparse.Namespace) -> pd.DataFrame:
-    """Run every point of *sweeps* over the open sea with the overrides *base*, once each, and return one table.
+def run_all(sweeps: Sequence[Sweep], base: dict[str, Any], args: argparse.Namespace, study: Study = ROUTING) -> pd.DataFrame:
+    """Run every point of *sweeps* with the overrides *base*, once each, and return one table.
 
     Its columns are sweep, the settings of the points, arm, seed, metric, unit and value; a point of two sweeps has its rows twice.
     """
     args.out.mkdir(parents=True, exist_ok=True)
-    arms = chosen_arms(args.arms)
+    arms = study.chosen(args.arms)
     points = {point.name: point for sweep in sweeps for point in sweep.points}
     results: dict[str, Result] = {}
     for place, (name, point) in enumerate(points.items()):
         question = ", ".join(f"{key} = {value}" for key, value in point.settings.items())
-        scenario = Scenario.load(HERE / "sea_trial_open.yaml", {
+        scenario = Scenario.load(HERE / study.scenario, {
             **base, "duration_s": args.duration, "seeds": args.seeds, "quick": {}, "caveats": [], **point.overrides, "compare": arms,
             "name": name, "question": question,
         })
@@ -135,11 +162,11 @@ def summary_of(table: pd.DataFrame, sweep: Sweep, metric: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["arm", sweep.axis, "mean", "low", "high", "n"])
 
 
-def draw(table: pd.DataFrame, sweeps: Sequence[Sweep], path: Path) -> None:
+def draw(table: pd.DataFrame, sweeps: Sequence[Sweep], path: Path, study: Study = ROUTING) -> None:
     """One figure: a column per sweep and a row per metric (side by side for a single sweep), a line per arm with 95 % intervals."""
     arms = list(table["arm"].unique())
     colours, markers = arm_colours(arms), arm_markers(arms)
-    infos = [_info(table, metric) for metric in METRICS]
+    infos = [study.info(table, metric) for metric in study.metrics]
     with style():
         if len(sweeps) == 1:
             figure = new_figure(1.0 + 3.8 * len(infos), 4.2)
@@ -161,7 +188,7 @@ def draw(table: pd.DataFrame, sweeps: Sequence[Sweep], path: Path) -> None:
                 ticks = sorted(found[sweep.axis].unique())
                 panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
                 panel.set_xticks([], minor=True)
-                if info.name == "delivery_ratio":
+                if info.name in SHARES:
                     least = min(float(summary_of(table, one, info.name)["mean"].min()) for one in sweeps)
                     panel.set_ylim(max(0.0, least - 0.1), 1.02)
                 else:
@@ -181,13 +208,13 @@ def _aside(values: np.ndarray, count: int, log: bool) -> np.ndarray:
     return np.asarray((values.max() / values.min()) ** steps if log else steps * np.ptp(values))
 
 
-def print_tables(table: pd.DataFrame, sweeps: Sequence[Sweep]) -> None:
+def print_tables(table: pd.DataFrame, sweeps: Sequence[Sweep], study: Study = ROUTING) -> None:
     """Means with half of their intervals, as Markdown, a table per sweep and metric."""
     arms = list(table["arm"].unique())
     seeds = table["seed"].nunique()
     for sweep in sweeps:
-        for metric in METRICS:
-            info = _info(table, metric)
+        for metric in study.metrics:
+            info = study.info(table, metric)
             found = summary_of(table, sweep, metric).set_index(["arm", sweep.axis])
             values = [point.settings[sweep.axis] for point in sweep.points]
             sys.stdout.write(f"\n{sweep.name}: {info.title}, mean ± half of the 95 % interval over {seeds} seeds\n\n")
@@ -197,15 +224,15 @@ def print_tables(table: pd.DataFrame, sweeps: Sequence[Sweep]) -> None:
                 sys.stdout.write(f"| {arm} | " + " | ".join(cells) + " |\n")
 
 
-def print_differences(table: pd.DataFrame, sweeps: Sequence[Sweep]) -> None:
+def print_differences(table: pd.DataFrame, sweeps: Sequence[Sweep], study: Study = ROUTING) -> None:
     """First arm minus each other, paired by seed, as Markdown; in bold where the 95 % interval excludes zero."""
     arms = list(table["arm"].unique())
     for sweep in sweeps:
         values = [point.settings[sweep.axis] for point in sweep.points]
         sys.stdout.write(f"\n{sweep.name}: {arms[0]} minus the others, paired by seed\n\n")
         sys.stdout.write(_head(sweep.title, values))
-        for metric in METRICS:
-            info = _info(table, metric)
+        for metric in study.metrics:
+            info = study.info(table, metric)
             rows = table[(table["sweep"] == sweep.name) & (table["metric"] == metric)]
             for other in arms[1:]:
                 cells = []
@@ -224,14 +251,14 @@ def _difference(info: MetricInfo, mean: float, low: float, high: float) -> str:
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
-def main(sweeps: Sequence[Sweep], base: dict[str, Any], args: argparse.Namespace) -> pd.DataFrame:
+def main(sweeps: Sequence[Sweep], base: dict[str, Any], args: argparse.Namespace, study: Study = ROUTING) -> pd.DataFrame:
     """Run, write and print; return the table."""
-    table = run_all(sweeps, base, args)
+    table = run_all(sweeps, base, args, study)
     table.to_csv(args.out / "sweep.csv", index=False)
     table.to_parquet(args.out / "sweep.parquet", index=False)
-    draw(table, sweeps, args.out / "sweep.png")
-    print_tables(table, sweeps)
-    print_differences(table, sweeps)
+    draw(table, sweeps, args.out / "sweep.png", study)
+    print_tables(table, sweeps, study)
+    print_differences(table, sweeps, study)
     sys.stdout.write(f"\n{table}\n\n{args.out / 'sweep.csv'}\n{args.out / 'sweep.parquet'}\n{args.out / 'sweep.png'}\n")
     return table
 
@@ -244,9 +271,3 @@ def told(do: Any) -> int:
         sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
         return 2
     return 0
-
-
-def _info(table: pd.DataFrame, metric: str) -> MetricInfo:
-    from toolkit.acoustic.report import SEA_METRICS
-
-    return describe(metric, SEA_METRICS, str(table.loc[table["metric"] == metric, "unit"].iloc[0]))

@@ -22,7 +22,7 @@ def script(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Result, "write_figures", lambda self: {})
     monkeypatch.syspath_prepend(str(SCENARIOS))
     yield importlib.import_module
-    for name in ("sweeping", "sweep_density", "sweep_wind"):
+    for name in ("sweeping", "sweep_density", "sweep_wind", "sweep_sketches"):
         sys.modules.pop(name, None)
 
 
@@ -99,3 +99,15 @@ def test_points_of_other_settings_are_not_taken_for_ours(script, tmp_path: Path,
     assert sweeping.told(lambda: wind.run([*run, "--seeds", "2"])) == 2
     assert "holds a point of other settings" in capsys.readouterr().err
     assert np.isfinite(pd.read_csv(tmp_path / "sweep.csv").value).any()
+
+
+@pytest.mark.slow
+def test_learning_at_sea_is_swept(script, tmp_path: Path, capsys) -> None:
+    sketches = script("sweep_sketches")
+    arms = ["--arms", "signSGD-DBCAR", "one-board-alone"]
+    sketches.run(["--quick", "--only", "rate", *arms, "--out", str(tmp_path)])
+    table = pd.read_parquet(tmp_path / "sweep.parquet")
+    air = table[table.metric == "air_bytes_per_node"].groupby(["arm", "rate_bps"]).value.mean()
+    assert set(air.index.get_level_values(1)) == {4800, 19200}
+    assert (air["signSGD-DBCAR"] > air["one-board-alone"]).all()
+    assert "rate: final accuracy, mean ± half of the 95 % interval over 2 seeds" in capsys.readouterr().out
