@@ -49,7 +49,9 @@ def test_commands_can_be_given(page: str, capsys: pytest.CaptureFixture[str]) ->
             continue
         cli = parser()
         assert isinstance(cli, ArgumentParser)
+        status: object = 0
         try:
             cli.parse_args(given)
         except SystemExit as ended:
-            assert ended.code == 0, f"{page}: {shown}: {capsys.readouterr().err}"
+            status = ended.code
+        assert status == 0, f"{page}: {shown}: {capsys.readouterr().err}"
