@@ -1,8 +1,11 @@
 """Simulation plus machine learning around one discrete-event core: what does a method cost, and how well does it work?
 
     import toolkit
-    result = toolkit.run("scenarios/sea_trial.yaml")
+    result = toolkit.run("scenarios/sea_trial.yaml", set={"seeds": 3})
     result.summary
+    toolkit.run(toolkit.grid("scenarios/sea_trial.yaml", {"fabric.layout.nodes": [20, 40]}))
+    toolkit.load("runs/sea_trial-…")                      # a finished run directory
+    toolkit.compare("runs/a", "runs/b").differences       # paired where both met the same world
 """
 
 from __future__ import annotations
@@ -12,14 +15,19 @@ from typing import TYPE_CHECKING, Any
 from toolkit.version import VERSION
 
 if TYPE_CHECKING:
-    from toolkit.render.result import Result
+    from toolkit.across import compare
+    from toolkit.arms import grid
+    from toolkit.render.result import Result, load
     from toolkit.scenario import Scenario
     from toolkit.sweep import run
 
 __version__ = VERSION
-__all__ = ["Result", "Scenario", "__version__", "run"]
+__all__ = ["Result", "Scenario", "__version__", "compare", "grid", "load", "run"]
 
-_HOMES = {"Result": "toolkit.render.result", "Scenario": "toolkit.scenario", "run": "toolkit.sweep"}
+_HOMES = {
+    "Result": "toolkit.render.result", "Scenario": "toolkit.scenario", "compare": "toolkit.across", "grid": "toolkit.arms",
+    "load": "toolkit.render.result", "run": "toolkit.sweep",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from toolkit.called import program
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,7 +24,7 @@ POWERS = ("idle_w", "busy_w", "storage_w")
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="python -m toolkit.calibrate",
+        prog=program("calibrate"),
         description="Time the gradients of a handful of networks here, fit the constants of a device to them, and hold what the device "
         "then says against what was measured, for these networks and for others. "
         "The file can be named in scenarios (device: ./board.yaml).",

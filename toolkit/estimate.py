@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from toolkit.called import program
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="python -m toolkit.estimate",
+        prog=program("estimate"),
         description="Say what every arm of a scenario will take per run: operations, bytes, memory, simulated time and energy. Nothing is "
         "trained; the numbers follow from the networks' shapes, the methods' plans and the machine.",
         epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence)",

@@ -26,6 +26,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from toolkit.called import program
 from toolkit.errors import RunDirectoryError, ToolkitError, UserError, listed
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _compare(expected: Tensor, found: Tensor, path: Path) -> None:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="python -m toolkit.export",
+        prog=program("export"),
         description="Write the network that a run has trained to a file that runs without this toolkit, and check its outputs.",
         epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence). Networks of your own are built by your own "
         "code: name its package with --trust.",

@@ -1,14 +1,19 @@
-"""Progress on the terminal: runs done, simulated time, wall time. Silent when nobody is watching."""
+"""Progress on the terminal or in a notebook: runs done, simulated time, wall time. Silent when nobody is watching."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from toolkit.core.rundir import RunDirectory
-from toolkit.sweep import Job
+from toolkit.job import Job
+
+Watch = Callable[[list[Job], RunDirectory], AbstractContextManager[None]]
+"""Shows how far the runs of a comparison are, for as long as they take."""
+EVERY_S = 0.5
 
 
 @contextmanager
@@ -29,23 +34,70 @@ def watch(jobs: list[Job], directory: RunDirectory) -> Iterator[None]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=sum(hours), runs="")
-        over = threading.Event()
 
-        def look() -> None:
-            while not over.wait(0.5):
-                shares = [_share(RunDirectory(job.directory), job) for job in jobs]
-                done = sum(share >= 1.0 for share in shares)
-                progress.update(
-                    bar, completed=sum(s * h for s, h in zip(shares, hours, strict=True)), runs=f"{done} of {len(jobs)} runs"
-                )
+        def show(shares: list[float]) -> None:
+            done = sum(share >= 1.0 for share in shares)
+            progress.update(bar, completed=sum(s * h for s, h in zip(shares, hours, strict=True)), runs=f"{done} of {len(jobs)} runs")
 
-        thread = threading.Thread(target=look, daemon=True)
-        thread.start()
-        try:
+        with _looking(jobs, show):
             yield
-        finally:
-            over.set()
-            thread.join()
+
+
+@contextmanager
+def in_notebook(jobs: list[Job], directory: RunDirectory) -> Iterator[None]:
+    """Show how far the *jobs* are in one line of text that changes, where this runs in a notebook; nothing elsewhere."""
+    line = _notebook_line()
+    if line is None or not jobs:
+        yield
+        return
+    begun_s = time.monotonic()
+
+    def show(shares: list[float]) -> None:
+        line(_told(shares, time.monotonic() - begun_s))
+
+    with _looking(jobs, show):
+        yield
+    show([1.0] * len(jobs))
+
+
+def _told(shares: list[float], wall_s: float) -> str:
+    """How far all is, and how long the rest will take at this pace."""
+    done, share = sum(each >= 1.0 for each in shares), sum(shares) / len(shares)
+    left = f", about {wall_s / share - wall_s:.0f} s left" if 0.02 < share < 1 else ""
+    return f"{done} of {len(shares)} runs, {share:.0%}, {wall_s:.0f} s{left}"
+
+
+def _notebook_line() -> Callable[[str], None] | None:
+    """Return what changes one line of a notebook's output; None where this is no notebook."""
+    kernel = sys.modules.get("ipykernel.zmqshell")
+    shell = sys.modules["IPython"].get_ipython() if kernel is not None and "IPython" in sys.modules else None
+    if kernel is None or not isinstance(shell, kernel.ZMQInteractiveShell):
+        return None
+    display = sys.modules["IPython"].display
+    shown = display.display({"text/plain": "0 runs"}, raw=True, display_id=True)
+
+    def change(text: str) -> None:
+        shown.update({"text/plain": text}, raw=True)
+
+    return change
+
+
+@contextmanager
+def _looking(jobs: list[Job], show: Callable[[list[float]], None]) -> Iterator[None]:
+    """Call *show* every half second with the share of each job that is done."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(EVERY_S):
+            show([_share(RunDirectory(job.directory), job) for job in jobs])
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _share(directory: RunDirectory, job: Job) -> float:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from toolkit.called import program
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,7 +24,7 @@ ROWS_AT_ONCE = 500_000
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="python -m toolkit.record_channel",
+        prog=program("record_channel"),
         description="Write the mean SNR of every link of a sea scenario as CSV or parquet (time in s from the start of the measured part, "
         "sender, receiver, snr_db), history included, as fabric.channel_record reads it. Nothing is sent and nothing costs.",
         epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence)",

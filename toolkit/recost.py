@@ -6,11 +6,13 @@ import argparse
 import os
 import sys
 
+from toolkit.called import program
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="python -m toolkit.recost",
+        prog=program("recost"),
         description="Replay what the programs of a finished run asked for on another device, topology, network or schedule, without "
         "training again. What was learnt stays the same; seconds and joules are new.",
         epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence)",

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from toolkit.called import program
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,7 +18,7 @@ LARGEST_BYTES = 20_000_000
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="python -m toolkit.replay",
+        prog=program("replay"),
         description="Write one self-contained HTML page that plays a run whose scenario had fabric.trace: true: nodes in the water column, "
         "frames travelling at the speed of sound, what became of each, and why.",
         epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence)",

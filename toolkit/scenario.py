@@ -6,7 +6,7 @@ import copy
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toolkit.core import trust, yaml12
 from toolkit.core.fabric import Fabric
+from toolkit.core.outline import as_html, as_text, branches
 from toolkit.core.part import Spec, explain, nearest
 from toolkit.core.program import Program
 from toolkit.errors import Note, ScenarioError, shortened
@@ -48,8 +49,8 @@ class Scenario(Spec):
     seed: int = Field(1, ge=0, description="first seed; the others follow")
     seeds: int = Field(5, ge=1, le=10_000, description="number of seeds")
     duration_s: float | None = Field(None, gt=0, description="simulated time that is measured; without it a run ends with its programs")
-    fabric: Fabric
-    program: Program
+    fabric: Fabric = Field(description="the network: an acoustic one under water, or machines and links")
+    program: Program = Field(description="what its nodes do: traffic, or a learning method")
     compare: dict[str, dict[str, Any]] = Field(default_factory=dict, description="arms: name to overrides")
     quick: dict[str, Any] = Field(default_factory=dict, description="overrides of --quick")
 
@@ -86,6 +87,26 @@ class Scenario(Spec):
         """As it would be written to a file, every setting spelled out."""
         return yaml12.dump(self.dump())
 
+    def __repr__(self) -> str:
+        """In one line."""
+        runs = f"{max(1, len(self.compare))} arm{'s' * (len(self.compare) > 1)} x {self.seeds} seed{'s' * (self.seeds > 1)}"
+        return f"<Scenario {self.name}: {runs}, {self.program.type_name()} over {self.fabric.type_name()}>"
+
+    def outline(self) -> str:
+        """Return what is set apart from the defaults, as an indented tree; ``str`` of a scenario spells out everything."""
+        return "\n".join(as_text(branches(self)))
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what is set apart from the defaults, as a tree that folds."""
+        return as_html(repr(self)[1:-1], branches(self))
+
+    @classmethod
+    def model_json_schema(cls, *arguments: object, **settings: object) -> dict[str, Any]:
+        """Return the JSON schema of scenario files, for editors; pydantic's arguments mean nothing here."""
+        from toolkit.json_schema import schema_of
+
+        return schema_of(cls)
+
     @property
     def limit_s(self) -> float:
         """Simulated time at which a run ends at the latest; infinite where it ends with its programs."""
@@ -109,12 +130,20 @@ class Scenario(Spec):
             if sending is not None:
                 arm.fabric.check_sending(sending, arm.limit_s)
 
+    def changed(self, overrides: Mapping[str, Any]) -> Scenario:
+        """Return this scenario with the values at dotted paths replaced: ``{"fabric.layout.nodes": 60, "seeds": 3}``.
+
+        Raises:
+            ScenarioError: one sentence per mistake.
+        """
+        tree = self.dump()
+        for key, value in overrides.items():
+            tree = replaced(tree, key, value)
+        return Scenario.build(tree, self.home, self.home)
+
     def quickened(self) -> Scenario:
         """Return this scenario with its `quick` overrides."""
-        tree = {**self.dump(), "quick": {}}
-        for key, value in self.quick.items():
-            tree = replaced(tree, key, value)
-        return Scenario.build(tree, home=self.home)
+        return self.changed({**self.quick, "quick": {}})
 
     def experiments(self) -> list[str]:
         """Return a sentence for every arm that is another experiment than the first, so that differences to it are not of one cause."""
@@ -129,11 +158,12 @@ class Scenario(Spec):
 
     @classmethod
     def load(cls, path: str | Path, overrides: dict[str, Any] | None = None, *, quick: bool = False, own: bool = True) -> Self:
-        """Read a scenario file.
+        """Read a scenario file: ``Scenario.load("scenarios/sea_trial.yaml", {"fabric.layout.nodes": 60, "seeds": 3})``.
 
         Args:
-            path: the YAML file; relative input files in it are looked up beside it first.
-            overrides: dotted path to value, applied last (after ``--quick``).
+            path: the YAML file; input files, profiles and parts that it names are looked up beside it first.
+            overrides: dotted path to value, applied last (after ``--quick``), as ``--set`` does. A value is what YAML would give: a
+                number, a text, a list, or a mapping such as ``{"type": "ewma", "alpha": 0.2}`` for a part.
             quick: apply the scenario's own `quick` overrides.
             own: whether what lies beside the file is the user's own, so that parts may be imported from there; never in a run directory.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from toolkit.called import program
 
 if TYPE_CHECKING:
     from toolkit.scenario import Scenario
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="python -m toolkit.simulate",
+        prog=program("simulate"),
         description="Run every arm and seed of a scenario and report what each costs in seconds, bytes and joules, and how well it works.",
         epilog="exit status: 0 done, 1 a process was lost, 2 something in the input is wrong (said in one sentence), 130, 143 or 129 "
         "stopped by Ctrl-C, SIGTERM or SIGHUP. Finished runs are kept whatever happens.",
@@ -38,13 +41,17 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    args = parser().parse_args(argv)
+    return called(parser().parse_args(argv), lambda args: run_and_tell(args, read(args)))
+
+
+def called(args: argparse.Namespace, act: Callable[[argparse.Namespace], int]) -> int:
+    """Return the exit status of *act*, for a command that runs scenarios; whatever ends it early is told in a sentence."""
     from toolkit.errors import UserError, WorkerLostError
     from toolkit.stopping import signals_stop, stopped
 
     try:
         with signals_stop():
-            return _simulate(args)
+            return act(args)
     except UserError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {line}" + "\n")
@@ -56,20 +63,27 @@ def main(argv: list[str] | None = None) -> int:
         return stopped(told)
 
 
-def _simulate(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
+def read(args: argparse.Namespace) -> Scenario:
+    """Return the scenario that the command line asks for, its settings applied."""
     from toolkit.errors import ScenarioError
-    from toolkit.scenario import read_for_command, telling_notes
-    from toolkit.stopping import output_lost
-    from toolkit.sweep import check, run
+    from toolkit.scenario import read_for_command
 
     for name in ("seeds", "jobs"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ScenarioError(f"--{name} {value}: must be at least 1")
     settings = [*args.settings, f"seeds={args.seeds}"] if args.seeds is not None else args.settings
-    scenario = read_for_command(args.scenario, settings, quick=args.quick, trusted=args.trust)
+    return read_for_command(args.scenario, settings, quick=args.quick, trusted=args.trust)
+
+
+def run_and_tell(args: argparse.Namespace, scenario: Scenario) -> int:
+    """Check or run *scenario* as the command line says, and print what came of it; return the exit status."""
+    from rich.console import Console
+
+    from toolkit.scenario import telling_notes
+    from toolkit.stopping import output_lost
+    from toolkit.sweep import check, run
+
     console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
     if args.check:
         with telling_notes(_note):

@@ -13,13 +13,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from toolkit.called import program
 from toolkit.errors import UserError
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="python -m toolkit.split_classes", description="Split a COCO json into steps that bring so many classes each.",
+        prog=program("split_classes"), description="Split a COCO json into steps that bring so many classes each.",
         epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence)",
     )
     cli.add_argument("json", metavar="JSON", help="annotations in COCO's layout")

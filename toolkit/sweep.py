@@ -27,7 +27,9 @@ from toolkit.core.rundir import RunDirectory
 from toolkit.core.trust import admitted, readmit
 from toolkit.core.world import World
 from toolkit.errors import RunDirectoryError, ScenarioError, shortened
+from toolkit.job import Job
 from toolkit.pool import Engine
+from toolkit.progress import Watch, in_notebook
 from toolkit.scenario import Scenario, telling_notes
 
 if TYPE_CHECKING:
@@ -38,31 +40,13 @@ SLICES = 50
 EVENTS_BETWEEN_LOOKS = 2000
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run: an arm's resolved scenario and a seed."""
-
-    arm: str
-    seed: int
-    tree: dict[str, Any]
-    directory: Path
-    call_trace: Path | None = None
-    """The requests of a finished run that are priced again instead of running the program."""
-    own: tuple[tuple[str, str], ...] = ()
-    """Modules of the user's own that this run may import (`toolkit.core.trust`)."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.arm}-s{self.seed}"
-
-
 def run(
     scenario: Scenario | str | Path, *, out: str | Path | None = None, seeds: int | None = None, jobs: int = 1,
-    backend: str = "loky", address: str | None = None, resume: bool = False, quick: bool = False,
-    watch: Callable[[list[Job], RunDirectory], Any] | None = None,
-    call_traces: Path | None = None, mix_versions: bool = False, tell: Callable[[str], None] | None = None,
+    backend: str = "loky", address: str | None = None, resume: bool = False, quick: bool = False, set: Mapping[str, Any] | None = None,
+    watch: Watch | None = in_notebook, call_traces: Path | None = None, mix_versions: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> Result:
-    """Run every arm of a scenario with every seed and report.
+    """Run every arm of a scenario with every seed and report: ``toolkit.run("scenarios/sea_trial.yaml", set={"seeds": 3})``.
 
     Args:
         scenario: a `Scenario`, or the path of one.
@@ -73,7 +57,9 @@ def run(
         address: where the scheduler of a Dask cluster, or the head of a Ray cluster, answers.
         resume: keep the finished runs that *out* holds and do the rest.
         quick: apply the scenario's `quick` overrides (only when *scenario* is a path).
-        watch: a context manager that shows progress; called with the jobs and the directory.
+        set: dotted path to value, what is different, as ``--set`` says on the command line.
+        watch: a context manager that shows progress; called with the jobs and the directory. By default a line in a notebook, and
+            nothing elsewhere; None is silent everywhere.
         call_traces: folder of the requests of a finished run that are priced again instead of running the programs.
         mix_versions: resume what other versions of the software have begun.
         tell: called with a sentence for whatever of a resumed run was found damaged, which ``log.txt`` says too.
@@ -81,10 +67,11 @@ def run(
     Raises:
         UserError: the scenario, an input file or the directory is not usable; one clear sentence.
     """
+    overrides = {**(set or {}), **({"seeds": seeds} if seeds is not None else {})}
     if not isinstance(scenario, Scenario):
-        scenario = Scenario.load(scenario, quick=quick)
-    if seeds is not None:
-        scenario = Scenario.build({**scenario.dump(), "seeds": seeds})
+        scenario = Scenario.load(scenario, overrides, quick=quick)
+    elif overrides:
+        scenario = scenario.changed(overrides)
     place = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix=f"{scenario.name}-"))
     engine = Engine(backend, jobs, address)
     engine.check()
@@ -96,7 +83,7 @@ def run(
 
 def run_many(
     scenarios: Mapping[str, Scenario], *, out: str | Path, jobs: int = 1, backend: str = "loky", address: str | None = None,
-    resume: bool = False, watch: Callable[[list[Job], RunDirectory], Any] | None = None, mix_versions: bool = False,
+    resume: bool = False, watch: Watch | None = None, mix_versions: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> dict[str, Result]:
     """Run several scenarios in one pool of processes, each into a folder of *out* of its name, and return their results by name.
@@ -124,7 +111,7 @@ class Begun:
 
 
 def _in_one_pool(
-    scenarios: Mapping[Path, Scenario], engine: Engine, *, resume: bool, watch: Callable[[list[Job], RunDirectory], Any] | None,
+    scenarios: Mapping[Path, Scenario], engine: Engine, *, resume: bool, watch: Watch | None,
     call_traces: Path | None, mix_versions: bool, tell: Callable[[str], None] | None,
 ) -> dict[Path, Result]:
     """Do the runs of all *scenarios*, each in its run directory, and report each."""

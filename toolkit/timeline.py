@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from toolkit.called import program
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="python -m toolkit.timeline",
+        prog=program("timeline"),
         description="Write what every node computed and sent in one finished run as a Chrome trace (JSON): one process per node, with "
         "lanes for computing and sending. Open it in chrome://tracing or https://ui.perfetto.dev.",
         epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence)",

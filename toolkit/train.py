@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from toolkit.called import program
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="torchrun --nproc_per_node=4 -m toolkit.train",
+        prog=program("train", "torchrun --nproc_per_node=4 -m toolkit.train"),
         description="Train the arms of a scenario in real processes (gloo on CPUs, nccl on GPUs), one worker or server per process.",
         epilog="Every arm has as many workers as there are processes beside its servers; the head of the table says where these are not "
         "the scenario's. Without torchrun, all workers take turns in one process. Exit status: 0 done, 1 another process was lost "

@@ -15,9 +15,10 @@ from toolkit.acoustic.environment import Span
 from toolkit.core.rundir import RunDirectory
 from toolkit.core.streams import Streams
 from toolkit.errors import DataError
+from toolkit.job import Job
 from toolkit.record_channel import main, write
 from toolkit.scenario import Scenario
-from toolkit.sweep import Job, run_job
+from toolkit.sweep import run_job
 
 SPAN = Span(datetime(2024, 5, 1, tzinfo=UTC), 0.0, 7200.0)
 HEAD = "time,sender,receiver,snr_db\n"

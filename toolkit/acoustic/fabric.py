@@ -62,20 +62,20 @@ AUDIBLE_SUCCESS, AUDIBLE_BITS = 0.2, 8 * 64
 class Acoustic(Fabric):
     """An underwater acoustic network of sensor nodes and surface sinks, all with the same modem."""
 
-    layout: Layout = Layout()
-    modem: Modem = Modem()
-    sea: Sea
-    mobility: Mobility = default_part("static")
-    shadowing: Shadowing = Shadowing()
+    layout: Layout = Field(Layout(), description="where nodes and sinks are deployed")
+    modem: Modem = Field(Modem(), description="the modem of every node and sink")
+    sea: Sea = Field(description="water, wind, tide and noise")
+    mobility: Mobility = default_part("static", "how nodes move")
+    shadowing: Shadowing = Field(Shadowing(), description="slow fading of each link, correlated in time")
     channel_record: ChannelRecord | None = Field(None, description="links' SNR from a measured log instead of the model")
-    fading: FastFading = FastFading()
+    fading: FastFading = Field(FastFading(), description="fast fading of each frame")
     interference: Interference = Field("piecewise", description="SINR per constant piece of a frame, or at the mean")
-    mac: Mac = default_part("csma")
-    routing: Routing
+    mac: Mac = default_part("csma", "medium access: when a modem may send")
+    routing: Routing = Field(description="which node carries a packet on")
     links: Literal["water", "ideal"] = Field("water", description="ideal: every packet arrives by the shortest way; no routing")
     transport: Transport | None = Field(None, description="messages with content between nodes; none: only packets to any sink")
     collectives: Collectives = Field(Collectives(), description="how nodes add up vectors, for programs that do, over a transport")
-    device: Device = Device()
+    device: Device = Field(Device(), description="the processor of every node, which pays for computing")
     battery_j: float | None = Field(None, gt=0, description="battery of a node; none: one that lasts, and shares are told of 50 kJ")
     least_charge: float = Field(1.0, gt=0, le=1, description="nodes begin with shares of the battery drawn evenly from here up to 1")
     dies: bool = Field(True, description="a node whose battery_j is empty falls silent")
@@ -83,8 +83,8 @@ class Acoustic(Fabric):
     history_s: float = Field(3 * 86_400.0, ge=0, description="link history before the measured part")
     history_step_s: float = Field(1800.0, ge=1, description="beacon period of the history")
     drain_s: float = Field(1800.0, ge=0, description="packets created later than this before the end do not count")
-    probe: Probe = Probe()
-    reach: Reach = Reach()
+    probe: Probe = Field(Probe(), description="forecasts scored inside the run, for which nothing is paid")
+    reach: Reach = Field(Reach(), description="how much any protocol could have delivered, to be told beside the results")
     trace: bool = Field(False, description="write every transmission, reception and drop to the run directory, for toolkit.replay")
 
     @property

@@ -52,9 +52,9 @@ class Failures(Spec):
 
     renamed: ClassVar[Mapping[str, str]] = {"absences": "outages"}
 
-    crashes: list[Crash] = Field(default_factory=list)
-    outages: list[Outage] = Field(default_factory=list)
-    degradations: list[Degradation] = Field(default_factory=list)
+    crashes: list[Crash] = Field(default_factory=list, description="nodes that stop for good, and when")
+    outages: list[Outage] = Field(default_factory=list, description="nodes that answer nobody for a while")
+    degradations: list[Degradation] = Field(default_factory=list, description="links that are slower or lossier for a while")
     detect_s: float = Field(5.0, ge=0, description="time until the others know that a worker is gone (a time-out)")
     restart_s: float = Field(10.0, ge=0, description="time to form a new group and go on")
 

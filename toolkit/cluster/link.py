@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self, final
+from typing import ClassVar, Self, final
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field
 
-from toolkit.core.part import Spec
-from toolkit.core.profiles import Profiles
+from toolkit.core.profiles import Profiled, Profiles
 
 PROFILES = Profiles(Path(__file__).parent / "links", "link")
 
 
 @final
-class Link(Spec):
+class Link(Profiled):
     """One direction of a link: how fast, how long, how lossy, and what it draws.
 
-    `profile: name` takes all values from ``links/name.yaml``; keys given beside it override the file, and the name alone is short
-    for both (``link: gigabit_ethernet``). A full-duplex cable is two of them. The defaults are `gigabit_ethernet`'s.
+    `profile: name` takes all values from ``links/name.yaml``; a file of one's own is named with its ending (``link: ./radio.yaml``). Keys
+    given beside it override the file, and the name alone is short for both (``link: gigabit_ethernet``). A full-duplex cable is two of
+    them. The defaults are `gigabit_ethernet`'s.
 
     Energy is that of both ends together: `energy_j_per_bit` for what is carried, `idle_w` all the time. Profiles leave out of
     `idle_w` what a device's own idle power already holds (its network interface, when the board was measured at the socket).
     """
 
-    profile: str | None = Field(None, description="name of a file in toolkit/cluster/links; explicit keys override it")
-    source: str = Field("", description="where the numbers come from, and which are assumed")
+    profile_folder: ClassVar[Profiles] = PROFILES
+
     rate_bps: float = Field(941.5e6, gt=0, description="bits of messages per second: goodput, what framing takes left out")
     delay_s: float = Field(25e-6, ge=0, description="time in s from one end to the other, one way")
     loss: float = Field(0.0, ge=0, lt=1, description="share of packets that have to be sent again")
     energy_j_per_bit: float = Field(1e-9, ge=0, description="energy in J of carrying one bit, sending and receiving interface together")
     idle_w: float = Field(0.5, ge=0, description="electrical power in W of this direction at all times")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_profile(cls, value: object, info: ValidationInfo) -> object:
-        return PROFILES.fill(value, cls.model_fields, (info.context or {}).get("base"))
-
-    @staticmethod
-    def profiles() -> list[str]:
-        """Return the names that `profile` accepts."""
-        return PROFILES.names()
 
     @property
     def goodput_bps(self) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import final
 
 import pandas as pd
+from pydantic import Field
 
 from toolkit.collectives import AllReduce
 from toolkit.core.call_trace import Request
@@ -23,7 +24,7 @@ ASKS = {"compute", "store", "send", "recv", "sleep"}
 class Replay(Program):
     """Every node asks for what it asked for in the recorded run, in the same order, and waits where it waited."""
 
-    call_trace: Path
+    call_trace: Path = Field(description="file of what the programs of a finished run asked for")
 
     def run(self, ctx: Context) -> Process:
         rows = _scripts(self.call_trace).get(ctx.node, [])

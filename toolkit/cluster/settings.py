@@ -46,7 +46,7 @@ class NetworkSettings(Spec):
 class DeviceShare(Spec):
     """A kind of machine, and how many of the workers are of it."""
 
-    device: Device
+    device: Device = Field(description="a machine of this kind")
     share: float = Field(gt=0, description="part of the workers that are of this kind, next to the shares of the other kinds")
 
 
@@ -62,12 +62,12 @@ class ClusterSettings(Fabric):
     worker_devices: list[DeviceShare] = Field(
         default_factory=list, description="kinds of machines, drawn by their shares for the workers; servers keep `device`"
     )
-    topology: Topology = default_part("star")
-    network: NetworkSettings = NetworkSettings()
-    collectives: Collectives = Collectives()
+    topology: Topology = default_part("star", "how machines are connected, and by which links")
+    network: NetworkSettings = Field(NetworkSettings(), description="what becomes of all links together: factors of bandwidth and latency")
+    collectives: Collectives = Field(Collectives(), description="schedules of all-reduce and all-gather")
     pricing: Literal["messages", "ideal"] = Field("messages", description="messages, or closed forms of collectives and led clients")
-    stragglers: Stragglers = default_part("none")
-    failures: Failures = Failures()
+    stragglers: Stragglers = default_part("none", "what slows single machines down")
+    failures: Failures = Field(Failures(), description="crashes, outages and slow links")
 
     def built_topology(self) -> BuiltTopology:
         """Return the nodes and links."""

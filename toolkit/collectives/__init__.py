@@ -96,8 +96,8 @@ class AllGather(Scheduled):
 class Collectives(Spec):
     """Which schedules a group of workers uses. Any number of workers."""
 
-    all_reduce: AllReduce = default_part("ring")
-    all_gather: AllGather = default_part("ring")
+    all_reduce: AllReduce = default_part("ring", "schedule by which vectors are added up")
+    all_gather: AllGather = default_part("ring", "schedule by which everybody gets everybody's vector")
 
     @property
     def inexact(self) -> str:

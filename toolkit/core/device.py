@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field
 
-from toolkit.core.part import Spec
-from toolkit.core.profiles import Profiles
+from toolkit.core.profiles import Profiled, Profiles
 from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
 
@@ -16,7 +15,7 @@ PROFILES = Profiles(Path(__file__).parents[1] / "cluster" / "profiles", "device"
 
 
 @final
-class Device(Spec):
+class Device(Profiled):
     """A machine that does one kernel after another: what starting each costs, then convolutions, matrix products and all else.
 
     A convolution takes its operations, channels rounded up to eight, at a rate of its own, a matrix product likewise; the rest is under
@@ -41,8 +40,8 @@ class Device(Spec):
     `storage_w` is 0 in all profiles, for want of sources.
     """
 
-    profile: str | None = Field(None, description="name of a file in toolkit/cluster/profiles; explicit keys override it")
-    source: str = Field("", description="where the numbers come from, and which are assumed")
+    profile_folder: ClassVar[Profiles] = PROFILES
+
     peak_flops_per_s: float = Field(80e6, gt=0, description="peak floating-point rate")
     efficiency: float = Field(0.25, gt=0, le=1, description="share of the peak that real code reaches")
     memory_bytes_per_s: float = Field(160e6, gt=0, description="memory bandwidth")
@@ -66,16 +65,6 @@ class Device(Spec):
     idle_w: float = Field(0.0, ge=0, description="electrical power while it has nothing to compute")
     busy_w: float = Field(0.03, ge=0, description="electrical power while computing")
     storage_w: float = Field(0.0, ge=0, description="electrical power that reading or writing storage adds to idle")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_from_profile(cls, value: object, info: ValidationInfo) -> object:
-        return PROFILES.fill(value, cls.model_fields, (info.context or {}).get("base"))
-
-    @staticmethod
-    def profiles() -> list[str]:
-        """Return the names that `profile` accepts."""
-        return PROFILES.names()
 
     def duration_s(self, work: Work, phase: str = "", share: float = 1.0) -> float:
         """Return the time in s of *work*, or the *share* of what its *phase* was measured to take."""

@@ -49,6 +49,8 @@ class Spec(BaseModel):
 
     renamed: ClassVar[Mapping[str, str]] = {}
     """Older names of fields, which are still read, with a word of warning."""
+    short: ClassVar[Mapping[str, Any] | None] = None
+    """What may stand in a file instead of the mapping, as a JSON schema."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -149,6 +151,8 @@ class Part(Spec):
         candidates = [stem] if dotted else [pattern.format(stem) for pattern in cls._patterns()]
         if dotted or (stem.isidentifier() and not any(map(_exists, candidates))):
             refusal = trust.refusal(stem, home)
+            if refusal and dotted and home is not None and not trust.is_beside(stem, home) and trust.is_beside(stem.split(".")[0], home):
+                refusal = f"there is no module '{stem}' beside the scenario{nearest(stem, trust.beside(home, stem.rpartition('.')[0]))}"
             if refusal and (dotted or (home is not None and trust.is_beside(stem, home))):
                 raise PydanticCustomError("part_name", "{refusal}", {"refusal": refusal})
             if not refusal:
@@ -156,15 +160,42 @@ class Part(Spec):
         for path in candidates:
             if not _exists(path):
                 continue
-            module = _import(path)
+            module = import_part(path)
             members = cls._members_in(module)
             if len(members) == 1:
                 return members[0]
+            if not path.startswith(f"{trust.OURS}."):
+                raise PydanticCustomError("part_name", "{problem}", {"problem": cls._not_one(module, members)})
+        if dotted and not stem.startswith(f"{trust.OURS}."):
+            problem = f"there is no module '{shortened(stem)}'{nearest(stem, _siblings(stem))}"
+            raise PydanticCustomError("part_name", "{problem}", {"problem": problem})
         names = cls.member_names()
+        own = [each for each in trust.beside(home) if each not in names] if home is not None else []
         raise PydanticCustomError(
             "part_name", "'{name}' is not a {family}{hint} (known: {names})",
-            {"name": shortened(name), "family": cls.family, "hint": nearest(stem, names), "names": listed(names)},
+            {"name": shortened(name), "family": cls.family, "hint": nearest(stem, names + own), "names": listed(names)},
         )
+
+    @classmethod
+    def _not_one(cls, module: ModuleType, members: list[type[Self]]) -> str:
+        """Say why a *module* of the user's own is no member of this family: it defines several, or none, or one that lacks methods."""
+        file = getattr(module, "__file__", None)
+        place = f"'{module.__name__}' ({Path(file).name})" if file else f"'{module.__name__}'"
+        if members:
+            return f"{place} defines {len(members)} of family {cls.family}, {listed(each.__name__ for each in members)}; a file holds one"
+        classes = [
+            item for item in vars(module).values()
+            if inspect.isclass(item) and issubclass(item, Part) and item.__module__ == module.__name__ and not item.is_family()
+            and not item.__pydantic_generic_metadata__["args"]
+        ]
+        unfinished = [item for item in classes if issubclass(item, cls) and inspect.isabstract(item)]
+        if unfinished:
+            lacks = listed(sorted(unfinished[0].__abstractmethods__))
+            return f"{place}: class {unfinished[0].__name__} is no {cls.family} yet, since it does not define {lacks}"
+        base = next(base for base in cls.__mro__ if "family" in base.__dict__)
+        others = [item for item in classes if not inspect.isabstract(item)]
+        instead = f"; {others[0].__name__} in it is of family {others[0].family}" if others else ""
+        return f"{place} has no {cls.family} in it: a class derived from {base.__module__}.{base.__name__}{instead}"
 
     @classmethod
     def members(cls) -> dict[str, type[Self]]:
@@ -224,7 +255,7 @@ EXTRAS = {"torch": "learn", "safetensors": "learn", "pywt": "learn", "sklearn": 
 """Which optional group of dependencies brings a package."""
 
 
-def _import(path: str) -> ModuleType:
+def import_part(path: str) -> ModuleType:
     """Import the module of a part; a missing optional package is a mistake of the set-up that one sentence can mend."""
     try:
         return importlib.import_module(path)
@@ -242,6 +273,13 @@ def _import(path: str) -> ModuleType:
         if path.startswith(f"{trust.OURS}."):
             raise
         raise _does_not_import(path, error) from error
+
+
+def _siblings(path: str) -> list[str]:
+    """The modules in the package of *path*, by their whole names; none where there is no such package, which is imported already."""
+    name = path.rpartition(".")[0]
+    places = getattr(sys.modules.get(name), "__path__", ())
+    return [f"{name}.{each.name}" for each in pkgutil.iter_modules(places)]
 
 
 def _does_not_import(path: str, error: Exception) -> PydanticCustomError:

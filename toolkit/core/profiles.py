@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from pydantic import Field, ValidationInfo, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from toolkit.core import yaml12
-from toolkit.core.part import nearest
+from toolkit.core.part import Spec, nearest
 from toolkit.errors import listed, shortened
 
 ENDINGS = (".yaml", ".yml")
@@ -27,7 +28,7 @@ MEASURE = "measure"
 class Profiles:
     """The profiles of one folder.
 
-    A spec that has them needs the fields `profile` and `source`, and calls `fill` from a validator that runs before all others.
+    A `Profiled` spec has them.
     Every file has a `source` of its own, by which a record that was written out in full is known again. A name that ends like a file's
     (``./board.yaml``) is a file of the user's own, with the same keys; it may name a `profile` itself, whose values it overrides.
     """
@@ -101,11 +102,18 @@ class Profiles:
         under = values.pop("profile", None)
         if under is not None:
             values = {**_values(self.read(str(under))), **values}
-        lacking = sorted(_needed(fields) - values.keys() - {"source"})
+        lacking = sorted(_needed(fields) - values.keys() - {"source"}) if under is None else []
         if lacking:
             problem = f"{name}: lacks {', '.join(lacking)}; give them, or a profile: whose values they take"
             raise PydanticCustomError("part_name", "{problem}", {"problem": problem})
         return {**values, "source": f"{path.name}: {values.get('source') or 'no source given.'}"}
+
+    def beside(self, name: str, value: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> list[str]:
+        """Return the names of what in *value* is another than the profile *name* says; nothing of one that is measured."""
+        stated = self.read(name)
+        return [] if MEASURE in stated else [
+            key for key, item in value.items() if key not in {"profile", "source"} and item != stated.get(key, _default(fields[key]))
+        ]
 
     def _renamed(self, name: str, value: dict[str, Any], fields: Mapping[str, FieldInfo], base: Path | None) -> dict[str, Any]:
         source = str(value["source"])
@@ -123,6 +131,40 @@ class Profiles:
                 if key not in {"profile", "source"} and item != given:
                     explicit[key] = item
         return {**self._stated(name, fields, base), **explicit, "profile": name}
+
+
+class Profiled(Spec):
+    """A spec whose values are taken from a profile; the name of the profile alone is short for all of it."""
+
+    profile_folder: ClassVar[Profiles]
+
+    profile: str | None = Field(
+        None, description="a shipped profile by name, or a file of your own (./mine.yaml); keys given beside it override it"
+    )
+    source: str = Field("", description="where the numbers come from, and which are assumed")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_profile(cls, value: object, info: ValidationInfo) -> object:
+        return cls.profile_folder.fill(value, cls.model_fields, (info.context or {}).get("base"))
+
+    @classmethod
+    def profiles(cls) -> list[str]:
+        """Return the names that `profile` accepts."""
+        return cls.profile_folder.names()
+
+    def apart(self) -> list[str]:
+        """Return the names of what is set otherwise than the profile says, or than the defaults without one."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        if self.profile in self.profiles():
+            return self.profile_folder.beside(self.profile, values, type(self).model_fields)
+        if self.profile is not None:
+            return []
+        return [name for name, field in type(self).model_fields.items() if values[name] != _default(field)]
+
+
+def _default(field: FieldInfo) -> object:
+    return field.get_default(call_default_factory=True)
 
 
 def _needed(fields: Mapping[str, FieldInfo]) -> set[str]:

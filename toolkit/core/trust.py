@@ -120,6 +120,24 @@ def is_beside(module: str, home: Path) -> bool:
     return named and (path.with_suffix(".py").is_file() or (path / "__init__.py").is_file())
 
 
+def is_installed(top: str) -> bool:
+    """Whether a module called *top* is found on Python's own places, apart from the working folder."""
+    from importlib.machinery import PathFinder
+
+    here = {"", str(Path.cwd())}
+    return top in sys.stdlib_module_names or PathFinder.find_spec(top, [place for place in sys.path if place not in here]) is not None
+
+
+def beside(home: Path, package: str = "") -> list[str]:
+    """Return the modules in *home*, or in a *package* of it, by their whole names; nothing is imported for it."""
+    folder = home.joinpath(*package.split(".")) if package else home
+    try:
+        found = [path.stem for path in folder.glob("*.py")] + [path.parent.name for path in folder.glob("*/__init__.py")]
+    except OSError:
+        return []
+    return sorted(f"{package}.{name}" if package else name for name in found if name.isidentifier() and not name.startswith(("_", "test_")))
+
+
 def _is_of(top: str, home: Path) -> bool:
     """Make *home* a place that modules are found in, after all others, and say whether the one called *top* is found there."""
     if str(home) not in sys.path:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, ClassVar, Self, final
 
 from pydantic import ConfigDict, Field, ValidationInfo, model_serializer, model_validator
 
@@ -30,6 +31,10 @@ class DatasetSpec(Spec):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    short: ClassVar[Mapping[str, Any]] = {
+        "description": "the name of a data set, or a mapping whose type says what reads it",
+        "anyOf": [{"type": "string"}, {"type": "object", "properties": {"type": {"type": "string"}}, "required": ["type"]}],
+    }
 
     name: str = Field(description="module in toolkit/datasets, or one of your own")
     options: dict[str, Any] = Field(default_factory=dict, description="what its `load` is given")

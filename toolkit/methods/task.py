@@ -41,7 +41,7 @@ class TaskSpec(Spec):
     )
     path: str | None = Field(None, description="where it is; without it TOOLKIT_DATA or the folder data")
     blank: Blank | None = Field(None, description="images without content instead of a data set, where nothing is learnt")
-    model: ModelSpec = ModelSpec()
+    model: ModelSpec = Field(ModelSpec(), description="the network, by name or as module:Class of your own")
     skew: float | None = Field(None, gt=0, description="Dirichlet concentration of label skew between workers; without it none")
 
     def load(self) -> Classification:

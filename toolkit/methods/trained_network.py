@@ -8,7 +8,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import nn
 
 from toolkit.core.network_file import network_paths, read_network
@@ -30,7 +30,7 @@ from toolkit.models.evolving import Evolving
 class _Learnt(Spec):
     """What a network learnt by that has a part of the method in it."""
 
-    method: ContinualMethod
+    method: ContinualMethod = Field(description="the method of continual learning that has trained it")
 
 
 def trained_network(stem: Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from toolkit.called import program
 from toolkit.predict.spans import span_s
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ MOST_REMEMBERED = 8192
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     cli = argparse.ArgumentParser(
-        prog="python -m toolkit.predict",
+        prog=program("predict"),
         description="Forecast a column of a table: errors per horizon against rivals, how sure the forecasts are and whether rightly so, "
         "what comes after the end of the record, and a figure.",
         epilog="exit status: 0 done, 2 something in the input is wrong (said in one sentence), 130 interrupted",

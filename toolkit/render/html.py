@@ -105,14 +105,6 @@ def page(result: Comparison, header: ReportHeader, pictures: Mapping[str, bytes]
     )
 
 
-def notebook(result: Comparison) -> str:
-    """A short form for a notebook: the headline table and the paired differences."""
-    return f"<div><style>{_SMALL}</style>{means_table(result)}{differences_table(result)}</div>"
-
-
-_SMALL = ".better { color: #0b6b3a } .worse { color: #a5321d } .none { opacity: .6 } caption { text-align: left }"
-
-
 def means_table(result: Comparison) -> str:
     """Arms down, headline metrics across."""
     metrics = result.headline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from toolkit.analysis.comparison import Comparison, read_versions
 from toolkit.analysis.convention import figures_module, find_report, recorded_module
 from toolkit.analysis.metric import MetricInfo
 from toolkit.errors import ScenarioError
-from toolkit.render.html import notebook
+from toolkit.render.jupyter import notebook
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,4 +86,27 @@ class Result(Comparison):
         return found
 
     def _repr_html_(self) -> str:
-        return notebook(self)
+        """In a notebook: tables and figures."""
+        return notebook(self, self._pictures(), self.captions)
+
+    def _pictures(self) -> dict[str, bytes]:
+        """The figures as PNG by name: those in the run directory, or drawn anew where it holds none."""
+        from toolkit.render.figures import style  # with matplotlib
+
+        drawn = {path.stem: path.read_bytes() for path in sorted((self.directory / "figures").glob("*.png"))}
+        if not drawn:
+            for name, figure in self.plot().items():
+                file = io.BytesIO()
+                with style():
+                    figure.savefig(file, format="png")
+                drawn[name] = file.getvalue()
+        return drawn
+
+
+def load(directory: str | Path) -> Result:
+    """Open a finished run directory: what `toolkit.run` returned when it was made.
+
+    Raises:
+        RunDirectoryError: it is none.
+    """
+    return Result.load(directory)

@@ -48,7 +48,7 @@ def test_every_profile_holds_and_names_its_source(name: str) -> None:
     assert "ssumed" in modem.source
     assert modem.source_level_db == 136
     assert modem.idle_w <= modem.rx_w < modem.tx_w
-    values = yaml.safe_load((PROFILES / f"{name}.yaml").read_text(encoding="utf-8"))
+    values = yaml.safe_load((PROFILES.folder / f"{name}.yaml").read_text(encoding="utf-8"))
     assert {"carrier_hz", "bandwidth_hz", "rate_bps", "source_level_db", "tx_w", "rx_w", "idle_w", "modulation"} <= set(values)
 
 

@@ -13,11 +13,12 @@ import torch
 from tests.methods.continual.driver import train
 from toolkit.core.rundir import RunDirectory
 from toolkit.errors import ScenarioError
+from toolkit.job import Job
 from toolkit.methods.continual import evaluation, program
 from toolkit.methods.continual.er import Er
 from toolkit.methods.continual.learner import Learner
 from toolkit.scenario import Scenario
-from toolkit.sweep import Job, run_job
+from toolkit.sweep import run_job
 
 SAVE_EVERY = 5
 

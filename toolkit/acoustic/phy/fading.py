@@ -110,7 +110,7 @@ class FastFading(Spec):
     counted twice.
     """
 
-    kind: Literal["none", "rician", "rayleigh"] = "none"
+    kind: Literal["none", "rician", "rayleigh"] = Field("none", description="law of a frame's power; rayleigh: no direct path")
     k_db: float = Field(6.0, ge=-30, le=60, description="Rician factor in dB, steady over scattered power (3-10 in the field)")
 
     def power_gains(self, rng: np.random.Generator, shape: int | tuple[int, ...]) -> Floats:

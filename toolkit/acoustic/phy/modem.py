@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import Any, Self, final, overload
+from typing import ClassVar, Self, final, overload
 
 import numpy as np
-import yaml
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from toolkit.acoustic.phy.modulation import RICIAN_K_DB, THRESHOLD_DB, Modulation, SuccessTable, success_table
-from toolkit.core.part import Spec, nearest
-from toolkit.errors import listed, shortened
+from toolkit.core.profiles import Profiled, Profiles
 
 Floats = NDArray[np.float64]
 
-PROFILES = Path(__file__).parent / "modems"
+PROFILES = Profiles(Path(__file__).parent / "modems", "modem")
 
 
 @final
-class Modem(Spec):
+class Modem(Profiled):
     """An acoustic modem.
 
     Electrical power (what a frame costs) and source level (how far it reaches) are two numbers and never derived from each other.
-    `profile: name` takes all values from ``modems/name.yaml``; keys given beside it override the file.
+    `profile: name` takes all values from ``modems/name.yaml``; a file of one's own is named with its ending (``modem: ./mine.yaml``). Keys
+    given beside it override the file, and the name alone is short for both (``modem: evologics_like``).
 
     Source: the shape of the link budget is the textbook one (SNR in the band, Eb/N0 = SNR · B/R_b). The default values are those
     of an EvoLogics-like modem (DESERT's `uwphysical` sample) at 136 dB, where a usual wind swings the reach threefold.
     """
 
-    profile: str | None = Field(None, description="name of a file in toolkit/acoustic/phy/modems; explicit keys override it")
-    source: str = Field("", description="where the numbers come from, and which are assumed")
+    profile_folder: ClassVar[Profiles] = PROFILES
+
     carrier_hz: float = Field(25_000.0, gt=0, description="centre of the band in Hz")
     bandwidth_hz: float = Field(5_000.0, gt=0, description="width of the band in Hz")
     rate_bps: float = Field(4_800.0, gt=0, description="information bits per second, after any code")
@@ -50,13 +47,6 @@ class Modem(Spec):
     cca_snr_db: float = Field(3.0, description="carrier sense: energy in the band in dB above the noise that counts as busy")
     capture_db: float = Field(10.0, ge=0, description="dB by which a later frame must be louder to take a locked receiver")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _merge_profile(cls, value: Any) -> Any:
-        if not isinstance(value, dict) or not isinstance(value.get("profile"), str):
-            return value
-        return {**_profile(value["profile"]), **value}
-
     @model_validator(mode="after")
     def _band_above_zero(self) -> Self:
         if self.bandwidth_hz >= 2 * self.carrier_hz:
@@ -65,11 +55,6 @@ class Modem(Spec):
                 f" bandwidth_hz must be below {2 * self.carrier_hz:g}"
             )
         return self
-
-    @staticmethod
-    def profiles() -> list[str]:
-        """Return the names that `profile` accepts."""
-        return sorted(path.stem for path in PROFILES.glob("*.yaml"))
 
     def frame_s(self, nbytes: float) -> float:
         """Return the time on the air in s of a frame of *nbytes* bytes: preamble and bits."""
@@ -99,15 +84,3 @@ class Modem(Spec):
         if self.modulation == "threshold_sinr":
             threshold_db = self.ebn0_db(threshold_db)  # the table is against Eb/N0
         return success_table(self.modulation, self.coding_gain_db, threshold_db=threshold_db, rician_k_db=self.rician_k_db)
-
-
-@cache
-def _profile(name: str) -> dict[str, Any]:
-    known = Modem.profiles()
-    if name not in known:
-        raise PydanticCustomError(
-            "profile_name", "'{name}' is not a modem profile{hint} (known: {names})",
-            {"name": shortened(name), "hint": nearest(name, known), "names": listed(known)},
-        )
-    values: dict[str, Any] = yaml.safe_load((PROFILES / f"{name}.yaml").read_text(encoding="utf-8"))
-    return values

@@ -34,6 +34,8 @@ class Predictor(Part):
     family: ClassVar[str] = "predictor"
     sees_truth: ClassVar[bool] = False
     """Whether it looks at the channel itself, so that no forecast of it may be used again."""
+    keeps_horizons: ClassVar[bool] = False
+    """Whether it keeps something per horizon; where a cell is missing, the last value answers for a horizon that it does not keep."""
 
     step_s: float = Field(1800.0, gt=0, description="grid step: samples within one step are averaged in dB")
 

@@ -9,7 +9,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Self, final
+from typing import ClassVar, Literal, Self, final
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -62,6 +62,8 @@ class KnnCompressed(Predictor):
     spread is the root mean square error of past answers (those a few days old count little); without, it is not below that among and
     within the clusters.
     """
+
+    keeps_horizons: ClassVar[bool] = True
 
     window: int | None = Field(None, ge=2, le=2000, description="cells m per window; or window_s")
     window_s: float = Field(43_200.0, gt=0, description="span of a window, where window is not given; made a multiple of segments")

@@ -7,7 +7,7 @@ Departures: one set of weights per stored horizon, which start as persistence (`
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Self, final
+from typing import ClassVar, Self, final
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -28,6 +28,8 @@ class Nlms(Predictor):
 
     The plain form is stable for mu below 2 / (order x variance of the SNR in dB^2), so its mu has to be small (1e-4 or so).
     """
+
+    keeps_horizons: ClassVar[bool] = True
 
     order: int | None = Field(None, ge=1, le=500, description="cells that the forecast is a function of; or order_s")
     order_s: float = Field(43_200.0, gt=0, description="span of those cells, where order is not given")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self, final
+from typing import ClassVar, Self, final
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -38,6 +38,8 @@ class RlsState:
 @final
 class Rls(Predictor):
     """An autoregression that is refitted with every cell and forgets: a cell n cells ago counts lambda^n."""
+
+    keeps_horizons: ClassVar[bool] = True
 
     order: int | None = Field(None, ge=1, le=200, description="cells that the forecast is a function of; or order_s")
     order_s: float = Field(43_200.0, gt=0, description="span of those cells, where order is not given")

@@ -112,7 +112,7 @@ class Dbcar(Routing["DbcarRouter"]):
 
     channel_aware: ClassVar[bool] = True
 
-    prediction: Predictor
+    prediction: Predictor = Field(description="what foretells the SNR of a link")
     rule: Literal["a", "c_delay", "c_energy", "etx", "energy"] = Field("etx", description="how a next hop is chosen")
     p_min: float = Field(0.8, gt=0, lt=1, description="least success probability of rule A")
     p_void: float = Field(0.2, ge=0, lt=1, description="below this for every candidate the node is in a void")

@@ -43,7 +43,7 @@ class DbcarO(Routing["DbcarORouter"]):
 
     channel_aware: ClassVar[bool] = True
 
-    prediction: Predictor
+    prediction: Predictor = Field(description="what foretells the SNR of a link")
     range_m: float = Field(900.0, gt=0, description="nominal radio range R")
     delta_share: float = Field(0.25, gt=0, le=1, description="delta as a share of R, as in DBR")
     threshold_m: float = Field(0.0, ge=0, description="least depth gain d_th")

@@ -38,12 +38,12 @@ class Sea(Spec):
     salinity_ppt: float = Field(35.0, ge=0, le=45, description="salinity")
     ph: float = Field(8.0, ge=7, le=8.5, description="acidity, for the boric acid term of absorption")
     mean_depth_m: float = Field(100.0, ge=0, le=8000, description="depth at which absorption and sound speed are reckoned: one for all")
-    absorption: Literal["thorp", "francois_garrison", "ainslie_mccolm"] = "thorp"
+    absorption: Literal["thorp", "francois_garrison", "ainslie_mccolm"] = Field("thorp", description="formula of the loss per kilometre")
     band: Literal["flat", "integrated"] = Field("flat", description="loss and noise at the carrier, or over the modem's whole band")
     spreading: float = Field(1.5, ge=1, le=2, description="1 cylindrical, 1.5 practical, 2 spherical")
     tide_loss_db_per_m: float = Field(0.0, ge=-5, le=5, description="change of transmission loss per metre of tide (multipath)")
-    wind: Wind = default_part("steady_wind")
-    tide: Tide = default_part("still_tide")
+    wind: Wind = default_part("steady_wind", "wind speed, which drives the surface noise")
+    tide: Tide = default_part("still_tide", "height and current of the tide")
     noise: list[NoiseSource] = Field(default=["surface_noise"], min_length=1, description="sources, whose powers add")  # type: ignore[list-item]
 
     @field_validator("start")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
 
 from pydantic import Field, model_validator
 
@@ -14,6 +15,8 @@ from toolkit.core.part import Spec
 @final
 class Access(Spec):
     """A client's way into the internet and out of it; ``home_adsl`` alone stands for ``up: home_adsl_up, down: home_adsl_down``."""
+
+    short: ClassVar[Mapping[str, Any]] = {"type": "string", "description": "an access by name, or one link for both ways"}
 
     up: Link = Field(description="from the client into the internet")
     down: Link = Field(description="from the internet to the client")

@@ -61,7 +61,7 @@ class Frequencies:
 class Clfd(ContinualMethod[Frequencies]):
     """CLFD around a *host*."""
 
-    host: ContinualMethod
+    host: ContinualMethod = Field(description="the method of continual learning that it goes round")
     parts: Literal["both", "encoder", "selection"] = Field("both", description="what is put round the host; the others are its ablations")
     share: float = Field(0.6, gt=0, le=1, description="share of features that a sample keeps")
     first_task_mask: Literal["prefix", "none"] = Field(

@@ -19,19 +19,19 @@ class ContinualSettings(Spec):
 
     renamed: ClassVar[Mapping[str, str]] = {"examine": "evaluate", "eval_heads": "eval_classes"}
 
-    task: TaskSpec = TaskSpec()
-    stream: StreamSpec = StreamSpec()
-    method: ContinualMethod
-    buffer: BufferSpec = BufferSpec()
-    budget: TaskBudget = TaskBudget()
+    task: TaskSpec = Field(TaskSpec(), description="data set and network")
+    stream: StreamSpec = Field(StreamSpec(), description="how the data set is cut into tasks")
+    method: ContinualMethod = Field(description="how forgetting is kept small")
+    buffer: BufferSpec = Field(BufferSpec(), description="what may be kept of old samples")
+    budget: TaskBudget = Field(TaskBudget(), description="how long each task is learnt")
     batch: int = Field(32, ge=1, description="samples of the present task per step")
     drop_last: bool = Field(False, description="leave out the last, smaller batch of an epoch, for BatchNorm's sake")
     replay: int = Field(32, ge=1, description="samples drawn from the memory at a time")
     lr: float = Field(0.05, gt=0, description="learning rate at its highest")
-    sgd: Sgd = Sgd()
+    sgd: Sgd = Field(Sgd(), description="the optimiser beside its rate")
     bn: Literal["concat", "separate"] = Field("concat", description="one pass for present and replayed samples, or one each")
     recalibrate_bn: bool = Field(False, description="after each task, take BatchNorm's running statistics anew from the memory")
-    augment: Augment = Augment()
+    augment: Augment = Field(Augment(), description="how training images are varied")
     frames_per_s: float | None = Field(None, gt=0, description="rate at which samples of a task's first epoch arrive; none: at once")
     eval_classes: Literal["seen", "all"] = Field("seen", description="classes that an answer may name in class-incremental evaluations")
     evaluate: Literal["task", "epoch"] = Field("task", description="when the tasks so far are evaluated")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
+from pydantic import Field
 from torch import Tensor
 
 from toolkit.methods.detection import Batch, DetectionMethod, Source
@@ -20,7 +21,7 @@ class Egor(DetectionMethod):
     """The method, with objects by inversion."""
 
     source: ClassVar[Source] = "inverted"
-    terms: ReplayLoss = ReplayLoss()
+    terms: ReplayLoss = Field(ReplayLoss(), description="what of the old detector the new one is held to, on which boxes")
 
     def loss(self, student: Detector, answer: Answer, taught: Answer | None, batch: Batch) -> Tensor:
         assert taught is not None

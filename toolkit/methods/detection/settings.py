@@ -69,7 +69,7 @@ class TrainingSettings(Spec):
 class BaseSettings(Spec):
     """The first detector, common to all arms of a seed."""
 
-    training: TrainingSettings = TrainingSettings()
+    training: TrainingSettings = Field(TrainingSettings(), description="how the first detector is trained")
     joint_epochs: int = Field(10, ge=1, description="passes of joint training over all images")
     seed: int | None = Field(None, ge=0, description="one first detector for all seeds; without it each seed has its own")
 

@@ -23,14 +23,14 @@ from toolkit.methods.detection.settings import (
 class DetectionSettings(Spec):
     """What is learnt in which steps, by which method."""
 
-    data: DataSettings = DataSettings()
-    split: SplitSettings = SplitSettings()
-    net: NetSettings = NetSettings()
-    base: BaseSettings = BaseSettings()
-    training: TrainingSettings = TrainingSettings(epochs=6)
+    data: DataSettings = Field(DataSettings(), description="images and boxes")
+    split: SplitSettings = Field(SplitSettings(), description="classes of each step")
+    net: NetSettings = Field(NetSettings(), description="the detector")
+    base: BaseSettings = Field(BaseSettings(), description="the first detector, before anything new comes")
+    training: TrainingSettings = Field(TrainingSettings(epochs=6), description="how each step is trained")
     method: DetectionMethod = default_part("egor", "how increments are learnt")
-    inversion: InversionSettings = InversionSettings()
-    arrival: ArrivalSettings = ArrivalSettings()
+    inversion: InversionSettings = Field(InversionSettings(), description="how images are made out of the old detector")
+    arrival: ArrivalSettings = Field(ArrivalSettings(), description="when new classes arrive, and what is done meanwhile")
     crops_per_class: int = Field(10, ge=1, le=1000, description="real crops that are kept of each class, by methods that keep any")
     learn: bool = Field(True, description="false: nothing is learnt, all is priced")
     pictures: int = Field(4, ge=0, le=100, description="test images whose detections before and after are kept with the network")

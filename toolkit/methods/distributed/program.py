@@ -47,8 +47,8 @@ class DistributedSgd(Program):
     and share its data; what only it knew (error feedback, momentum) is lost with it.
     """
 
-    task: TaskSpec = TaskSpec()
-    method: ExchangeMethod
+    task: TaskSpec = Field(TaskSpec(), description="data set and network")
+    method: ExchangeMethod = Field(description="how gradients are exchanged")
     steps: int = Field(300, ge=1, description="steps of training")
     batch: int = Field(16, ge=1, description="samples per worker and step")
     lr: float = Field(0.1, gt=0, description="learning rate at its highest")

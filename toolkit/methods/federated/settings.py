@@ -22,7 +22,7 @@ class FederationSettings(Program):
 
     led_by_server: ClassVar[bool] = True
 
-    task: TaskSpec = TaskSpec()
+    task: TaskSpec = Field(TaskSpec(), description="data set and network")
     split: Split = default_part("iid", "which client has which samples")
     availability: Availability = default_part("always", "when clients are there")
     rounds: int = Field(100, ge=1, description="versions of the model that the server makes")

@@ -37,8 +37,8 @@ class Glider(Program):
 
     report_at_sea: ClassVar[str] = "toolkit.methods.glider.report"
 
-    learner: Continual
-    change: Change = default_part("quantised")
+    learner: Continual = Field(description="what the glider learns, continually")
+    change: Change = default_part("quantised", "code of what it sends ashore")
     interval_s: float = Field(3600.0, ge=1, description="least time between two changes that are sent")
     least_success: float | None = Field(None, gt=0, lt=1, description="forecast chance of a frame to send at; none: when due")
     look_s: float = Field(600.0, ge=1, description="time between two looks at the forecast")

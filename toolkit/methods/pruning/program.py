@@ -67,9 +67,11 @@ class Pruning(Program):
     dense training and fine-tuning took together.
     """
 
-    task: TaskSpec = TaskSpec.model_validate({"dataset": "digits28", "model": {"name": "lenet5"}})
-    samples: SampleCounts = SampleCounts()
-    pruner: Pruner = Field(default="genetic")  # type: ignore[assignment]
+    task: TaskSpec = Field(
+        TaskSpec.model_validate({"dataset": "digits28", "model": {"name": "lenet5"}}), description="data set and network"
+    )
+    samples: SampleCounts = Field(SampleCounts(), description="how many samples each purpose gets")
+    pruner: Pruner = Field(default="genetic", description="what chooses filters and units")  # type: ignore[assignment]
     preset: Literal["balanced", "error", "compute", "sparsity"] = Field("balanced", description="weights of the three objectives")
     weights: tuple[NotNegative, NotNegative, NotNegative] | None = Field(
         None, description="weights (error in points, computation, parameters) of your own"
@@ -78,7 +80,7 @@ class Pruning(Program):
     criterion: Literal["taylor", "l1", "obd"] = Field("taylor", description="saliency that heuristic mutation and greedy removal go by")
     calibration: int = Field(250, ge=1, description="training images that the saliency is reckoned on")
     rounds: int = Field(3, ge=1, description="rounds of search and fine-tuning; fewer where the target is reached before")
-    target: Target = Target()
+    target: Target = Field(Target(), description="how small the network is to be")
     schedule: Literal["joint", "layers"] = Field("joint", description="all layers in one search, or one search per layer in each round")
     evaluations: int = Field(450, ge=2, description="most masks evaluated in each round")
     early_reject: bool = Field(False, description="drop a mask after 128 images if Wilson's interval already puts it behind the survivors")

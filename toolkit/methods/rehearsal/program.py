@@ -44,7 +44,7 @@ class Rehearsal(Program):
     """
 
     cases: dict[str, Case] = Field(min_length=1, description="networks by name")
-    exchange: Exchange
+    exchange: Exchange = Field(description="what is exchanged after each gradient")
     steps: int = Field(1, ge=1, description="steps of each case")
     at_flops_per_s: float = Field(1e12, gt=0, description="rate of the machine on which gradient_s and local_s hold")
     measured: MeasuredRuns | None = Field(None, description="throughputs of real runs to be held against")

@@ -34,8 +34,8 @@ class Training(Program):
     as dense while it trains, and used condensed.
     """
 
-    task: TaskSpec = TaskSpec()
-    recipe: Recipe = Recipe()
+    task: TaskSpec = Field(TaskSpec(), description="data set and network")
+    recipe: Recipe = Field(Recipe(), description="how it is trained")
     evaluate_every: int = Field(1, ge=1, description="epochs between two evaluations")
     inference_batches: list[int] = Field(default_factory=lambda: [1, 32], min_length=1, description="batch sizes of the priced inferences")
     save_every: int = Field(1, ge=1, description="epochs between two checkpoints, of drivers that keep any")
