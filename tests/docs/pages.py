@@ -62,7 +62,7 @@ def commands(page: str) -> Iterator[list[str]]:
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 words = words[1:]
             if words and words[0] in RUNNERS:
-                yield words
+                yield words[: words.index(">")] if ">" in words else words
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.docs.pages import PAGES, commands
 from tests.test_simulate import ROOT
+from toolkit.commands import COMMANDS
 
 FOLDERS = ("scenarios/", "benchmarks/", "scripts/", "docs/", "data/")
 OTHERS = {"pytest", "venv", "pip", "http", "sphinx", "jupyter", "torch"}
@@ -20,7 +21,8 @@ OTHERS = {"pytest", "venv", "pip", "http", "sphinx", "jupyter", "torch"}
 def arguments_of(words: list[str]) -> tuple[str, list[str]]:
     """The module of ours that a command starts, without `toolkit.`, and what it is given; an empty name where it is a file."""
     if words[0].endswith("toolkit"):
-        return words[1] if len(words) > 1 else "", words[2:]
+        assert words[1] in COMMANDS, f"there is no command {words[1]}"
+        return COMMANDS[words[1]].module.partition(".")[2], words[2:]
     if "-m" not in words:
         return "", words[1:]
     place = words.index("-m")

@@ -184,7 +184,9 @@ class CountSketch:
         return out
 
     def top_k(self, table: Array, k: int, size: int | None = None) -> Array:
-        """Return the indices (int64, rising) of the *k* largest |estimates|, ties to the lower index: from equal bits, equal answers.
+        """Return the indices (int64, rising) of the *k* largest magnitudes of the estimates.
+
+        Ties go to the lower index: from equal bits come equal answers.
 
         A table that holds NaN or infinity is refused.
         """
