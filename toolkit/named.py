@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import warnings
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from pydantic_core import PydanticCustomError
 
 from toolkit.core import trust
-from toolkit.core.part import Part, Spec, import_part
+from toolkit.core.part import Part, Spec, import_part, module_exists, nearest
 from toolkit.errors import ScenarioError, listed, shortened
 
 
@@ -61,15 +60,15 @@ def own_part(name: str) -> type[Part]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", trust.OwnModule)
         refusal = trust.refusal(module_name, home)
-    if refusal:
-        raise ScenarioError(f"{shortened(name)}: there is no such part here" if "--trust" in refusal else refusal)
     try:
+        if not trust.is_beside(module_name, home) and (refusal or not module_exists(module_name)):
+            raise ScenarioError(f"{shortened(name)}: there is no such module{nearest(name, trust.beside(home))}")
+        if refusal:
+            raise ScenarioError(refusal)
         module = import_part(module_name)
     except PydanticCustomError as error:
         raise ScenarioError(error.message()) from error
-    except ModuleNotFoundError as error:
-        raise ScenarioError(f"{shortened(name)}: there is no such module") from error
-    return _only_part(module_name, vars(importlib.import_module(module.__name__)), name)
+    return _only_part(module_name, vars(module), name)
 
 
 def _only_part(module: str, names: dict[str, object], asked: str) -> type[Part]:

@@ -149,7 +149,7 @@ class Part(Spec):
         stem = name.replace("-", "_")
         dotted = "." in stem and all(step.isidentifier() for step in stem.split("."))
         candidates = [stem] if dotted else [pattern.format(stem) for pattern in cls._patterns()]
-        if dotted or (stem.isidentifier() and not any(map(_exists, candidates))):
+        if dotted or (stem.isidentifier() and not any(map(module_exists, candidates))):
             refusal = trust.refusal(stem, home)
             if refusal and dotted and home is not None and not trust.is_beside(stem, home) and trust.is_beside(stem.split(".")[0], home):
                 refusal = f"there is no module '{stem}' beside the scenario{nearest(stem, trust.beside(home, stem.rpartition('.')[0]))}"
@@ -158,7 +158,7 @@ class Part(Spec):
             if not refusal:
                 candidates = [stem]
         for path in candidates:
-            if not _exists(path):
+            if not module_exists(path):
                 continue
             module = import_part(path)
             members = cls._members_in(module)
@@ -205,7 +205,7 @@ class Part(Spec):
             package_name, _, _ = pattern.partition(".{}")
             for module in pkgutil.iter_modules(importlib.import_module(package_name).__path__):
                 path = pattern.format(module.name)
-                if not _exists(path):
+                if not module_exists(path):
                     continue
                 for member in cls._members_in(importlib.import_module(path)):
                     found[module.name] = member
@@ -286,7 +286,8 @@ def _does_not_import(path: str, error: Exception) -> PydanticCustomError:
     return PydanticCustomError("part_name", "'{name}' does not import ({why})", {"name": path, "why": trust.why(error)})
 
 
-def _exists(path: str) -> bool:
+def module_exists(path: str) -> bool:
+    """Whether there is a module called *path*; the packages around it are imported for that."""
     if path in sys.modules:
         return True
     try:

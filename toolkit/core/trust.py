@@ -16,6 +16,7 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
+from toolkit import called
 from toolkit.errors import Note, shortened
 
 VARIABLE = "TOOLKIT_TRUST"
@@ -80,7 +81,7 @@ def _is_the_callers(module: str) -> bool:
         return False
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     started = spec.name.partition(".")[0] if spec is not None else ""
-    if started == OURS:  # a command of this package: nobody else has imported anything
+    if started == OURS or called.is_command():  # a command of this package: nobody else has imported anything
         return False
     top = module.partition(".")[0]
     return (started if top == "__main__" and started else top) not in _company()

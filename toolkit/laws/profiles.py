@@ -22,8 +22,7 @@ from toolkit.laws import LawBroken, Verdict, require, title
 
 def its_source_is_told(part: Profiled) -> None:
     """Whoever reads a result can find out where the numbers come from."""
-    told = part.source.partition(".yaml: ")[2] or part.source
-    require(told.strip() and told.strip() != "no source given.", "source: is missing; say where the numbers come from, and what is assumed")
+    require(part.source.strip(), "source: is missing; say where the numbers come from, and what is assumed")
 
 
 def more_work_takes_longer(part: Device) -> None:
@@ -108,7 +107,9 @@ def judged_file(path: str) -> tuple[str, Sequence[Verdict]]:
         raise ScenarioError(f"{path}: {error}") from error
     except ValidationError as error:
         raise ScenarioError([f"{path}: {line.removeprefix('scenario: ')}" for line in explain(error)]) from error
-    return kind.profile_folder.kind, judged_profile(part)
+    own = values.get("source") or ""
+    verdicts = judged_profile(part.model_copy(update={"source": str(own)}))  # that of the profile under it tells nothing of these numbers
+    return kind.profile_folder.kind, verdicts
 
 
 def judged_profile(part: Profiled) -> list[Verdict]:

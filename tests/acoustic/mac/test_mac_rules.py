@@ -7,7 +7,6 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.acoustic.mac.test_mac_laws import poisson
 from toolkit.acoustic.mac.aloha import Aloha
 from toolkit.acoustic.mac.broadcast import Broadcast
 from toolkit.acoustic.mac.csma_aloha import CsmaAloha
@@ -16,6 +15,7 @@ from toolkit.acoustic.mac.slotted_aloha import SlottedAloha
 from toolkit.acoustic.mac.tdma import Tdma
 from toolkit.acoustic.packets import BROADCAST, Frame
 from toolkit.errors import ScenarioError
+from toolkit.laws.mac import poisson
 
 PAIR = [(0, 0, 10), (750, 0, 10)]  # half a second apart
 BYTE_S = 8 / 10_000

@@ -2,74 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from toolkit.acoustic.environment import Span
 from toolkit.acoustic.environment.still_tide import StillWater
 from toolkit.acoustic.mobility import Mobility
 from toolkit.acoustic.mobility.anchored_drift import AnchoredDrift
 from toolkit.acoustic.mobility.random_waypoint import RandomWaypoint
 from toolkit.errors import ScenarioError, ToolkitError
+from toolkit.laws import Law, laws_of, title
+from toolkit.laws.mobility import DAY_S, RUN, Stream, homes_m, rng
 
-DAY_S = 86_400.0
-RUN = Span(datetime(2001, 7, 2, tzinfo=UTC), -DAY_S, DAY_S)
-TOP_SPEED_M_S = 5.0
-
-
-class Stream:
-    """A semidiurnal current of amplitude one."""
-
-    def height_m(self, t_s):
-        return np.zeros(np.shape(t_s))
-
-    def current(self, t_s):
-        return np.sin(2 * np.pi * np.asarray(t_s) / 44_712.0)
+HOMES_M = homes_m()
 
 
-def rng(seed: int = 1) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-HOMES_M = rng(0).uniform([0, 0, 0], [1000, 800, 300], (12, 3))
-HOMES_M[0, 2] = 0.0  # a node at the surface
-
-
-@pytest.fixture(params=Mobility.member_names())
-def part(request: pytest.FixtureRequest) -> Mobility:
-    return Mobility.find(request.param)()
-
-
-def test_asking_twice_or_in_another_order_gives_the_same_places(part: Mobility) -> None:
-    move = part.init(HOMES_M.copy(), RUN, Stream(), rng())
-    again = part.init(HOMES_M.copy(), RUN, Stream(), rng())
-    t_s = np.linspace(RUN.first_s, RUN.last_s, 60)
-    places = [move(t).copy() for t in t_s]
-    for i in rng(2).permutation(60):
-        np.testing.assert_array_equal(move(t_s[i]), places[i])
-        np.testing.assert_array_equal(again(t_s[i]), places[i])
-
-
-def test_nobody_jumps_and_nobody_flies(part: Mobility) -> None:
-    move = part.init(HOMES_M.copy(), RUN, Stream(), rng())
-    before = move(RUN.first_s).copy()
-    assert before.shape == HOMES_M.shape
-    for t_s in np.arange(RUN.first_s + 30.0, RUN.first_s + 50_000.0, 30.0):
-        now = move(t_s).copy()
-        assert np.linalg.norm(now - before, axis=1).max() <= TOP_SPEED_M_S * 30.0
-        assert now[:, 2].min() >= 0
-        before = now
-
-
-def test_nobody_sinks_below_the_bottom(part: Mobility) -> None:
-    """Nodes all the way down, in water whose bottom is where the deepest of them was deployed."""
-    depth_m = float(HOMES_M[:, 2].max())
-    move = part.start(HOMES_M.copy(), RUN, Stream(), rng(), depth_m=depth_m)
-    for t_s in np.linspace(RUN.first_s, RUN.last_s, 200):
-        assert move(t_s)[:, 2].max() <= depth_m + 1e-9
+@pytest.mark.parametrize("name", Mobility.member_names())
+@pytest.mark.parametrize("law", laws_of(Mobility), ids=title)
+def test_law(law: Law, name: str) -> None:
+    law(Mobility.find(name)())
 
 
 def test_a_mobility_that_dives_below_the_bottom_is_told() -> None:
@@ -88,12 +39,6 @@ def test_a_short_line_holds_a_node_near_its_anchor() -> None:
     places = np.array([move(t_s) for t_s in np.linspace(RUN.first_s, RUN.last_s, 50)])
     assert 3.0 < np.hypot(places[:, 0, 0], places[:, 0, 1]).max() < 5.0
     np.testing.assert_array_equal(places[:, 1], np.array([free(t_s) for t_s in np.linspace(RUN.first_s, RUN.last_s, 50)])[:, 1])
-
-
-def test_homes_are_left_as_they_were(part: Mobility) -> None:
-    homes = HOMES_M.copy()
-    part.init(homes, RUN, Stream(), rng())(1000.0)
-    np.testing.assert_array_equal(homes, HOMES_M)
 
 
 def test_a_mooring_keeps_its_length() -> None:

@@ -65,7 +65,7 @@ class FloodingRouter(Router):
         node = self.node
 
         def let_go(_: object) -> None:
-            node.tracker.drop(packet, "")
+            node.tracker.drop(packet, "" if packet.reason else "void")  # heard by those alone who had it already
 
         def send(_: object) -> None:
             nbytes = HEADER_BYTES + packet.nbytes
