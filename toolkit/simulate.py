@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         with signals_stop():
-            return _simulate(args)
+            return _simulate(args, list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {line}" + "\n")
@@ -56,13 +56,13 @@ def main(argv: list[str] | None = None) -> int:
         return stopped(told)
 
 
-def _simulate(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
+def _simulate(args: argparse.Namespace, typed: list[str]) -> int:
+    from toolkit.analysis.words import counted
     from toolkit.errors import ScenarioError
+    from toolkit.render.console import console
     from toolkit.scenario import read_for_command, telling_notes
     from toolkit.stopping import output_lost
-    from toolkit.sweep import check, run
+    from toolkit.sweep import check, quick_facts, run
 
     for name in ("seeds", "jobs"):
         value = getattr(args, name)
@@ -70,12 +70,13 @@ def _simulate(args: argparse.Namespace) -> int:
             raise ScenarioError(f"--{name} {value}: must be at least 1")
     settings = [*args.settings, f"seeds={args.seeds}"] if args.seeds is not None else args.settings
     scenario = read_for_command(args.scenario, settings, quick=args.quick, trusted=args.trust)
-    console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
+    out = console(quiet=args.quiet)
     if args.check:
         with telling_notes(_note):
             check(scenario)
         length = "to the end of their programs" if scenario.duration_s is None else f"of {scenario.duration_s / 3600:g} h each"
-        console.print(f"{args.scenario}: good; {len(scenario.arms())} arms x {scenario.seeds} seeds {length}", markup=False)
+        arms, seeds = counted(len(scenario.arms()), "arm"), counted(scenario.seeds, "seed")
+        out.print(f"{args.scenario}: good; {arms} x {seeds} {length}", markup=False)
         return 0
     from toolkit.progress import watch
     from toolkit.render.terminal import terminal_tables
@@ -83,11 +84,12 @@ def _simulate(args: argparse.Namespace) -> int:
     result = run(
         scenario, out=_directory(args, scenario), jobs=args.jobs or len(os.sched_getaffinity(0)), backend=args.backend,
         address=args.address, resume=args.resume, watch=None if args.quiet else watch, mix_versions=args.mix_versions, tell=_note,
+        facts={"command": ["python", "-m", "toolkit.simulate", *typed], **(quick_facts(args.scenario) if args.quick else {})},
     )
     answers = (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines()
     try:
-        terminal_tables(result, console, answers)
-        console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
+        terminal_tables(result, out, answers)
+        out.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:

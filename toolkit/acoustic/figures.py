@@ -13,18 +13,22 @@ from numpy.typing import NDArray
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import describe
+from toolkit.analysis.words import counted
+from toolkit.errors import listed
 from toolkit.render.figures import (
     COLOURS,
     FAINT,
+    FEW_ARMS,
     INK,
     Figures,
     arm_colours,
     arm_markers,
-    bars_with_intervals,
     label_above,
     new_figure,
     styled,
 )
+from toolkit.render.many import height_for, name_lines
+from toolkit.render.overview import metrics_figure
 
 Floats = NDArray[np.float64]
 DAY_S = 86_400.0
@@ -36,7 +40,7 @@ SEA_CAPTIONS: dict[str, str] = {
     "outcome": (
         "Delivery, delay and energy per arm. Each light dot is one seed, the large mark their mean and the bar its 95 % interval. "
         "Delay is of delivered packets only, so an arm that loses its slow packets looks fast: read it with the delivery ratio. "
-        "With few seeds an interval may reach beyond what is possible, such as a ratio above 1."
+        "An axis is logarithmic where values differ by more than a factor of ten."
     ),
     "delay": (
         "Share of all packets that had arrived so long after they were generated; all seeds together. A line ends at the delivery ratio: "
@@ -47,7 +51,8 @@ SEA_CAPTIONS: dict[str, str] = {
     "rmse_vs_horizon": (
         "How far forecasts of a link's signal-to-noise ratio were off, against how far ahead they looked; mean over seeds and "
         "its 95 % interval, which holds the luck of the seeds that all arms share: the table of paired differences is the sharper "
-        "test. Arms are set side by side so that none covers another."
+        "test. The horizons are those written below the axis, which is logarithmic; round each, arms stand a little apart so that none "
+        "covers another."
     ),
     "link_forecast": (
         "Signal-to-noise ratio of one link as the channel had it, and as it was forecast the stated time ahead by the first arm "
@@ -84,7 +89,7 @@ def outcome(result: Comparison) -> Figure | None:
     """Delivery ratio, delay and energy per delivered packet, per arm."""
     present = set(result.report["metric"])
     names = [name for name in ("delivery_ratio", "delay_mean_s", "energy_per_delivered_j") if name in present]
-    return bars_with_intervals(result, [describe(name, result.infos) for name in names]) if names else None
+    return metrics_figure(result, [describe(name, result.infos) for name in names]) if names else None
 
 
 @styled
@@ -96,13 +101,14 @@ def delay(result: Comparison) -> Figure | None:
         return None
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     last_s = 1.3 * max(float(delay_s[-1]) for delay_s, _ in curves.values())
-    figure = new_figure(9.0, 4.8)
+    figure = new_figure(9.0, height_for(list(curves), 4.8))
     panel = figure.subplots()
+    ends = {}
     for place, (arm, (delay_s, share)) in enumerate(curves.items()):
         at_s, level = np.append(delay_s, last_s), np.append(share, share[-1])
         marks = [len(delay_s) * (place + 1) // (len(curves) + 1), len(delay_s)]
-        style = "--" if result.arms.index(arm) >= len(COLOURS) else "-"  # colours repeat
-        panel.plot(at_s, level, style, drawstyle="steps-post", color=colours[arm], marker=markers[arm], markevery=marks,
+        ends[arm] = (last_s, float(share[-1]))
+        panel.plot(at_s, level, drawstyle="steps-post", color=colours[arm], marker=markers[arm], markevery=marks,
                    markeredgecolor="white", linewidth=1.6, label=arm)
     bound = reachable(result)
     if bound is not None:
@@ -112,7 +118,9 @@ def delay(result: Comparison) -> Figure | None:
     panel.set_ylim(0, 1.02)
     panel.set_xlabel("time since a packet was generated (s)")
     panel.set_ylabel("share of packets delivered")
-    figure.legend(loc="outside right center")
+    if bound is not None and len(ends) > FEW_ARMS:
+        ends["what the water allows"] = (last_s, bound)
+    name_lines(figure, panel, ends)
     return figure
 
 
@@ -151,22 +159,33 @@ def rmse_vs_horizon(result: Comparison) -> Figure | None:
     arms = [arm for arm in result.arms if arm in set(rows["arm"])]
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     hours = np.unique(rows["hours"].to_numpy(float))
-    step = min(0.14, 0.7 / len(arms))
-    figure = new_figure(9.0, 4.6)
+    apart = _dodge(hours, len(arms))
+    figure = new_figure(9.0, height_for(arms, 4.6))
     panel = figure.subplots()
+    ends = {}
     for place, arm in enumerate(arms):
         own = rows[rows["arm"] == arm]
         mean, low = own["mean"].to_numpy(float), own["ci95_low"].to_numpy(float)
-        at = np.searchsorted(hours, own["hours"].to_numpy(float)) + (place - (len(arms) - 1) / 2) * step
+        at = own["hours"].to_numpy(float) * apart ** (place - (len(arms) - 1) / 2)
+        ends[arm] = (float(at[-1]), float(mean[-1]))
         panel.errorbar(at, mean, yerr=np.nan_to_num(mean - low), color=colours[arm], marker=markers[arm],
                        capsize=3, label=arm, markeredgecolor="white")
-    panel.set_xticks(range(len(hours)), [f"{hour:g}" for hour in hours])
+    panel.set_xscale("log")
+    panel.minorticks_off()
+    panel.set_xticks(hours, [f"{hour:g}" for hour in hours])
+    panel.margins(x=0.08)
     panel.grid(axis="x", visible=False)
     panel.set_xlabel("how far ahead (h)")
     panel.set_ylabel("forecast RMSE (dB)")
     panel.set_ylim(bottom=0)
-    figure.legend(loc="outside right center")
+    name_lines(figure, panel, ends)
     return figure
+
+
+def _dodge(hours: Floats, arms: int) -> float:
+    """The factor between neighbouring arms at one horizon: all of them take up a quarter of the narrowest gap between two horizons."""
+    nearest = float(np.diff(np.log(hours)).min()) if len(hours) > 1 else 1.0
+    return float(np.exp(0.25 * nearest / max(1, arms - 1)))
 
 
 @styled
@@ -200,7 +219,21 @@ def link_forecast(result: Comparison) -> Figure | None:
     panel.set_title(f"link {link.replace('->', ' → ')}, arm {arm}, seed {seed}", loc="right", fontsize=11, fontweight="normal", color=FAINT)
     _time_axis(panel)
     label_above(figure, panel, columns=4)
+    left_out = _not_drawn(result, all_means, (arm, link, step))
+    if left_out:
+        figure.supxlabel(f"not drawn: {left_out}", x=0.01, ha="left", fontsize=9, color=FAINT)
     return figure
+
+
+def _not_drawn(result: Comparison, means: pd.DataFrame, drawn: tuple[str, str, int]) -> str:
+    """Name the forecasts of this run that the figure of one link leaves out."""
+    arm, link, step = drawn
+    arms = [name for name in result.arms if name in set(means["arm"]) and name != arm]
+    links = [str(name).replace("->", " → ") for name in dict.fromkeys(means["who"]) if name != link]
+    horizons = [f"{other / 3600:g} h" for other in np.unique(means["step"]) if other != step]
+    parts = [f"{name} {listed(others, 60)}" for name, others in (("arms", arms), ("links", links), ("horizons", horizons)) if others]
+    seeds = counted(means["seed"].nunique() - 1, "other seed")
+    return "; ".join([*parts, *([seeds] if means["seed"].nunique() > 1 else [])])
 
 
 def _threshold(panel: Axes, run: pd.DataFrame) -> None:

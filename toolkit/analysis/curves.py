@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from toolkit.analysis.comparison import SHARD, Comparison
+from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.costs import spent_until
 from toolkit.analysis.statistics import CONFIDENCE
 
@@ -59,7 +59,7 @@ def learning_curves(result: Comparison) -> Curves | None:
     if name is None:
         return None
     rows = metrics[(metrics["name"] == name).to_numpy(bool)].sort_values("t_s", kind="stable")
-    shards = _shards(result.directory)
+    shards = result.shards
     counts = result.report[result.report["metric"] == "workers"]
     workers = {(arm, int(seed)): value for arm, seed, value in zip(counts["arm"], counts["seed"], counts["value"], strict=True)}
     of: dict[str, list[Curve]] = {arm: [] for arm in result.arms}
@@ -74,16 +74,6 @@ def learning_curves(result: Comparison) -> Curves | None:
             of[arm].append(Curve(t_s, value, sent / workers.get((arm, seed), np.nan), energy_j))
     targets = np.unique(metrics.loc[(metrics["name"] == "target").to_numpy(bool), "value"].to_numpy(float)).tolist()
     return Curves(name, {arm: curves for arm, curves in of.items() if curves}, targets if name == "test_accuracy" else [])
-
-
-def _shards(directory: Path) -> dict[tuple[str, int], list[Path]]:
-    """The files of every run's ledger."""
-    found: dict[tuple[str, int], list[Path]] = {}
-    for path in sorted((directory / "ledger").glob("*.parquet")):
-        match = SHARD.fullmatch(path.stem)
-        if match:
-            found.setdefault((match["arm"], int(match["seed"])), []).append(path)
-    return found
 
 
 def _costs(paths: Sequence[Path]) -> pd.DataFrame:

@@ -22,5 +22,10 @@ def log_x(panel: Axes, low: float, high: float, *, small: bool) -> None:
     panel.xaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k" if value >= 1e4 else f"{value:g}")
 
 
+def scaled_x(panel: Axes, per: float) -> None:
+    """Tell values of the axis in units that hold *per* of those that are drawn."""
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value / per:g}")
+
+
 def bytes_x(panel: Axes) -> None:
     panel.xaxis.set_major_formatter(lambda value, _: amount(value).replace(".0 ", " ") if value > 0 else f"{value:g}")

@@ -15,6 +15,7 @@ from toolkit.methods.continual.report import matrix
 from toolkit.render.axes import SPREAD, bytes_x, log_x
 from toolkit.render.figures import Figures, arm_colours, arm_markers, new_figure, styled
 from toolkit.render.learning import learning
+from toolkit.render.many import tell_marks
 from toolkit.render.overview import overview
 
 COSTS = {
@@ -64,8 +65,9 @@ def accuracy_vs_cost(result: Comparison) -> Figure | None:
     rows = -(-len(costs) // columns)
     figure = new_figure(3.7 * columns + 2.2, 3.0 * rows + 0.4)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    marked = []
     for panel, name in zip(panels.flat, costs, strict=False):
-        _scatter(panel, result, means[name], intervals)
+        marked.append((panel, _scatter(panel, result, means[name], intervals)))
         panel.set_xlabel(COSTS[name])
         values = means[name].dropna().to_numpy(float)
         if values.min() > 0 and values.max() > SPREAD * values.min():
@@ -81,13 +83,14 @@ def accuracy_vs_cost(result: Comparison) -> Figure | None:
         panel.set_axis_off()
     for line in panels:
         line[0].set_ylabel("class-IL accuracy")
-    handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center")
+    tell_marks(figure, [arm for arm in result.arms if any(arm in points for _, points in marked)], marked, all_arms=result.arms)
     return figure
 
 
-def _scatter(panel: Axes, result: Comparison, cost: Any, intervals: Any) -> None:
+def _scatter(panel: Axes, result: Comparison, cost: Any, intervals: Any) -> dict[str, tuple[float, float]]:
+    """Draw one mark per arm and return where they are."""
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    points = {}
     for arm in result.arms:
         if arm not in intervals.index or not np.isfinite(cost.get(arm, np.nan)):
             continue
@@ -95,6 +98,8 @@ def _scatter(panel: Axes, result: Comparison, cost: Any, intervals: Any) -> None
         bars = [[mean - low], [high - mean]] if np.isfinite(low) else None
         panel.errorbar(cost[arm], mean, yerr=bars, color=colours[arm], capsize=3, linewidth=1.2, linestyle="", marker=markers[arm],
                        markersize=8, markeredgecolor="white", label=arm)
+        points[arm] = (float(cost[arm]), float(mean))
+    return points
 
 
 @styled

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
@@ -13,6 +12,7 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import describe
 from toolkit.analysis.statistics import mean_interval
 from toolkit.render.figures import Figures, arm_colours, arm_markers, bars_with_intervals, new_figure, styled
+from toolkit.render.many import height_for, name_lines, tell_marks
 
 COSTS = {
     "parameters": "parameters", "energy_j@1": "energy of one image (mJ)", "latency_s@1": "time of one image (ms)",
@@ -49,6 +49,7 @@ def accuracy_against_costs(result: Comparison) -> Figure:
     floor = middle - FAR * max(float(accuracies.max()) - middle, 0.01)
     figure = new_figure(10.6, 7.4)
     panels = figure.subplots(2, 2, sharey=True)
+    marked = []
     for panel, (cost, title) in zip(panels.flat, COSTS.items(), strict=True):
         at = []
         for arm in result.arms:
@@ -61,6 +62,9 @@ def accuracy_against_costs(result: Comparison) -> Figure:
             )
         _axis(panel, np.array(at))
         panel.set_xlabel(title)
+        marked.append((panel, {
+            arm: (place, max(float(summary["final_accuracy", arm][0]), floor)) for arm, place in zip(result.arms, at, strict=True)
+        }))
         for arm, place in zip(result.arms, at, strict=True):
             if summary["final_accuracy", arm][0] < floor:
                 panel.plot(place, floor, color=colours[arm], marker=markers[arm], markersize=8, markeredgecolor="white", clip_on=False)
@@ -73,11 +77,7 @@ def accuracy_against_costs(result: Comparison) -> Figure:
         panels[0, 0].set_ylim(floor, min(1.0, float(highest)) + 0.05 * (1 - floor))
     for panel in panels[:, 0]:
         panel.set_ylabel("final test accuracy")
-    handles = [
-        Line2D([], [], color=colours[arm], marker=markers[arm], markeredgecolor="white", linestyle="", markersize=8, label=arm)
-        for arm in result.arms
-    ]
-    figure.legend(handles=handles, loc="outside right center")
+    tell_marks(figure, result.arms, marked, all_arms=result.arms)
     return figure
 
 
@@ -99,8 +99,9 @@ def learning(result: Comparison) -> Figure | None:
     if rows.empty or rows["step"].nunique() < 3:
         return None
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
-    figure = new_figure(9.0, 4.8)
+    figure = new_figure(9.0, height_for(result.arms, 4.8))
     panel = figure.subplots()
+    ends = {}
     for place, arm in enumerate(result.arms):
         runs = rows[(rows["arm"] == arm).to_numpy(bool)].drop_duplicates(["seed", "step"], keep="last")
         table = runs.pivot(index="step", columns="seed", values="value")
@@ -111,10 +112,11 @@ def learning(result: Comparison) -> Figure | None:
             panel.fill_between(steps, low, high, color=colours[arm], alpha=0.15, linewidth=0)
         every = 1 if len(steps) <= FEW_STEPS else (place % FEW_STEPS, len(steps) // FEW_STEPS)
         panel.plot(steps, mean, color=colours[arm], marker=markers[arm], markeredgecolor="white", label=arm, markevery=every)
+        ends[arm] = (float(steps[-1]), float(mean[-1]))
     panel.set_xlabel("steps")
     panel.set_ylabel("test accuracy")
     panel.set_xlim(left=0)
-    figure.legend(loc="outside right center")
+    name_lines(figure, panel, ends)
     return figure
 
 
