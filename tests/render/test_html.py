@@ -98,7 +98,8 @@ def test_figures_come_in_order_with_captions(html: str, result: Result) -> None:
 def test_a_reader_meets_question_verdict_results_and_figures_and_unfolds_the_rest(html: str, read: Reader) -> None:
     places = [html.index(text) for text in (
         '<p class="question">', 'id="verdict"', 'id="results"', 'id="figures"', 'id="what-to-beware-of"', "<details",
-        'id="findings-in-full"', 'id="differences"', 'id="all-metrics"', 'id="costs-by-kind-of-work"', 'id="costs-by-node"', 'id="what-was-run"',
+        'id="findings-in-full"', 'id="differences"', 'id="all-metrics"', 'id="costs-by-kind-of-work"', 'id="costs-by-node"',
+        'id="what-was-run"',
     )]
     assert places == sorted(places)
     assert "open" not in re.findall(r"<details([^>]*)>", html)

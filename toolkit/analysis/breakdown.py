@@ -35,7 +35,8 @@ class Spent(NamedTuple):
 def spent(result: Comparison) -> Spent | None:
     """Return the costs of *result* by kind of work and by node; None where no ledger is at hand.
 
-    Seconds are those that each node was busy, or idle where its ledger says so, so that nodes' seconds add up to more than a run lasts.
+    Seconds are those that each node was busy, or idle where the ledger says so, so that they add up to more than a run lasts; those of
+    links, which draw power from beginning to end, are none.
     """
     parts = list(_runs(result))
     if not parts:
@@ -79,8 +80,9 @@ def _runs(result: Comparison) -> Iterator[pd.DataFrame]:
         totals = totals[is_in(totals, "kind", *WORK)]
         moved = totals["nbytes"].where(is_in(totals, "kind", *MOVES), 0)
         phase = totals["phase"].where(~totals["phase"].str.startswith("link "), "links")
+        busy_s = totals["dur_s"].where(totals["node"] >= 0, 0.0)
         yield pd.DataFrame({
-            "arm": arm, "seed": seed, "node": totals["node"], "dur_s": totals["dur_s"], "energy_j": totals["energy_j"], "nbytes": moved,
+            "arm": arm, "seed": seed, "node": totals["node"], "dur_s": busy_s, "energy_j": totals["energy_j"], "nbytes": moved,
             "work": totals["kind"].map(WORK) + phase.map(lambda name: f", {name.replace('_', ' ')}" if name else ""),
         })
 

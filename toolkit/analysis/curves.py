@@ -38,8 +38,13 @@ class Band(NamedTuple):
 
     at: Floats
     mean: Floats
-    half: Floats
-    """Half of the 95 % interval; NaN with one seed."""
+    low: Floats
+    high: Floats
+    """Ends of the 95 % interval; NaN with one seed."""
+
+    def cut_off(self) -> Band:
+        """Return the band of a share: none of it lies outside 0 to 1."""
+        return self._replace(low=np.maximum(self.low, 0.0), high=np.minimum(self.high, 1.0))
 
 
 class Curves(NamedTuple):
@@ -49,6 +54,11 @@ class Curves(NamedTuple):
     of: dict[str, list[Curve]]
     """By arm, one per seed."""
     targets: list[float]
+
+    @property
+    def is_share(self) -> bool:
+        """Whether values lie between 0 and 1."""
+        return self.name.endswith("accuracy")
 
 
 def learning_curves(result: Comparison) -> Curves | None:
@@ -103,7 +113,8 @@ def bands(curves: Curves, axis: str, *, log: bool) -> dict[str, Band]:
             continue
         grid = np.linspace(low, high, GRID)
         values = np.stack([np.interp(grid, x, y) for x, y in pairs])
-        found[arm] = Band(np.exp(grid) if log else grid, values.mean(axis=0), _half_interval(values))
+        mean, half = values.mean(axis=0), _half_interval(values)
+        found[arm] = Band(np.exp(grid) if log else grid, mean, mean - half, mean + half)
     return found
 
 

@@ -23,8 +23,8 @@ UNTESTED = "not tested"
 """Instead of a verdict where there is no interval: fewer than two common seeds."""
 NO_VERDICT = "no verdict"
 """Instead of a verdict where a run bears none (see `toolkit.analysis.standing`)."""
-ROUNDING = 1e-12
-"""What numbers differ by in proportion to themselves is how computers add, and counts as nothing."""
+ROUNDING = 1e-6
+"""What numbers differ by in proportion to themselves is how computers add, in single precision, and counts as nothing."""
 REPORT_COLUMNS = ["arm", "seed", "metric", "unit", "value"]
 SUMMARY_COLUMNS = ["arm", "metric", "unit", "mean", "ci95_low", "ci95_high", "n"]
 DIFFERENCE_COLUMNS = ["metric", "unit", "arm", "other", "mean", "ci95_low", "ci95_high", "n", "p", "family", "p_holm", "verdict"]

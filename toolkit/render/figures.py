@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
+from textwrap import fill
 from typing import ParamSpec, TypeVar
 
 import matplotlib as mpl
@@ -24,6 +25,8 @@ from toolkit.analysis.metric import MetricInfo
 STYLE = Path(__file__).with_name("toolkit.mplstyle")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#882255", "#999933")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
+LABEL_WIDTH = 34
+"""Characters after which the label of a panel goes on in another line."""
 FEW_ARMS = len(COLOURS)
 """More arms than this are told apart by name or number (`toolkit.render.many`), since nobody tells so many colours apart."""
 OTHER = "#8A8A8A"
@@ -122,7 +125,7 @@ def _dots(panel: Axes, result: Comparison, info: MetricInfo) -> None:
         if np.isfinite(low):
             panel.errorbar(mean, line, xerr=[[mean - low], [high - mean]], color=colours[arm], capsize=4, linewidth=2)
         panel.plot(mean, line, marker=markers[arm], markersize=8, color=colours[arm], markeredgecolor="white")
-    panel.set_xlabel(info.title)
+    panel.set_xlabel(fill(info.title, LABEL_WIDTH))
     panel.grid(axis="y", visible=False)
     panel.margins(x=0.08)
     panel.locator_params(axis="x", nbins=4)

@@ -24,7 +24,7 @@ NO_VERSIONS = {"report", "view", "quick", "standing", "command"}
 """Entries of ``versions.json`` that are no versions."""
 PNG = b"\x89PNG"
 READABLE = 0.55
-"""Share of its own pixels below which a picture is not shrunk, so that its text stays readable; a narrow page scrolls it instead."""
+"""Share of its own pixels below which a narrow page does not shrink a picture, so that its text stays readable: it scrolls instead."""
 LARGEST = 0.75
 """Share of its own pixels above which a picture is not shown."""
 
@@ -190,7 +190,7 @@ def _figure(name: str, png: bytes, caption: str) -> str:
     size = ""
     if png.startswith(PNG):
         wide_px = int.from_bytes(png[16:20], "big")  # where a PNG says its width
-        size = f' style="min-width: {READABLE * wide_px:.0f}px; max-width: {LARGEST * wide_px:.0f}px"'
+        size = f' style="--least: {READABLE * wide_px:.0f}px; max-width: {LARGEST * wide_px:.0f}px"'
     return (
         f'<figure><div class="wide"><img alt="{escape(name.replace("_", " "))}"{size} src="data:image/png;base64,{data}"></div>'
         f"<figcaption>{escape(text)}</figcaption></figure>"

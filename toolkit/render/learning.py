@@ -40,6 +40,8 @@ def learning(result: Comparison, curves: Curves | None, axis: str) -> Figure | N
     found = bands(curves, axis, log=log)
     if not found:
         return None
+    if curves.is_share:
+        found = {arm: band.cut_off() for arm, band in found.items()}
     figure = _one_panel(result, found) if len(result.arms) <= FEW else _panel_per_arm(result, found)
     for panel in figure.axes:
         for target in curves.targets:
@@ -120,5 +122,5 @@ def _panel_per_arm(result: Comparison, found: dict[str, Band]) -> Figure:
 
 
 def _shade(panel: Axes, band: Band, colour: str) -> None:
-    if np.isfinite(band.half).all():
-        panel.fill_between(band.at, band.mean - band.half, band.mean + band.half, color=colour, alpha=0.2, linewidth=0, zorder=2)
+    if np.isfinite(band.low).all():
+        panel.fill_between(band.at, band.low, band.high, color=colour, alpha=0.2, linewidth=0, zorder=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import MetricInfo
 from toolkit.render.axes import SPREAD, bytes_x, log_x, scaled_x
-from toolkit.render.figures import Figures, bars_with_intervals, styled
+from toolkit.render.figures import LABEL_WIDTH, Figures, bars_with_intervals, styled
 
 OVERVIEW_CAPTION = (
     "The headline metrics per arm. Each light dot is one seed, the large mark their mean and the bar its 95 % interval."
@@ -39,10 +40,10 @@ def metrics_figure(result: Comparison, infos: Sequence[MetricInfo]) -> Figure:
         shown = result.shown(info)
         if info.unit != "B" and shown.per != 1.0:
             scaled_x(panel, shown.per)
-            panel.set_xlabel(shown.title)
+            panel.set_xlabel(fill(shown.title, LABEL_WIDTH))
         if info.unit == "B":
             bytes_x(panel)
-            panel.set_xlabel(info.label)  # the ticks say the unit
+            panel.set_xlabel(fill(info.label, LABEL_WIDTH))  # the ticks say the unit
     return figure
 
 

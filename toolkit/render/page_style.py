@@ -21,11 +21,11 @@ body.tk { margin: 0; background: var(--paper); color-scheme: light dark; }
 .tk .verdict.none { border-color: var(--bad); }
 .tk .verdict p { margin: .45rem 0; }
 .tk .note, .tk figcaption { color: var(--soft); font-size: .9rem; }
-.tk .wide { overflow-x: auto; margin: .8rem 0; }
+.tk .wide { overflow-x: auto; margin: .2rem 0 .8rem; }
 .tk table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-.tk caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
+.tk .caption { color: var(--soft); font-size: .9rem; margin: 1rem 0 .2rem; }
 .tk th, .tk td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-.tk thead th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid var(--soft); }
+.tk thead th { white-space: normal; min-width: 4.6rem; vertical-align: bottom; border-bottom: 2px solid var(--soft); }
 .tk th[scope=row], .tk thead th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); }
 .tk .left { text-align: left; }
 .tk .better { color: var(--good); font-weight: 600; }
@@ -42,9 +42,11 @@ body.tk { margin: 0; background: var(--paper); color-scheme: light dark; }
 .tk summary { cursor: pointer; padding: .45rem 0; font-size: 1.1rem; font-weight: 600; }
 .tk pre { background: var(--tint); padding: .8rem 1rem; border-radius: 4px; overflow-x: auto; font-size: .85rem; }
 .tk a { color: inherit; }
+@media (max-width: 60rem) { .tk figure img { min-width: var(--least, 0); } }
 @media (max-width: 40rem) { .tk { font-size: 16px; } .tk main { padding: 1.2rem .8rem 3rem; } .tk h1 { font-size: 1.6rem; }
   .tk dl { grid-template-columns: 1fr; } .tk dd { margin-bottom: .5rem; }
-  .tk th[scope=row], .tk thead th:first-child { white-space: normal; max-width: 9rem; overflow-wrap: anywhere; } }
+  .tk th, .tk td { padding: .3rem .5rem; }
+  .tk th[scope=row], .tk thead th:first-child { white-space: normal; min-width: 6.5rem; max-width: 9rem; overflow-wrap: break-word; } }
 @media print { .tk { font-size: 10.5pt; } .tk main { max-width: none; padding: 0; } .tk nav { display: none; }
   .tk .wide { overflow: visible; }
   .tk table { font-size: 8pt; } .tk th, .tk td { padding: .2rem .35rem; white-space: normal; } .tk figure, .tk tr { break-inside: avoid; }

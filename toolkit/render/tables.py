@@ -34,18 +34,19 @@ def all_metrics_table(result: Comparison) -> str:
 
 
 def differences_table(result: Comparison) -> str:
-    """One row per metric and other arm, with the verdict on the first arm where the run bears any."""
+    """One row per metric and other arm, with the verdict on the first arm and the tests, where the run bears any."""
     if result.differences.empty:
         return ""
     first, judged = escape(result.arms[0]), result.standing.bears
-    head = "".join(f"<th>{text}</th>" for text in ("difference", "95 % interval", "n", "p", "p (Holm)"))
+    tests = ("p", "p (Holm)") if judged else ()
+    head = "".join(f"<th>{text}</th>" for text in ("difference", "95 % interval", "n", *tests))
     rows = []
     last = ""
     for row in result.differences.to_dict("records"):
         info = result.shown(describe(str(row["metric"]), result.infos, str(row["unit"])))
         numbers = [
             info.text(row["mean"], sign=True), interval_text(info, row["ci95_low"], row["ci95_high"]), str(row["n"]),
-            p_text(row["p"]), p_text(row["p_holm"]),
+            *((p_text(row["p"]), p_text(row["p_holm"])) if judged else ()),
         ]
         rows.append(
             f'<tr><th scope="row">{escape(info.title) if info.name != last else ""}</th><td class="left">{escape(str(row["other"]))}</td>'
@@ -54,7 +55,7 @@ def differences_table(result: Comparison) -> str:
         last = info.name
     verdict = f'<th class="left">{first} is</th>' if judged else ""
     return (
-        f'<div class="wide"><table><caption>{first} minus each other arm, paired by seed.</caption><thead><tr><th>metric</th>'
+        f'<p class="caption">{first} minus each other arm, paired by seed.</p><div class="wide"><table><thead><tr><th>metric</th>'
         f'<th class="left">against</th>{head}{verdict}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
 
@@ -82,4 +83,5 @@ def html_table(caption: str, head: Iterable[str], rows: Iterable[Sequence[str]])
     body = "".join(
         f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(text)}</td>" for text in row[1:])}</tr>' for row in rows
     )
-    return f'<div class="wide"><table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    above = f'<p class="caption">{escape(caption)}</p>'
+    return f'{above}<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -124,7 +124,9 @@ def _width(info: MetricInfo, texts: Mapping[str, Text]) -> int:
 
 
 def interval_text(info: MetricInfo, low: float, high: float) -> str:
-    """``low … high`` with signs."""
+    """``low … high`` with signs; where all seeds say the same there is no width to tell."""
+    if low == high:
+        return "in every seed"
     return f"{info.text(low, sign=True)} … {info.text(high, sign=True)}" if low == low else "–"
 
 

@@ -13,7 +13,7 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.curves import learning_curves
 from toolkit.methods.continual.report import matrix
 from toolkit.render.axes import SPREAD, bytes_x, log_x
-from toolkit.render.figures import Figures, arm_colours, arm_markers, new_figure, styled
+from toolkit.render.figures import FEW_ARMS, Figures, arm_colours, arm_markers, new_figure, styled
 from toolkit.render.learning import learning
 from toolkit.render.many import tell_marks
 from toolkit.render.overview import overview
@@ -63,7 +63,8 @@ def accuracy_vs_cost(result: Comparison) -> Figure | None:
     intervals = result.summary[result.summary["metric"] == "class_il"].set_index("arm")
     columns = min(3, len(costs))
     rows = -(-len(costs) // columns)
-    figure = new_figure(3.7 * columns + 2.2, 3.0 * rows + 0.4)
+    larger = 1.0 if len(result.arms) <= FEW_ARMS else 1.3  # numbers beside the marks need room
+    figure = new_figure(3.7 * larger * columns + 2.2, 3.0 * larger * rows + 0.4)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     marked = []
     for panel, name in zip(panels.flat, costs, strict=False):
@@ -96,7 +97,7 @@ def _scatter(panel: Axes, result: Comparison, cost: Any, intervals: Any) -> dict
             continue
         mean, low, high = intervals.loc[arm, ["mean", "ci95_low", "ci95_high"]].to_numpy(float)
         bars = [[mean - low], [high - mean]] if np.isfinite(low) else None
-        panel.errorbar(cost[arm], mean, yerr=bars, color=colours[arm], capsize=3, linewidth=1.2, linestyle="", marker=markers[arm],
+        panel.errorbar(cost[arm], mean, yerr=bars, color=colours[arm], capsize=3, elinewidth=0.8, linestyle="", marker=markers[arm],
                        markersize=8, markeredgecolor="white", label=arm)
         points[arm] = (float(cost[arm]), float(mean))
     return points
