@@ -41,7 +41,7 @@ def test_a_clear_difference_is_told_with_its_interval(tmp_path: Path) -> None:
     first, last = verdict(result)
     row = result.differences.set_index("metric").loc["gain"]
     assert first == (
-        f"Gain of ours is higher than that of theirs (by {row['mean']:.2f}, 95 % interval {row['ci95_low']:.2f} to {row['ci95_high']:.2f})."
+        f"Gain of ours is higher than that of theirs (by {row['mean']:.3g}, 95 % interval {row['ci95_low']:.3g} to {row['ci95_high']:.3g})."
     )
     assert last == (
         "ours was compared with theirs in gain and cost over 5 seeds; 1 of 2 paired differences stand after Holm's adjustment."

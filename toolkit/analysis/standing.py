@@ -71,6 +71,11 @@ def given_up(quick: Mapping[str, Any], whole: object = None) -> list[str]:
     """Say what the settings *quick* shrink of the tree *whole*: ``program.steps 20 instead of 200``; what is the same is left out."""
     told = []
     for path, value in quick.items():
+        if path.startswith("compare.") and isinstance(value, dict):
+            own = value_at(whole, path)
+            known = own if isinstance(own, dict) else {}
+            told += [f"{key} {_short(item)} in arm {path.partition('.')[2]}" for key, item in value.items() if known.get(key) != item]
+            continue
         for place, leaf in _leaves(path, value) if path != "compare" else [(path, value)]:
             before = value_at(whole, place)
             if before == leaf:

@@ -1,7 +1,7 @@
 """The verdict: what a comparison has shown, in at most five sentences, before any table.
 
-Only what survives Holm's adjustment is said, metric by metric in the order of the report's headline. Where nothing survives, that is
-said, with what was compared.
+Only what survives Holm's adjustment is said, metric by metric in the order of the report's headline; of a metric at several horizons the
+first. Where nothing survives, that is said, with what was compared.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from toolkit.analysis.comparison import Comparison
-from toolkit.analysis.metric import MetricInfo
+from toolkit.analysis.findings import value_of
+from toolkit.analysis.metric import MetricInfo, family
 from toolkit.analysis.statistics import CONFIDENCE
-from toolkit.analysis.units import scaled
 from toolkit.analysis.words import counted, listed
 
 MOST = 5
@@ -59,9 +59,13 @@ def _sentences(result: Comparison) -> list[str]:
             f"No difference was shown. {whom}: none of the {counted(len(tested), 'paired difference')} stands after Holm's adjustment for "
             "their number."
         ]
-    told = [info for info in result.headline if info.name in set(holding["metric"])]
-    sentences = [_sentence(result, info, holding, tested) for info in told[: MOST - 1]]
-    left = int((~holding["metric"].isin([info.name for info in told[: MOST - 1]])).sum())
+    first_of: dict[str, MetricInfo] = {}
+    for info in result.headline:
+        if info.name in set(holding["metric"]):
+            first_of.setdefault(family(info.name, result.infos), info)
+    told = list(first_of.values())[: MOST - 1]
+    sentences = [_sentence(result, info, holding, tested) for info in told]
+    left = int((~holding["metric"].isin([info.name for info in told])).sum())
     more = f", {left} of them in other metrics than these" if left else ""
     return [*sentences, f"{whom}; {len(holding)} of {counted(len(tested), 'paired difference')} stand after Holm's adjustment{more}."]
 
@@ -101,14 +105,13 @@ def _sentence(result: Comparison, info: MetricInfo, holding: pd.DataFrame, teste
 def _rivals(info: MetricInfo, rows: pd.DataFrame, sign: float) -> str:
     """The rivals from the farthest to the nearest, the first of them with differences and intervals."""
     ordered = rows.reindex(rows["mean"].abs().sort_values(ascending=False, kind="stable").index)
-    shown = scaled(info, ordered["mean"])
-    unit = "" if shown.unit in {"", "1"} else f" {shown.unit}"
     told: list[str] = []
     for row in ordered.head(NAMED).to_dict("records"):
         low, high = sorted(abs(float(row[name])) for name in ("ci95_low", "ci95_high"))
         said = "95 % interval " * (not told)
-        ends = f"{said}{shown.text(low)} to {shown.text(high)}" if low < high else "in every seed"
-        told.append(f"{row['other']} (by {shown.text(sign * row['mean'])}{unit}, {ends})")
+        mean = sign * float(row["mean"])
+        ends = f"{said}{value_of(info, low, like=mean, unit=False)} to {value_of(info, high, like=mean)}" if low < high else "in every seed"
+        told.append(f"{row['other']} (by {value_of(info, mean)}, {ends})")
     left = len(ordered) - NAMED
     return listed([*told, *([counted(left, "other arm")] if left > 0 else [])])
 

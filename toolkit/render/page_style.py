@@ -22,7 +22,7 @@ body.tk { margin: 0; background: var(--paper); color-scheme: light dark; }
 .tk .verdict p { margin: .45rem 0; }
 .tk .note, .tk figcaption { color: var(--soft); font-size: .9rem; }
 .tk .wide { overflow-x: auto; margin: .2rem 0 .8rem; }
-.tk table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+.tk table { border-collapse: separate; border-spacing: 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
 .tk .caption { color: var(--soft); font-size: .9rem; margin: 1rem 0 .2rem; }
 .tk th, .tk td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 .tk thead th { white-space: normal; min-width: 4.6rem; vertical-align: bottom; border-bottom: 2px solid var(--soft); }
