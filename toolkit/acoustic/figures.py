@@ -15,6 +15,7 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import describe
 from toolkit.analysis.words import counted
 from toolkit.errors import listed
+from toolkit.render.axes import log_x
 from toolkit.render.figures import (
     COLOURS,
     FAINT,
@@ -27,7 +28,7 @@ from toolkit.render.figures import (
     new_figure,
     styled,
 )
-from toolkit.render.many import height_for, name_lines
+from toolkit.render.many import panel_per_arm
 from toolkit.render.overview import metrics_figure
 
 Floats = NDArray[np.float64]
@@ -46,13 +47,14 @@ SEA_CAPTIONS: dict[str, str] = {
         "Share of all packets that had arrived so long after they were generated; all seeds together. A line ends at the delivery ratio: "
         "what was lost, and what was still held somewhere when the run ended, never arrives. A protocol that waits for a better channel "
         "shows here what it pays for it. The dotted line is the share that could have been delivered in time over the true channel, by "
-        "any store-and-forward protocol that uses no poorer hops than those of the bound (`fabric.reach`)."
+        "any store-and-forward protocol that uses no poorer hops than those of the bound (fabric.reach). With more than ten arms each has "
+        "a panel of its own."
     ),
     "rmse_vs_horizon": (
         "How far forecasts of a link's signal-to-noise ratio were off, against how far ahead they looked; mean over seeds and "
         "its 95 % interval, which holds the luck of the seeds that all arms share: the table of paired differences is the sharper "
         "test. The horizons are those written below the axis, which is logarithmic; round each, arms stand a little apart so that none "
-        "covers another."
+        "covers another. With more than ten arms each horizon has a panel of its own."
     ),
     "link_forecast": (
         "Signal-to-noise ratio of one link as the channel had it, and as it was forecast the stated time ahead by the first arm "
@@ -99,18 +101,18 @@ def delay(result: Comparison) -> Figure | None:
     curves = {arm: curve for arm, curve in curves.items() if len(curve[0])}
     if not curves:
         return None
-    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     last_s = 1.3 * max(float(delay_s[-1]) for delay_s, _ in curves.values())
-    figure = new_figure(9.0, height_for(list(curves), 4.8))
+    bound = reachable(result)
+    if len(curves) > FEW_ARMS:
+        return _delay_panels(result, {arm: _steps(*curve, last_s) for arm, curve in curves.items()}, bound)
+    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    figure = new_figure(9.0, 4.8)
     panel = figure.subplots()
-    ends = {}
     for place, (arm, (delay_s, share)) in enumerate(curves.items()):
         at_s, level = np.append(delay_s, last_s), np.append(share, share[-1])
         marks = [len(delay_s) * (place + 1) // (len(curves) + 1), len(delay_s)]
-        ends[arm] = (last_s, float(share[-1]))
         panel.plot(at_s, level, drawstyle="steps-post", color=colours[arm], marker=markers[arm], markevery=marks,
                    markeredgecolor="white", linewidth=1.6, label=arm)
-    bound = reachable(result)
     if bound is not None:
         panel.axhline(bound, color=INK, linestyle=":", linewidth=1.4, label="what the water allows")
     panel.set_xscale("log")
@@ -118,9 +120,27 @@ def delay(result: Comparison) -> Figure | None:
     panel.set_ylim(0, 1.02)
     panel.set_xlabel("time since a packet was generated (s)")
     panel.set_ylabel("share of packets delivered")
-    if bound is not None and len(ends) > FEW_ARMS:
-        ends["what the water allows"] = (last_s, bound)
-    name_lines(figure, panel, ends)
+    figure.legend(loc="outside right center")
+    return figure
+
+
+def _steps(delay_s: Floats, share: Floats, last_s: float) -> Floats:
+    """The corners of a curve that jumps at each delay, (n, 2)."""
+    at_s, level = np.append(delay_s, last_s), np.append(share, share[-1])
+    return np.column_stack([np.repeat(at_s, 2)[1:], np.repeat(level, 2)[:-1]])
+
+
+def _delay_panels(result: Comparison, lines: dict[str, Floats], bound: float | None) -> Figure:
+    """A panel per arm, where there are too many for one."""
+    figure = panel_per_arm(lines, result.arms[0])
+    for panel in figure.axes:
+        if bound is not None:
+            panel.axhline(bound, color=INK, linestyle=":", linewidth=1.0)
+    first = figure.axes[0]
+    log_x(first, min(line[0, 0] for line in lines.values()), max(line[-1, 0] for line in lines.values()), small=True)
+    first.set_ylim(0, 1.02)
+    figure.supxlabel("time since a packet was generated (s)", fontsize=12, color=INK)
+    figure.supylabel("share of packets delivered", fontsize=12, color=INK)
     return figure
 
 
@@ -159,15 +179,16 @@ def rmse_vs_horizon(result: Comparison) -> Figure | None:
     arms = [arm for arm in result.arms if arm in set(rows["arm"])]
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     hours = np.unique(rows["hours"].to_numpy(float))
+    if len(arms) > FEW_ARMS:
+        names = dict.fromkeys(rows["metric"])
+        return metrics_figure(result, [describe(name, result.infos) for name in names])
     apart = _dodge(hours, len(arms))
-    figure = new_figure(9.0, height_for(arms, 4.6))
+    figure = new_figure(9.0, 4.6)
     panel = figure.subplots()
-    ends = {}
     for place, arm in enumerate(arms):
         own = rows[rows["arm"] == arm]
         mean, low = own["mean"].to_numpy(float), own["ci95_low"].to_numpy(float)
         at = own["hours"].to_numpy(float) * apart ** (place - (len(arms) - 1) / 2)
-        ends[arm] = (float(at[-1]), float(mean[-1]))
         panel.errorbar(at, mean, yerr=np.nan_to_num(mean - low), color=colours[arm], marker=markers[arm],
                        capsize=3, label=arm, markeredgecolor="white")
     panel.set_xscale("log")
@@ -178,7 +199,7 @@ def rmse_vs_horizon(result: Comparison) -> Figure | None:
     panel.set_xlabel("how far ahead (h)")
     panel.set_ylabel("forecast RMSE (dB)")
     panel.set_ylim(bottom=0)
-    name_lines(figure, panel, ends)
+    figure.legend(loc="outside right center")
     return figure
 
 

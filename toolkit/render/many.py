@@ -1,21 +1,61 @@
-"""Telling arms apart in lines and marks: by a legend while they are few, else by names or numbers beside the data."""
+"""Telling many arms apart, more than anybody has colours for: a panel for each, names at the ends of lines, or numbers beside marks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
-from toolkit.render.figures import FAINT, FEW_ARMS, INK, arm_colours, arm_markers
+from toolkit.render.figures import COLOURS, FAINT, FEW_ARMS, INK, arm_colours, arm_markers, new_figure
 
+Floats = NDArray[np.float64]
 Point = tuple[float, float]
+OTHERS = "#BBBBBB"
 LINE_PT = 10.5
 """Height of a line of names at the ends of lines, in points."""
 KEY_ROWS = 22
 """Rows of a key of numbers."""
+
+
+def panel_per_arm(
+    lines: Mapping[str, Floats], first: str, shade: Callable[[Axes, str, str], object] = lambda panel, arm, colour: None
+) -> Figure:
+    """One panel for each arm over all others in grey, the *first* arm in each of them; call it within `style`.
+
+    *lines* are (n, 2); *shade* is called with a panel, its arm and that one's colour before its line is drawn.
+    """
+    columns = 4 if len(lines) <= 12 else 5
+    rows = -(-len(lines) // columns)
+    figure = new_figure(1.0 + 2.4 * columns, 1.3 + 1.75 * rows)
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for panel, (arm, line) in zip(panels.flat, lines.items(), strict=False):
+        panel.add_collection(LineCollection([other for name, other in lines.items() if name not in (arm, first)],
+                                            colors=OTHERS, linewidths=0.8, zorder=2))
+        if first in lines and arm != first:
+            panel.plot(*lines[first].T, color=COLOURS[0], linewidth=1.4, linestyle="--", zorder=3)
+        colour = COLOURS[0] if arm == first else COLOURS[1]
+        shade(panel, arm, colour)
+        panel.plot(*line.T, color=colour, linewidth=2.0, zorder=4)
+        panel.set_title(arm, fontsize=11, color=colour)
+        panel.autoscale_view()
+    for place, panel in enumerate(panels.flat):
+        if place >= len(lines):
+            panel.remove()
+        elif place + columns >= len(lines):
+            panel.tick_params(labelbottom=True)
+        panel.tick_params(axis="x", labelsize=10)
+    handles = [
+        Line2D([], [], color=COLOURS[1], label="the arm above the panel"),
+        Line2D([], [], color=COLOURS[0], linestyle="--", linewidth=1.4, label=f"{first} (first arm)"),
+        Line2D([], [], color=OTHERS, linewidth=0.8, label="all others"),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    return figure
 
 
 def height_for(arms: Sequence[str], least_in: float) -> float:
@@ -42,8 +82,11 @@ def name_lines(figure: Figure, panel: Axes, ends: Mapping[str, Point]) -> None:
         )
 
 
-def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
-    """Move sorted places apart by *gap* at least, as little as that takes where it is possible: groups that touch keep their middle."""
+def apart(wanted: Floats, gap: float) -> Floats:
+    """Move sorted places between 0 and 1 apart by *gap* at least, as little as that takes: groups that touch keep their middle.
+
+    None leaves 0 to 1 where there is room for all.
+    """
     groups: list[tuple[float, int]] = []
     for place in wanted.tolist():
         middle, size = place, 1
@@ -51,7 +94,11 @@ def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
             other, count = groups.pop()
             middle, size = (middle * size + other * count) / (size + count), size + count
         groups.append((middle, size))
-    return np.concatenate([middle + gap * (np.arange(size) - (size - 1) / 2) for middle, size in groups]) if groups else wanted
+    if not groups:
+        return wanted
+    places = np.concatenate([middle + gap * (np.arange(size) - (size - 1) / 2) for middle, size in groups])
+    steps = gap * np.arange(len(places))
+    return places if steps[-1] > 1.0 else np.clip(places, steps, 1.0 - steps[::-1])
 
 
 def tell_marks(figure: Figure, arms: Sequence[str], panels: Sequence[tuple[Axes, Mapping[str, Point]]], *, all_arms: Sequence[str]) -> None:
