@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from toolkit.render.axes import log_y
 from toolkit.render.figures import new_figure, style
 from toolkit.render.many import apart, height_for, name_lines, tell_marks
 
@@ -52,3 +53,14 @@ def test_numbers_of_marks_are_those_of_the_key() -> None:
         tell_marks(figure, arms[2:], [(panel, {arm: (place, place) for place, arm in enumerate(arms[2:])})], all_arms=arms)
     assert [text.get_text() for text in figure.legends[0].get_texts()][:2] == ["3  method 2", "4  method 3"]
     assert [text.get_text() for text in panel.texts][:2] == ["3", "4"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.9, 1.1), (2.0, 7.0), (0.01, 3.0), (1.0, 1e6)])
+def test_a_logarithmic_axis_has_ticks_whatever_it_spans(low: float, high: float) -> None:
+    with style():
+        panel = new_figure(6.0, 4.0).subplots()
+        panel.plot([0, 1], [low, high])
+        log_y(panel)
+        bottom, top = panel.get_ylim()
+        inside = [tick for tick in panel.get_yticks() if bottom <= tick <= top]
+    assert 2 <= len(inside) <= 16
