@@ -62,7 +62,7 @@ SYSTEMS = (
     System("gs-SGD", "gs_sgd", ("gs-SGD", "dense", "Top-k", "QSGD"), "final_accuracy", ("gradient", "all-reduce", "whole run", "DDP"),
            {"program.steps": 100, "program.evaluate_every": 50}),
     System("CLFD", "clfd_edge", ("CLFD-ER", "ER", "CLFD-DER++", "DER++"), "class_il", COMPUTING,
-           {"program.stream.tasks": 5, "program.budget.epochs": 3}),
+           {"seeds": 2, "program.stream.tasks": 5, "program.budget.epochs": 3}),
     System("E2Net", "e2net_edge", ("E2Net", "DER++", "ER"), "class_il", COMPUTING,
            {"program.stream.tasks": 5, "program.budget.epochs": 3}),
     System("HCGNet", "hcgnet_edge", ("HCGNet", "DenseNet-BC", "ResNet"), "final_accuracy", COMPUTING,

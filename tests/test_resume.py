@@ -25,7 +25,7 @@ def finished(tmp_path_factory) -> tuple[Path, Path]:
 
 def whole(directory: Path) -> dict[str, bytes]:
     """All bytes of a run directory that do not tell when or how it was made."""
-    left = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in {"log.txt", "report.html"})
+    left = sorted(path for path in directory.rglob("*") if path.is_file() and path.name not in {"log.txt", "report.html", "versions.json"})
     return {path.relative_to(directory).as_posix(): path.read_bytes() for path in left if path.parent.name != "figures"}
 
 

@@ -55,9 +55,9 @@ def _estimate(args: argparse.Namespace) -> int:
         for arm, row in found.items():
             sys.stdout.write(",".join([arm, *(f"{value:.6g}" for value in row)]) + "\n")
         return 0
-    from rich.console import Console
+    from toolkit.render.console import console, show
 
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(_table(found))
+    show(console(), "What one run of each arm will take; nothing was trained", _table(found))
     return 0
 
 
@@ -114,32 +114,27 @@ def refuse_unforeseeable(scenario: str) -> None:
 
 
 def _table(found: dict[str, Estimate]) -> Table:
-    from rich.table import Table
+    """One row per arm, every column in a unit of its own."""
+    from rich.text import Text
 
-    from toolkit.core.device import amount
+    from toolkit.analysis.metric import MetricInfo
+    from toolkit.analysis.units import scaled
+    from toolkit.render.console import table
 
-    table = Table(title="What one run of each arm will take; nothing was trained", title_justify="left")
-    table.add_column("arm")
-    for label in ("operations", "moved in memory", "sent", "memory needed", "on storage", "time", "energy"):
-        table.add_column(label, justify="right", no_wrap=True)
+    told = (
+        MetricInfo("flops", "FLOP", "operations", digits=0), MetricInfo("moved_nbytes", "B", "moved in memory", digits=0),
+        MetricInfo("sent_nbytes", "B", "sent", digits=0), MetricInfo("memory_nbytes", "B", "memory needed", digits=0),
+        MetricInfo("storage_nbytes", "B", "on storage", digits=0), MetricInfo("time_s", "s", "time"),
+        MetricInfo("energy_j", "J", "energy", digits=2),
+    )
+    shown = table()
+    shown.add_column("arm", no_wrap=True)
+    infos = [scaled(info, [row[place] for row in found.values()]) for place, info in enumerate(told)]
+    for info in infos:
+        shown.add_column(Text(info.title), justify="right")
     for arm, row in found.items():
-        table.add_row(
-            arm, _si(row.flops, "FLOP"), *(amount(value) for value in row[1:5]), _time(row.time_s), _si(row.energy_j, "J"),
-        )
-    return table
-
-
-def _si(value: float, unit: str) -> str:
-    for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"
-
-
-def _time(time_s: float) -> str:
-    if time_s >= 3600:
-        return f"{time_s / 3600:.3g} h"
-    return f"{time_s / 60:.3g} min" if time_s >= 120 else f"{time_s:.3g} s"
+        shown.add_row(Text(arm), *(info.text(value) for info, value in zip(infos, row, strict=True)))
+    return shown
 
 
 if __name__ == "__main__":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
 from toolkit.analysis.convention import find_report, report_module
+from toolkit.analysis.standing import in_line
 from toolkit.analysis.statistics import REPORT_COLUMNS, complete
 from toolkit.core.record import read_record
 from toolkit.core.rundir import RunDirectory
@@ -45,7 +45,7 @@ def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str
     (path / "answers.txt").write_text("".join(f"{finding}\n" for finding in findings), encoding="utf-8")
     length = "to the end of the programs" if scenario.duration_s is None else f"{scenario.duration_s / 3600:g} h measured per run"
     settings = {"simulated": length, **scenario.fabric.extras()}
-    settings |= {f"arm {arm}": _in_line(overrides) for arm, overrides in scenario.compare.items() if overrides}
+    settings |= {f"arm {arm}": in_line(overrides) for arm, overrides in scenario.compare.items() if overrides}
     header = ReportHeader(
         scenario.name.replace("_", " "), scenario.question, findings, settings, [*scenario.caveats, *scenario.experiments()],
         "python -m toolkit.simulate scenario.yaml",
@@ -53,11 +53,3 @@ def finish(scenario: Scenario, directory: RunDirectory, runs: Sequence[tuple[str
     write_html(result, header, result.captions)
     (path / "DONE").touch()
     return result
-
-
-def _in_line(value: Any) -> str:
-    """A setting on one line: ``fabric.routing.prediction: {type: ewma, alpha: 0.24}``."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {{{_in_line(item)}}}" if isinstance(item, dict) else f"{key}: {_in_line(item)}"
-                         for key, item in value.items())
-    return f"[{', '.join(map(_in_line, value))}]" if isinstance(value, list) else str(value)

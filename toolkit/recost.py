@@ -50,9 +50,8 @@ def main(argv: list[str] | None = None) -> int:
 def _recost(args: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from rich.console import Console
-
     from toolkit.core import trust
+    from toolkit.render.console import console
     from toolkit.render.terminal import terminal_tables
     from toolkit.repricing import recost
     from toolkit.scenario import parse_setting
@@ -60,9 +59,9 @@ def _recost(args: argparse.Namespace) -> int:
     trust.trust(args.trust)
     overrides = dict(parse_setting(text) for text in args.settings)
     result = recost(Path(args.run), overrides, out=args.out, jobs=args.jobs or len(os.sched_getaffinity(0)))
-    console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout.isatty() else 120)
-    terminal_tables(result, console, (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines())
-    console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
+    out = console(quiet=args.quiet)
+    terminal_tables(result, out, (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines())
+    out.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
     return 0
 
 

@@ -41,11 +41,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    return called(parser().parse_args(argv), lambda args: run_and_tell(args, read(args)))
+    return called(parser(), argv, lambda args: run_and_tell(args, read(args)))
 
 
-def called(args: argparse.Namespace, act: Callable[[argparse.Namespace], int]) -> int:
+def called(cli: argparse.ArgumentParser, argv: list[str] | None, act: Callable[[argparse.Namespace], int]) -> int:
     """Return the exit status of *act*, for a command that runs scenarios; whatever ends it early is told in a sentence."""
+    args = cli.parse_args(argv)
+    args.command = [*cli.prog.split(), *(sys.argv[1:] if argv is None else argv)]
     from toolkit.errors import UserError, WorkerLostError
     from toolkit.stopping import signals_stop, stopped
 
@@ -78,18 +80,19 @@ def read(args: argparse.Namespace) -> Scenario:
 
 def run_and_tell(args: argparse.Namespace, scenario: Scenario) -> int:
     """Check or run *scenario* as the command line says, and print what came of it; return the exit status."""
-    from rich.console import Console
-
+    from toolkit.analysis.words import counted
+    from toolkit.render.console import console
     from toolkit.scenario import telling_notes
     from toolkit.stopping import output_lost
-    from toolkit.sweep import check, run
+    from toolkit.sweep import check, quick_facts, run
 
-    console = Console(quiet=args.quiet, highlight=False, width=None if sys.stdout is not None and sys.stdout.isatty() else 120)
+    out = console(quiet=args.quiet)
     if args.check:
         with telling_notes(_note):
             check(scenario)
         length = "to the end of their programs" if scenario.duration_s is None else f"of {scenario.duration_s / 3600:g} h each"
-        console.print(f"{args.scenario}: good; {len(scenario.arms())} arms x {scenario.seeds} seeds {length}", markup=False)
+        arms, seeds = counted(len(scenario.arms()), "arm"), counted(scenario.seeds, "seed")
+        out.print(f"{args.scenario}: good; {arms} x {seeds} {length}", markup=False)
         return 0
     from toolkit.progress import watch
     from toolkit.render.terminal import terminal_tables
@@ -97,11 +100,12 @@ def run_and_tell(args: argparse.Namespace, scenario: Scenario) -> int:
     result = run(
         scenario, out=_directory(args, scenario), jobs=args.jobs or len(os.sched_getaffinity(0)), backend=args.backend,
         address=args.address, resume=args.resume, watch=None if args.quiet else watch, mix_versions=args.mix_versions, tell=_note,
+        facts={"command": args.command, **(quick_facts(args.scenario) if args.quick else {})},
     )
     answers = (result.directory / "answers.txt").read_text(encoding="utf-8").splitlines()
     try:
-        terminal_tables(result, console, answers)
-        console.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
+        terminal_tables(result, out, answers)
+        out.print(f"\n{result.directory / 'report.html'}", soft_wrap=True, markup=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:

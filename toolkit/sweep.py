@@ -18,6 +18,8 @@ from simpy.events import Event
 
 from toolkit.analysis.convention import find_report, report_module
 from toolkit.analysis.report import Run
+from toolkit.analysis.standing import Standing, given_up, shrunk
+from toolkit.core import yaml12
 from toolkit.core.checkpoint import Checkpoint
 from toolkit.core.fabric import Network
 from toolkit.core.ledger import Ledger
@@ -44,7 +46,7 @@ def run(
     scenario: Scenario | str | Path, *, out: str | Path | None = None, seeds: int | None = None, jobs: int = 1,
     backend: str = "loky", address: str | None = None, resume: bool = False, quick: bool = False, set: Mapping[str, Any] | None = None,
     watch: Watch | None = in_notebook, call_traces: Path | None = None, mix_versions: bool = False,
-    tell: Callable[[str], None] | None = None,
+    tell: Callable[[str], None] | None = None, facts: Mapping[str, object] | None = None,
 ) -> Result:
     """Run every arm of a scenario with every seed and report: ``toolkit.run("scenarios/sea_trial.yaml", set={"seeds": 3})``.
 
@@ -63,12 +65,14 @@ def run(
         call_traces: folder of the requests of a finished run that are priced again instead of running the programs.
         mix_versions: resume what other versions of the software have begun.
         tell: called with a sentence for whatever of a resumed run was found damaged, which ``log.txt`` says too.
+        facts: what ``versions.json`` says besides, such as the command line.
 
     Raises:
         UserError: the scenario, an input file or the directory is not usable; one clear sentence.
     """
     overrides = {**(set or {}), **({"seeds": seeds} if seeds is not None else {})}
     if not isinstance(scenario, Scenario):
+        facts = {**(facts or {}), **(quick_facts(scenario) if quick else {})}
         scenario = Scenario.load(scenario, overrides, quick=quick)
     elif overrides:
         scenario = scenario.changed(overrides)
@@ -76,9 +80,17 @@ def run(
     engine = Engine(backend, jobs, address)
     engine.check()
     (result,) = _in_one_pool(
-        {place: scenario}, engine, resume=resume, watch=watch, call_traces=call_traces, mix_versions=mix_versions, tell=tell
+        {place: scenario}, engine, resume=resume, watch=watch, call_traces=call_traces, mix_versions=mix_versions, tell=tell,
+        facts=facts or {},
     ).values()
     return result
+
+
+def quick_facts(path: str | Path) -> dict[str, object]:
+    """Return what ``versions.json`` says of a scenario file that was run with its `quick` settings: what these gave up."""
+    tree = yaml12.read(Path(path))
+    quick = tree.get("quick") if isinstance(tree, dict) else None
+    return {"quick": given_up(quick if isinstance(quick, dict) else {}, tree)}
 
 
 def run_many(
@@ -112,7 +124,7 @@ class Begun:
 
 def _in_one_pool(
     scenarios: Mapping[Path, Scenario], engine: Engine, *, resume: bool, watch: Watch | None,
-    call_traces: Path | None, mix_versions: bool, tell: Callable[[str], None] | None,
+    call_traces: Path | None, mix_versions: bool, tell: Callable[[str], None] | None, facts: Mapping[str, object] | None = None,
 ) -> dict[Path, Result]:
     """Do the runs of all *scenarios*, each in its run directory, and report each."""
     from toolkit.finish import finish
@@ -122,7 +134,10 @@ def _in_one_pool(
     first = next(iter(scenarios))
     with _disk_errors(first if len(scenarios) == 1 else first.parent):
         begun = [
-            _begin(scenario, RunDirectory(place), module, resume=resume, call_traces=call_traces, mix_versions=mix_versions, tell=tell)
+            _begin(
+                scenario, RunDirectory(place), {**_standing_facts(scenario, facts or {}), "report": module}, resume=resume,
+                call_traces=call_traces, mix_versions=mix_versions, tell=tell,
+            )
             for (place, scenario), module in zip(scenarios.items(), modules, strict=True)
         ]
         homes = {job.directory: each.directory for each in begun for job in each.work}
@@ -135,18 +150,25 @@ def _in_one_pool(
         }
 
 
+def _standing_facts(scenario: Scenario, facts: Mapping[str, object]) -> dict[str, object]:
+    """Return *facts*, and whether this is a quick look and bears verdicts; a scenario that has all of its quick settings is one."""
+    told = dict(facts)
+    if "quick" not in told and shrunk(scenario):
+        told["quick"] = given_up(scenario.quick)
+    return {**told, "standing": Standing(scenario.seeds, "quick" in told).tag or "verdicts are given"}
+
+
 def _begin(
-    scenario: Scenario, directory: RunDirectory, module: str, *, resume: bool, call_traces: Path | None, mix_versions: bool,
+    scenario: Scenario, directory: RunDirectory, facts: dict[str, object], *, resume: bool, call_traces: Path | None, mix_versions: bool,
     tell: Callable[[str], None] | None,
 ) -> Begun:
-    """Open *directory* for the runs of *scenario*, and see which of them it holds already."""
+    """Open *directory* for the runs of *scenario*, and see which of them it holds already; *facts* are for ``versions.json``."""
 
     def say(sentence: str) -> None:
         directory.log(sentence)
         if tell is not None:
             tell(sentence)
 
-    facts = {"report": module}
     sound = _may_go_on(directory, facts, mix_versions=mix_versions, say=say) if resume else True
     directory.open(scenario.dump(), facts, resume=resume)
     work = [
@@ -169,7 +191,7 @@ def _begin(
     return Begun(scenario, directory, work, todo)
 
 
-def _may_go_on(directory: RunDirectory, facts: dict[str, str], *, mix_versions: bool, say: Callable[[str], None]) -> bool:
+def _may_go_on(directory: RunDirectory, facts: dict[str, object], *, mix_versions: bool, say: Callable[[str], None]) -> bool:
     """Whether what *directory* holds was made by software that is known; *facts* are told where versions are mixed.
 
     Raises:

@@ -280,9 +280,9 @@ def test_answers_claim_nothing_where_metrics_or_seeds_are_missing(tmp_path: Path
     assert routing[0].count("against the others it is better in 2, worse in 2 and not told apart in 2") == 1
     assert not any("orecast" in line for line in routing)
     assert answers(report[report["metric"] == "lost_no_route"], tmp_path) == [
-        "One arm or one seed only: no comparison can be made (knn)."
+        "One arm: there is nothing to compare knn with."
     ]
-    assert answers(report[report["seed"] == 1], tmp_path)[0].startswith("One arm or one seed only")
+    assert answers(report[report["seed"] == 1], tmp_path)[0].startswith("One seed: the arms are not compared (")
     other = pd.DataFrame([(arm, seed, "x", "1", 1.0) for arm in "ab" for seed in (1, 2)], columns=REPORT_COLUMNS)
     assert answers(other, tmp_path) == []
 

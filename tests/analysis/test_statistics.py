@@ -9,6 +9,7 @@ from scipy import stats
 
 from toolkit.analysis.metric import MetricInfo, describe, ordered_metrics
 from toolkit.analysis.statistics import REPORT_COLUMNS, complete, differences, holm, mean_interval, multiplicity_note, summarise
+from toolkit.analysis.words import counted
 
 GAIN = MetricInfo("gain", "dB", "gain", "higher", 2, headline=True)
 COST = MetricInfo("cost", "J", "cost", "lower", 1)
@@ -83,7 +84,7 @@ def test_seeds_are_paired_by_number_whatever_their_order() -> None:
 @pytest.mark.parametrize(("metric", "ours", "verdict"), [
     ("gain", [5.0, 6.1, 7.0], "better"), ("gain", [-5.0, -6.1, -7.0], "worse"),
     ("cost", [5.0, 6.1, 7.0], "worse"), ("cost", [-5.0, -6.1, -7.0], "better"),
-    ("gain", [5.0, -6.0, 1.0], "no difference shown"), ("gain", [5.0], "no difference shown"),
+    ("gain", [5.0, -6.0, 1.0], "no difference shown"), ("gain", [5.0], "not tested"),
 ])
 def test_verdict_follows_the_direction_of_the_metric(metric: str, ours: list[float], verdict: str) -> None:
     report = frame(ours={metric: ours}, theirs={metric: [0.0] * len(ours)})
@@ -168,4 +169,30 @@ def test_numbers_as_text() -> None:
     assert GAIN.with_interval(1.234, 1.0, 1.468) == "1.23 ± 0.23"
     assert GAIN.with_interval(1.234, np.nan, np.nan) == "1.23"
     assert (GAIN.text(0.00123), GAIN.text(0.0), GAIN.text(np.nan)) == ("0.0012", "0.00", "–")
-    assert GAIN.text(0.001, sign=True) == "+0.00"
+    assert [GAIN.text(value, sign=True) for value in (0.001, -0.25, 0.0)] == ["+0.001", "-0.25", "0.00"]
+
+
+def test_rounding_is_no_interval() -> None:
+    """Values that differ in their last digit only have no width, and no ``± 7e-16`` is told."""
+    mean, low, high, n = mean_interval(np.array([0.1 + 0.2, 0.3, 0.3]))
+    assert (low, high, n) == (mean, mean, 3)
+    assert GAIN.with_interval(mean, low, high) == "0.30"
+
+
+def test_the_interval_of_a_share_ends_at_0_and_1_and_holds_the_same_truths() -> None:
+    share = MetricInfo("ratio", "1", "ratio", "higher", 3, share=True)
+    row = summarise(frame(a={"ratio": [1.0, 0.99, 0.9]}), [share]).iloc[0]
+    _, low, high, _ = mean_interval(np.array([1.0, 0.99, 0.9]))
+    assert high > 1.0
+    assert (row["ci95_low"], row["ci95_high"]) == (low, 1.0)
+    assert share.with_interval(row["mean"], row["ci95_low"], row["ci95_high"]) == "0.963 (0.827 … 1.000)"
+    assert share.with_interval(0.5, 0.4, 0.6) == "0.500 ± 0.100"
+    free = summarise(frame(a={"ratio": [1.0, 0.99, 0.9]}), [MetricInfo("ratio", "1", "ratio")]).iloc[0]
+    assert free["ci95_high"] == high
+
+
+def test_numbers_of_things_agree_with_their_nouns() -> None:
+    assert [counted(n, "seed") for n in (0, 1, 2, 1200)] == ["0 seeds", "1 seed", "2 seeds", "1,200 seeds"]
+    one = differences(frame(a={"gain": [1.0, 1.1]}, b={"gain": [0.0, 0.0]}), INFOS)
+    assert multiplicity_note(one).startswith("1 paired comparison over 2 seeds.")
+    assert multiplicity_note(one, bears=False) == "1 paired comparison over 2 seeds. No verdict is given on them."

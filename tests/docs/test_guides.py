@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from toolkit.__main__ import main
 
 from tests.docs.pages import PAGES, text_of
+from toolkit.__main__ import main
 from toolkit.core import trust
 
 GUIDES = [page for page in PAGES if page.startswith("docs/guides/") and "```sh" in text_of(page)]

@@ -91,12 +91,41 @@ def test_links_are_counted_both_ways(drawn: dict[str, Figure], result: Result) -
     assert lines.get_array().sum() == frames
 
 
-def test_colours_are_steady_and_pairs_are_unique() -> None:
+def test_up_to_ten_arms_each_have_a_colour_and_of_more_only_the_first() -> None:
     arms = [f"arm {i}" for i in range(64)]
-    colours, markers = arm_colours(arms), arm_markers(arms)
-    assert arm_colours(arms[:3]) == {arm: colours[arm] for arm in arms[:3]}
-    assert [colours[arm] for arm in arms[:8]] == list(COLOURS)
-    assert len({(colours[arm], markers[arm]) for arm in arms}) == 64
+    ten = arm_colours(arms[:10])
+    assert list(ten.values()) == list(COLOURS)
+    assert arm_colours(arms[:3]) == {arm: ten[arm] for arm in arms[:3]}
+    many = arm_colours(arms)
+    assert many[arms[0]] == COLOURS[0]
+    assert set(many.values()) - {COLOURS[0]} == {many[arms[1]]}
+    assert set(arm_markers(arms)) == set(arms)
+
+
+def test_errors_stand_at_their_horizons_and_arms_by_less_than_those_differ(drawn: dict[str, Figure]) -> None:
+    """Each arm's points are within an eighth of the narrowest gap between horizons, and no two arms' are the same."""
+    (panel,) = drawn["rmse_vs_horizon"].axes
+    assert panel.get_xscale() == "log"
+    hours = np.array([1.0, 3.0, 6.0])
+    lines = [np.asarray(line.get_xdata(), float) for line in panel.lines if len(line.get_xdata()) == 3]
+    at = np.stack(list({tuple(line.round(9)) for line in lines}))
+    assert len(at) >= 2
+    nearest = np.log(6 / 3)
+    assert np.abs(np.log(at / hours)).max() <= 0.125 * nearest + 1e-9
+    assert panel.get_xticks().tolist() == hours.tolist()
+
+
+def test_the_forecast_figure_names_what_it_leaves_out(drawn: dict[str, Figure]) -> None:
+    told = drawn["link_forecast"].get_supxlabel()
+    assert told == "not drawn: arms ewma <fast>; horizons 1 h, 6 h; 2 other seeds"
+
+
+def test_delays_that_lie_far_apart_have_a_logarithmic_axis(result: Result) -> None:
+    wide = result.report.assign(value=result.report["value"].where(
+        ~((result.report["metric"] == "delay_mean_s") & (result.report["arm"] == "flooding")), 0.5))
+    scales = [panel.get_xscale() for panel in replace(result, report=wide).plot()["outcome"].axes]
+    assert scales == ["linear", "log", "linear"]
+    assert result.plot()["outcome"].axes[1].get_xscale() == "linear"
 
 
 def test_figures_without_data_are_left_out(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -75,7 +78,7 @@ def test_it_stands_alone(html: str, read: Reader, result: Result) -> None:
     assert "@import" not in html
     assert "url(" not in html
     for address in read.addresses:
-        assert address.startswith("data:image/png;base64,") or (result.directory / address).is_file()
+        assert address.startswith(("data:image/png;base64,", "#")) or (result.directory / address).is_file()
 
 
 def test_text_is_escaped(html: str, read: Reader) -> None:
@@ -92,6 +95,56 @@ def test_figures_come_in_order_with_captions(html: str, result: Result) -> None:
     assert html.count("<figcaption>") == 6
 
 
+def test_a_reader_meets_question_verdict_results_and_figures_and_unfolds_the_rest(html: str, read: Reader) -> None:
+    places = [html.index(text) for text in (
+        '<p class="question">', 'id="verdict"', 'id="results"', 'id="figures"', 'id="what-to-beware-of"', "<details",
+        'id="findings-in-full"', 'id="differences"', 'id="all-metrics"', 'id="costs-by-kind-of-work"', 'id="costs-by-node"',
+        'id="what-was-run"',
+    )]
+    assert places == sorted(places)
+    assert "open" not in re.findall(r"<details([^>]*)>", html)
+
+
+def test_the_contents_lead_to_every_part_and_unfold_it(html: str) -> None:
+    addresses = re.findall(r'<li><a href="#([^"]+)">', html)
+    assert len(addresses) == 11
+    for address in addresses:
+        assert html.count(f'id="{address}"') == 1
+    for body in re.findall(r"<details>.*?</details>", html, flags=re.DOTALL):
+        assert re.match(r'<details><summary>[^<]+</summary><div id="', body)
+
+
+def test_style_stays_on_the_page(html: str, result: Result) -> None:
+    """Every rule is of the class of the page, so that a notebook keeps its looks."""
+    style = html[html.index("<style>") + 7 : html.index("</style>")]
+    for rule in re.findall(r"([^{}]+)\{[^{}]*\}", re.sub(r"@media[^{]*\{", "", style)):
+        for selector in rule.strip().split(","):
+            assert re.match(r"\s*(body)?\.tk(\b|\s)", selector), selector
+    assert '<div class="tk">' in result._repr_html_()
+
+
+def test_shares_are_told_within_0_and_1_and_how(read: Reader) -> None:
+    assert "that of a share is cut off at 0 and 1" in read.text
+
+
+@pytest.mark.parametrize(("quick", "seeds", "tag"), [
+    (["seeds 2 instead of 5"], 3, "quick look: no verdicts"), (None, 1, "one seed: no verdicts"),
+    ([], 1, "quick look, one seed: no verdicts"),
+])
+def test_a_run_that_bears_no_verdicts_says_so_in_its_title_and_gives_none(
+    result: Result, tmp_path: Path, quick: list[str] | None, seeds: int, tag: str
+) -> None:
+    (tmp_path / "versions.json").write_text(json.dumps({} if quick is None else {"quick": quick}), encoding="utf-8")
+    report = result.report[result.report["seed"] <= seeds]
+    text = page(Result(tmp_path, report, result.infos), HEADER, {}, {})
+    assert f"<title>Tide &amp; &lt;tune&gt; ({tag})</title>" in text
+    assert f"<small>{tag}</small>" in text
+    for word in ("better", "worse", "no difference shown", "nan", "1 seeds"):
+        assert word not in text[text.index("</style>") :].lower().replace("more</b>", ""), word
+    if quick:
+        assert "seeds 2 instead of 5" in text
+
+
 def test_it_tells_results_differences_and_how_to_repeat(read: Reader) -> None:
     for text in ("0.860 ± 0.050", "▲ better", "▼ worse", "no difference shown", "p (Holm)", "paired comparisons over 3 seeds",
                  "python -m toolkit.simulate scenario.yaml", "numpy", "Does it help?"):
@@ -100,7 +153,7 @@ def test_it_tells_results_differences_and_how_to_repeat(read: Reader) -> None:
 
 def test_an_empty_header_and_no_figures_still_make_a_page(result: Result) -> None:
     text = page(result, ReportHeader("bare"), {}, {})
-    assert "<h2>Figures</h2>" not in text
+    assert 'id="figures"' not in text
     assert "What to beware of" not in text
 
 

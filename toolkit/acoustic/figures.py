@@ -13,18 +13,23 @@ from numpy.typing import NDArray
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import describe
+from toolkit.analysis.words import counted
+from toolkit.errors import listed
+from toolkit.render.axes import log_x
 from toolkit.render.figures import (
     COLOURS,
     FAINT,
+    FEW_ARMS,
     INK,
     Figures,
     arm_colours,
     arm_markers,
-    bars_with_intervals,
     label_above,
     new_figure,
     styled,
 )
+from toolkit.render.many import panel_per_arm
+from toolkit.render.overview import metrics_figure
 
 Floats = NDArray[np.float64]
 DAY_S = 86_400.0
@@ -36,18 +41,20 @@ SEA_CAPTIONS: dict[str, str] = {
     "outcome": (
         "Delivery, delay and energy per arm. Each light dot is one seed, the large mark their mean and the bar its 95 % interval. "
         "Delay is of delivered packets only, so an arm that loses its slow packets looks fast: read it with the delivery ratio. "
-        "With few seeds an interval may reach beyond what is possible, such as a ratio above 1."
+        "An axis is logarithmic where values differ by more than a factor of ten."
     ),
     "delay": (
         "Share of all packets that had arrived so long after they were generated; all seeds together. A line ends at the delivery ratio: "
         "what was lost, and what was still held somewhere when the run ended, never arrives. A protocol that waits for a better channel "
         "shows here what it pays for it. The dotted line is the share that could have been delivered in time over the true channel, by "
-        "any store-and-forward protocol that uses no poorer hops than those of the bound (`fabric.reach`)."
+        "any store-and-forward protocol that uses no poorer hops than those of the bound (fabric.reach). With more than ten arms each has "
+        "a panel of its own."
     ),
     "rmse_vs_horizon": (
         "How far forecasts of a link's signal-to-noise ratio were off, against how far ahead they looked; mean over seeds and "
         "its 95 % interval, which holds the luck of the seeds that all arms share: the table of paired differences is the sharper "
-        "test. Arms are set side by side so that none covers another."
+        "test. The horizons are those written below the axis, which is logarithmic; round each, arms stand a little apart so that none "
+        "covers another. With more than ten arms each horizon has a panel of its own."
     ),
     "link_forecast": (
         "Signal-to-noise ratio of one link as the channel had it, and as it was forecast the stated time ahead by the first arm "
@@ -84,7 +91,7 @@ def outcome(result: Comparison) -> Figure | None:
     """Delivery ratio, delay and energy per delivered packet, per arm."""
     present = set(result.report["metric"])
     names = [name for name in ("delivery_ratio", "delay_mean_s", "energy_per_delivered_j") if name in present]
-    return bars_with_intervals(result, [describe(name, result.infos) for name in names]) if names else None
+    return metrics_figure(result, [describe(name, result.infos) for name in names]) if names else None
 
 
 @styled
@@ -94,17 +101,18 @@ def delay(result: Comparison) -> Figure | None:
     curves = {arm: curve for arm, curve in curves.items() if len(curve[0])}
     if not curves:
         return None
-    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     last_s = 1.3 * max(float(delay_s[-1]) for delay_s, _ in curves.values())
+    bound = reachable(result)
+    if len(curves) > FEW_ARMS:
+        return _delay_panels(result, {arm: _steps(*curve, last_s) for arm, curve in curves.items()}, bound)
+    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     figure = new_figure(9.0, 4.8)
     panel = figure.subplots()
     for place, (arm, (delay_s, share)) in enumerate(curves.items()):
         at_s, level = np.append(delay_s, last_s), np.append(share, share[-1])
         marks = [len(delay_s) * (place + 1) // (len(curves) + 1), len(delay_s)]
-        style = "--" if result.arms.index(arm) >= len(COLOURS) else "-"  # colours repeat
-        panel.plot(at_s, level, style, drawstyle="steps-post", color=colours[arm], marker=markers[arm], markevery=marks,
+        panel.plot(at_s, level, drawstyle="steps-post", color=colours[arm], marker=markers[arm], markevery=marks,
                    markeredgecolor="white", linewidth=1.6, label=arm)
-    bound = reachable(result)
     if bound is not None:
         panel.axhline(bound, color=INK, linestyle=":", linewidth=1.4, label="what the water allows")
     panel.set_xscale("log")
@@ -113,6 +121,26 @@ def delay(result: Comparison) -> Figure | None:
     panel.set_xlabel("time since a packet was generated (s)")
     panel.set_ylabel("share of packets delivered")
     figure.legend(loc="outside right center")
+    return figure
+
+
+def _steps(delay_s: Floats, share: Floats, last_s: float) -> Floats:
+    """The corners of a curve that jumps at each delay, (n, 2)."""
+    at_s, level = np.append(delay_s, last_s), np.append(share, share[-1])
+    return np.column_stack([np.repeat(at_s, 2)[1:], np.repeat(level, 2)[:-1]])
+
+
+def _delay_panels(result: Comparison, lines: dict[str, Floats], bound: float | None) -> Figure:
+    """A panel per arm, where there are too many for one."""
+    figure = panel_per_arm(lines, result.arms[0])
+    for panel in figure.axes:
+        if bound is not None:
+            panel.axhline(bound, color=INK, linestyle=":", linewidth=1.0)
+    first = figure.axes[0]
+    log_x(first, min(line[0, 0] for line in lines.values()), max(line[-1, 0] for line in lines.values()), small=True)
+    first.set_ylim(0, 1.02)
+    figure.supxlabel("time since a packet was generated (s)", fontsize=12, color=INK)
+    figure.supylabel("share of packets delivered", fontsize=12, color=INK)
     return figure
 
 
@@ -151,22 +179,34 @@ def rmse_vs_horizon(result: Comparison) -> Figure | None:
     arms = [arm for arm in result.arms if arm in set(rows["arm"])]
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     hours = np.unique(rows["hours"].to_numpy(float))
-    step = min(0.14, 0.7 / len(arms))
+    if len(arms) > FEW_ARMS:
+        names = dict.fromkeys(rows["metric"])
+        return metrics_figure(result, [describe(name, result.infos) for name in names])
+    apart = _dodge(hours, len(arms))
     figure = new_figure(9.0, 4.6)
     panel = figure.subplots()
     for place, arm in enumerate(arms):
         own = rows[rows["arm"] == arm]
         mean, low = own["mean"].to_numpy(float), own["ci95_low"].to_numpy(float)
-        at = np.searchsorted(hours, own["hours"].to_numpy(float)) + (place - (len(arms) - 1) / 2) * step
+        at = own["hours"].to_numpy(float) * apart ** (place - (len(arms) - 1) / 2)
         panel.errorbar(at, mean, yerr=np.nan_to_num(mean - low), color=colours[arm], marker=markers[arm],
                        capsize=3, label=arm, markeredgecolor="white")
-    panel.set_xticks(range(len(hours)), [f"{hour:g}" for hour in hours])
+    panel.set_xscale("log")
+    panel.minorticks_off()
+    panel.set_xticks(hours, [f"{hour:g}" for hour in hours])
+    panel.margins(x=0.08)
     panel.grid(axis="x", visible=False)
     panel.set_xlabel("how far ahead (h)")
     panel.set_ylabel("forecast RMSE (dB)")
     panel.set_ylim(bottom=0)
     figure.legend(loc="outside right center")
     return figure
+
+
+def _dodge(hours: Floats, arms: int) -> float:
+    """The factor between neighbouring arms at one horizon: all of them take up a quarter of the narrowest gap between two horizons."""
+    nearest = float(np.diff(np.log(hours)).min()) if len(hours) > 1 else 1.0
+    return float(np.exp(0.25 * nearest / max(1, arms - 1)))
 
 
 @styled
@@ -200,7 +240,21 @@ def link_forecast(result: Comparison) -> Figure | None:
     panel.set_title(f"link {link.replace('->', ' → ')}, arm {arm}, seed {seed}", loc="right", fontsize=11, fontweight="normal", color=FAINT)
     _time_axis(panel)
     label_above(figure, panel, columns=4)
+    left_out = _not_drawn(result, all_means, (arm, link, step))
+    if left_out:
+        figure.supxlabel(f"not drawn: {left_out}", x=0.01, ha="left", fontsize=9, color=FAINT)
     return figure
+
+
+def _not_drawn(result: Comparison, means: pd.DataFrame, drawn: tuple[str, str, int]) -> str:
+    """Name the forecasts of this run that the figure of one link leaves out."""
+    arm, link, step = drawn
+    arms = [name for name in result.arms if name in set(means["arm"]) and name != arm]
+    links = [str(name).replace("->", " → ") for name in dict.fromkeys(means["who"]) if name != link]
+    horizons = [f"{other / 3600:g} h" for other in np.unique(means["step"]) if other != step]
+    parts = [f"{name} {listed(others, 60)}" for name, others in (("arms", arms), ("links", links), ("horizons", horizons)) if others]
+    seeds = counted(means["seed"].nunique() - 1, "other seed")
+    return "; ".join([*parts, *([seeds] if means["seed"].nunique() > 1 else [])])
 
 
 def _threshold(panel: Axes, run: pd.DataFrame) -> None:

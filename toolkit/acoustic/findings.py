@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from toolkit.analysis.comparison import Comparison
-from toolkit.analysis.findings import Row, by_verdict, comparable, listed, not_comparable, tally
+from toolkit.analysis.findings import Row, by_verdict, comparable, not_comparable, tally
 from toolkit.analysis.metric import MetricInfo
 from toolkit.analysis.statistics import UNDECIDED
+from toolkit.analysis.words import listed
 
 JUDGED = ("delivery_ratio", "delay_mean_s", "energy_per_delivered_j")
 LIVES = ("death_first_d", "death_half_d", "cut_off_first_d")

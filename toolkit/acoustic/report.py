@@ -23,7 +23,7 @@ SENT = ("t0_s", "dur_s", "phase", "nbytes", "outcome", "packet")
 GREY = ("grey_share_peak", "grey_share_ever")
 
 SEA_METRICS: tuple[MetricInfo, ...] = (
-    MetricInfo("delivery_ratio", "1", "delivery ratio", "higher", 3, headline=True),
+    MetricInfo("delivery_ratio", "1", "delivery ratio", "higher", 3, headline=True, share=True),
     MetricInfo("delay_mean_s", "s", "mean delay", "lower", 1, headline=True),
     MetricInfo("delay_p50_s", "s", "median delay", "lower", 1),
     MetricInfo("delay_p90_s", "s", "90th percentile of delay", "lower", 1),
@@ -40,7 +40,7 @@ SEA_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("collisions", "1", "collisions per delivered packet", "lower", 2),
     MetricInfo("control_bytes_per_data_byte", "1", "control bytes per data byte", None, 3),
     MetricInfo("duplicates", "1", "duplicates at sinks, and at relays that acknowledge", None, 1),
-    MetricInfo("fairness_jain", "1", "fairness of energy (Jain)", "higher", 3),
+    MetricInfo("fairness_jain", "1", "fairness of energy (Jain)", "higher", 3, share=True),
     MetricInfo("lifetime_first_d", "d", "first node's battery empty after", None, 2),
     MetricInfo("lifetime_tenth_d", "d", "a tenth of the batteries empty after", None, 2),
     MetricInfo("lifetime_half_d", "d", "half of the batteries empty after", None, 2),
@@ -50,16 +50,16 @@ SEA_METRICS: tuple[MetricInfo, ...] = (
     MetricInfo("deaths", "nodes", "nodes dead at the end", "lower", 1),
     MetricInfo("rmse_db@*", "dB", "forecast RMSE at {}", "lower", 2, headline=True),
     MetricInfo("bias_db@*", "dB", "forecast bias at {}", None, 2),
-    MetricInfo("coverage90@*", "1", "coverage of the 90 % interval at {}", None, 3),
-    MetricInfo("lost_*", "1", "share lost: {}", None, 3, absent=0.0),
-    MetricInfo("reachable_any@*", "1", "could have been delivered: hops with success {} or more", None, 3),
-    MetricInfo("reachable_up@*", "1", "could have been delivered: upward hops with success {} or more", None, 3),
+    MetricInfo("coverage90@*", "1", "coverage of the 90 % interval at {}", None, 3, share=True),
+    MetricInfo("lost_*", "1", "share lost: {}", None, 3, absent=0.0, share=True),
+    MetricInfo("reachable_any@*", "1", "could have been delivered: hops with success {} or more", None, 3, share=True),
+    MetricInfo("reachable_up@*", "1", "could have been delivered: upward hops with success {} or more", None, 3, share=True),
     MetricInfo("generated", "packets", "generated and counted", None, 1),
     MetricInfo("delivered", "packets", "of these delivered", None, 1),
     MetricInfo("lost", "packets", "of these lost", None, 1),
     MetricInfo("in_flight", "packets", "of these in flight at the end", None, 1),
-    MetricInfo("grey_share_peak", "1", "share of upward links that are grey at the worst hour", None, 3),
-    MetricInfo("grey_share_ever", "1", "share of upward links that are grey at some hour", None, 3),
+    MetricInfo("grey_share_peak", "1", "share of upward links that are grey at the worst hour", None, 3, share=True),
+    MetricInfo("grey_share_ever", "1", "share of upward links that are grey at some hour", None, 3, share=True),
 )
 
 

@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from toolkit.analysis.metric import MetricInfo, ordered_metrics
-from toolkit.analysis.statistics import REPORT_COLUMNS, complete, differences, summarise
+from toolkit.analysis.standing import Standing
+from toolkit.analysis.statistics import NO_VERDICT, REPORT_COLUMNS, complete, differences, summarise
+from toolkit.analysis.units import scaled
 from toolkit.core.charges import Charges, to_frame
 from toolkit.core.ledger import Charge, Metric
 from toolkit.core.rundir import reading
@@ -72,8 +74,20 @@ class Comparison:
 
     @cached_property
     def differences(self) -> pd.DataFrame:
-        """First arm minus each other arm, paired by seed."""
-        return differences(self.report, self.infos)
+        """First arm minus each other arm, paired by seed; without verdicts where this run bears none."""
+        rows = differences(self.report, self.infos)
+        return rows if self.standing.bears else rows.assign(verdict=NO_VERDICT)
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Whether this run bears verdicts; ``versions.json`` says whether it is a quick look."""
+        quick = self.versions.get("quick")
+        return Standing(len(self.seeds), quick is not None, tuple(map(str, quick)) if isinstance(quick, list) else ())
+
+    def shown(self, info: MetricInfo) -> MetricInfo:
+        """Return *info* in the unit in which tables show the means of this comparison's arms."""
+        rows = self.summary
+        return scaled(info, rows.loc[(rows["metric"] == info.name).to_numpy(bool), "mean"])
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -91,14 +105,23 @@ class Comparison:
     ) -> pd.DataFrame:
         """Return rows of the ledgers without reading the others: of one arm, one seed, some *kinds* of charge, some *columns*."""
         chosen = [
-            (match["arm"], int(match["seed"]), path)
-            for path in sorted((self.directory / "ledger").glob("*.parquet"))
-            if (match := SHARD.fullmatch(path.stem)) and arm in (None, match["arm"]) and seed in (None, int(match["seed"]))
+            (name, number, path) for (name, number), paths in self.shards.items() if arm in (None, name) and seed in (None, number)
+            for path in paths
         ]
         if not chosen:
             return pd.DataFrame(columns=["arm", "seed", *(columns or Charge._fields)])
         tables = (labelled(table, name, number) for name, number, path in chosen for table in Charges([path]).tables(kinds, columns))
         return to_frame(tables, len(Charges([path for _, _, path in chosen])))
+
+    @cached_property
+    def shards(self) -> dict[tuple[str, int], list[Path]]:
+        """The files of every run's ledger, oldest first, by arm and seed."""
+        found: dict[tuple[str, int], list[Path]] = {}
+        for path in sorted((self.directory / "ledger").glob("*.parquet")):
+            match = SHARD.fullmatch(path.stem)
+            if match:
+                found.setdefault((match["arm"], int(match["seed"])), []).append(path)
+        return found
 
     @cached_property
     def scenario(self) -> Scenario:

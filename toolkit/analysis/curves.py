@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from toolkit.analysis.comparison import SHARD, Comparison
+from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.costs import spent_until
 from toolkit.analysis.statistics import CONFIDENCE
 
@@ -38,8 +38,13 @@ class Band(NamedTuple):
 
     at: Floats
     mean: Floats
-    half: Floats
-    """Half of the 95 % interval; NaN with one seed."""
+    low: Floats
+    high: Floats
+    """Ends of the 95 % interval; NaN with one seed."""
+
+    def cut_off(self) -> Band:
+        """Return the band of a share: none of it lies outside 0 to 1."""
+        return self._replace(low=np.maximum(self.low, 0.0), high=np.minimum(self.high, 1.0))
 
 
 class Curves(NamedTuple):
@@ -50,6 +55,11 @@ class Curves(NamedTuple):
     """By arm, one per seed."""
     targets: list[float]
 
+    @property
+    def is_share(self) -> bool:
+        """Whether values lie between 0 and 1."""
+        return self.name.endswith("accuracy")
+
 
 def learning_curves(result: Comparison) -> Curves | None:
     """The learning curve of every run, accuracy if there is any, else loss, with what it had cost by each point."""
@@ -59,7 +69,7 @@ def learning_curves(result: Comparison) -> Curves | None:
     if name is None:
         return None
     rows = metrics[(metrics["name"] == name).to_numpy(bool)].sort_values("t_s", kind="stable")
-    shards = _shards(result.directory)
+    shards = result.shards
     counts = result.report[result.report["metric"] == "workers"]
     workers = {(arm, int(seed)): value for arm, seed, value in zip(counts["arm"], counts["seed"], counts["value"], strict=True)}
     of: dict[str, list[Curve]] = {arm: [] for arm in result.arms}
@@ -74,16 +84,6 @@ def learning_curves(result: Comparison) -> Curves | None:
             of[arm].append(Curve(t_s, value, sent / workers.get((arm, seed), np.nan), energy_j))
     targets = np.unique(metrics.loc[(metrics["name"] == "target").to_numpy(bool), "value"].to_numpy(float)).tolist()
     return Curves(name, {arm: curves for arm, curves in of.items() if curves}, targets if name == "test_accuracy" else [])
-
-
-def _shards(directory: Path) -> dict[tuple[str, int], list[Path]]:
-    """The files of every run's ledger."""
-    found: dict[tuple[str, int], list[Path]] = {}
-    for path in sorted((directory / "ledger").glob("*.parquet")):
-        match = SHARD.fullmatch(path.stem)
-        if match:
-            found.setdefault((match["arm"], int(match["seed"])), []).append(path)
-    return found
 
 
 def _costs(paths: Sequence[Path]) -> pd.DataFrame:
@@ -113,7 +113,8 @@ def bands(curves: Curves, axis: str, *, log: bool) -> dict[str, Band]:
             continue
         grid = np.linspace(low, high, GRID)
         values = np.stack([np.interp(grid, x, y) for x, y in pairs])
-        found[arm] = Band(np.exp(grid) if log else grid, values.mean(axis=0), _half_interval(values))
+        mean, half = values.mean(axis=0), _half_interval(values)
+        found[arm] = Band(np.exp(grid) if log else grid, mean, mean - half, mean + half)
     return found
 
 

@@ -5,7 +5,7 @@ Shared by all reports. Nothing is claimed where no interval can be made.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ import pandas as pd
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import MetricInfo
 from toolkit.analysis.statistics import UNDECIDED
+from toolkit.analysis.units import scale_of
+from toolkit.analysis.words import counted, listed
 from toolkit.core.device import amount
 
 Row = dict[Hashable, Any]
@@ -24,12 +26,16 @@ LESS = ("less than", "more than")
 
 
 def comparable(result: Comparison) -> bool:
-    """Whether there are two arms and two seeds, without which no paired interval can be made."""
-    return len(result.arms) > 1 and len(result.seeds) > 1
+    """Whether there are two arms, and the run bears verdicts: without two seeds no paired interval can be made."""
+    return len(result.arms) > 1 and result.standing.bears
 
 
 def not_comparable(result: Comparison) -> str:
-    return f"One arm or one seed only: no comparison can be made ({', '.join(result.arms)})."
+    """Say why nothing is compared."""
+    if len(result.arms) < 2:
+        return f"One arm: there is nothing to compare {result.arms[0]} with."
+    reason = result.standing.tag.partition(":")[0].capitalize()
+    return f"{reason}: the arms are not compared ({', '.join(result.arms)})."
 
 
 def tally(rows: pd.DataFrame) -> tuple[int, int, int]:
@@ -60,8 +66,8 @@ def in_short(result: Comparison, metrics: Collection[str]) -> str:
     better, worse, even = tally(rows)
     which = [info.label for info in result.described if info.name in set(rows["metric"])]
     return (
-        f"In short, of the {len(rows)} comparisons of {result.arms[0]} with the others in {listed(which)}, it is better in {better}, "
-        f"worse in {worse} and not told apart in {even}."
+        f"In short, of the {counted(len(rows), 'comparison')} of {result.arms[0]} with the others in {listed(which)}, it is better in "
+        f"{better}, worse in {worse} and not told apart in {even}."
     )
 
 
@@ -105,11 +111,12 @@ def _difference(info: MetricInfo, mean: float, low: float, high: float, *, expla
     if _same(high - low, mean):
         return f"{'difference ' if explain else ''}{_signed(info, mean)} in every seed"
     words = "difference {}, 95 % interval {} to {}" if explain else "{}, {} to {}"
-    return words.format(_signed(info, mean, unit=False), _signed(info, low, unit=False), _signed(info, high))
+    like = max(map(abs, (mean, low, high)))
+    return words.format(*(_signed(info, value, unit=unit, like=like) for value, unit in ((mean, False), (low, False), (high, True))))
 
 
-def _signed(info: MetricInfo, value: float, *, unit: bool = True) -> str:
-    return ("-" if value < 0 else "+" if value > 0 else "") + value_of(info, abs(value), unit=unit)
+def _signed(info: MetricInfo, value: float, *, unit: bool = True, like: float | None = None) -> str:
+    return ("-" if value < 0 else "+" if value > 0 else "") + value_of(info, abs(value), unit=unit, like=like)
 
 
 def with_interval(info: MetricInfo, row: pd.Series) -> str:
@@ -118,7 +125,9 @@ def with_interval(info: MetricInfo, row: pd.Series) -> str:
     half = (high - low) / 2
     if not np.isfinite(half) or _same(half, mean):
         return value_of(info, mean)
-    return f"{value_of(info, mean, unit=False)} ± {value_of(info, half, digits=2)}"
+    if info.share and (low <= 0.0 or high >= 1.0):
+        return f"{value_of(info, mean)} ({value_of(info, low)} to {value_of(info, high)})"
+    return f"{value_of(info, mean, unit=False)} ± {value_of(info, half, digits=2, like=mean)}"
 
 
 def _same(width: float, value: float) -> bool:
@@ -126,16 +135,16 @@ def _same(width: float, value: float) -> bool:
     return width <= 1e-9 * abs(value) or width == 0
 
 
-def value_of(info: MetricInfo, value: float, *, unit: bool = True, digits: int = 3) -> str:
-    """A value with its unit, to so many significant figures; bytes always as kB, MB and so on."""
+def value_of(info: MetricInfo, value: float, *, unit: bool = True, digits: int = 3, like: float | None = None) -> str:
+    """A value with its unit, to so many significant figures; bytes always as kB, MB and so on.
+
+    The unit suits the value itself, or one *like* it: ``12.3 ± 0.4 ms``.
+    """
     if info.unit == "B":
         return amount(value)
-    name = "" if info.unit in {"", "1"} or not unit else f" {info.unit}"
-    return (f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}") + name
-
-
-def listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    per, name = scale_of(info.unit, value if like is None else like)
+    shown = value / per
+    return (f"{shown:.0f}" if abs(shown) >= 1000 else f"{shown:.{digits}g}") + (f" {name}" if unit and name not in {"", "1"} else "")
 
 
 def percent_of(share: float) -> str:

@@ -18,7 +18,9 @@ class MetricInfo:
 
     `name` may hold one ``*`` (``rmse_db@*``) to stand for a family; ``{}`` in `label` is then what the star matched.
     `better` says which way is good; a metric without a direction is shown and never judged. `headline` metrics go into the
-    short tables. `absent` is the value of a run that has no row of a metric that other runs have (no loss of a kind: 0).
+    short tables. `absent` is the value of a run that has no row of a metric that other runs have (no loss of a kind: 0). A `share`
+    lies between 0 and 1, and so does the interval of its mean. Values are shown divided by `per`, in `unit` (see
+    `toolkit.analysis.units`).
     """
 
     name: str
@@ -28,6 +30,8 @@ class MetricInfo:
     digits: int = 3
     headline: bool = False
     absent: float = float("nan")
+    share: bool = False
+    per: float = 1.0
 
     def matches(self, name: str) -> bool:
         return fnmatchcase(name, self.name)
@@ -45,18 +49,24 @@ class MetricInfo:
         return self.label if self.unit in {"", "1"} else f"{self.label} ({self.unit})"
 
     def text(self, value: float, *, sign: bool = False) -> str:
-        """A value as it is printed; one without sign that is too small for `digits` decimals keeps two significant figures."""
+        """A value as it is printed, without unit; one that is too small for `digits` decimals keeps two significant figures."""
         if not np.isfinite(value):
             return "–"
-        if sign:
-            return f"{value:+.{self.digits}f}"
-        small = value != 0 and abs(value) < 0.5 * 10.0**-self.digits
-        return f"{value:.2g}" if small else f"{value:.{self.digits}f}"
+        shown = value / self.per
+        plus = "+" if sign and shown != 0 else ""
+        small = shown != 0 and abs(shown) < 0.5 * 10.0**-self.digits
+        return f"{shown:{plus}.2g}" if small else f"{shown:{plus}.{self.digits}f}"
 
     def with_interval(self, mean: float, low: float, high: float) -> str:
-        """``mean ± half of the interval``, or the mean alone where there is no interval."""
-        half = (high - low) / 2
-        return f"{self.text(mean)} ± {self.text(half)}" if np.isfinite(half) else self.text(mean)
+        """``mean ± half of the interval``, or the mean alone where there is none or it has no width.
+
+        Where the interval of a share was cut off at 0 or 1 its ends are told instead: ``0.997 (0.991 … 1.000)``.
+        """
+        if not np.isfinite(high - low) or high == low:
+            return self.text(mean)
+        if self.share and abs((high - mean) - (mean - low)) > 1e-9 and (low <= 0.0 or high >= 1.0):
+            return f"{self.text(mean)} ({self.text(low)} … {self.text(high)})"
+        return f"{self.text(mean)} ± {self.text((high - low) / 2)}"
 
 
 def describe(name: str, infos: Sequence[MetricInfo], unit: str = "") -> MetricInfo:

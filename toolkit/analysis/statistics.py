@@ -13,11 +13,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.analysis.metric import MetricInfo, family, ordered_metrics
+from toolkit.analysis.words import counted
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
 UNDECIDED = "no difference shown"
 """The verdict where an interval holds zero."""
+UNTESTED = "not tested"
+"""Instead of a verdict where there is no interval: fewer than two common seeds."""
+NO_VERDICT = "no verdict"
+"""Instead of a verdict where a run bears none (see `toolkit.analysis.standing`)."""
+ROUNDING = 1e-6
+"""What numbers differ by in proportion to themselves is how computers add, in single precision, and counts as nothing."""
 REPORT_COLUMNS = ["arm", "seed", "metric", "unit", "value"]
 SUMMARY_COLUMNS = ["arm", "metric", "unit", "mean", "ci95_low", "ci95_high", "n"]
 DIFFERENCE_COLUMNS = ["metric", "unit", "arm", "other", "mean", "ci95_low", "ci95_high", "n", "p", "family", "p_holm", "verdict"]
@@ -39,7 +46,10 @@ def complete(report: pd.DataFrame, infos: Sequence[MetricInfo]) -> pd.DataFrame:
 
 
 def mean_interval(values: Floats) -> tuple[float, float, float, int]:
-    """Mean, 95 % Student t interval of the mean, and number of the finite *values*; one value has no interval."""
+    """Mean, 95 % Student t interval of the mean, and number of the finite *values*; one value has no interval.
+
+    Values that differ by no more than rounding have an interval without width.
+    """
     from scipy.special import stdtrit  # scipy.stats would cost a second of import
 
     values = values[np.isfinite(values)]
@@ -47,29 +57,40 @@ def mean_interval(values: Floats) -> tuple[float, float, float, int]:
     mean = float(values.mean()) if n else float("nan")
     if n < 2:
         return mean, float("nan"), float("nan"), n
+    if np.ptp(values) <= ROUNDING * np.abs(values).max():
+        return mean, mean, mean, n
     half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * float(values.std(ddof=1)) / n**0.5
     return mean, mean - half, mean + half, n
 
 
 def summarise(report: pd.DataFrame, infos: Sequence[MetricInfo] = ()) -> pd.DataFrame:
-    """Mean over seeds with its 95 % interval, one row per arm and metric; n counts the seeds with a finite value."""
+    """Mean over seeds with its 95 % interval, one row per arm and metric; n counts the seeds with a finite value.
+
+    The mean of a share cannot lie outside 0 to 1, so its interval is cut off there: what is cut holds no possible value, and the rest
+    holds the true mean as often as the whole.
+    """
     report = complete(report, infos)
     metrics = ordered_metrics(report, infos)
     groups = {key: group["value"].to_numpy(float) for key, group in report.groupby(["arm", "metric"], sort=False)}
     rows = [
-        (arm, info.name, info.unit, *mean_interval(groups[arm, info.name]))
+        (arm, info.name, info.unit, *_within(info, *mean_interval(groups[arm, info.name])))
         for arm in report["arm"].unique() for info in metrics if (arm, info.name) in groups
     ]
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
+def _within(info: MetricInfo, mean: float, low: float, high: float, n: int) -> tuple[float, float, float, int]:
+    """Cut the interval of a share off at 0 and 1; NaN stays NaN."""
+    return (mean, max(low, 0.0), min(high, 1.0), n) if info.share and low == low else (mean, low, high, n)
+
+
 def differences(report: pd.DataFrame, infos: Sequence[MetricInfo] = ()) -> pd.DataFrame:
     """First arm minus each other arm, paired by seed, for every metric that has a direction.
 
-    Pairing removes what the two arms share (weather, traffic, positions). The verdict is that of the first arm, and one is
-    only given where the 95 % interval of the mean difference excludes zero. `p` is of the paired t-test; `p_holm` is
-    adjusted by Holm's method for all rows of the same `family`: one metric against all rivals, and the horizons or reasons of a
-    metric that has several together.
+    Pairing removes what the two arms share (weather, traffic, positions). The verdict is that of the first arm, and one is only given
+    where the 95 % interval of the mean difference excludes zero; without two common seeds nothing is tested. `p` is of the paired t-test;
+    `p_holm` is adjusted by Holm's method for all rows of the same `family`: one metric against all rivals, and the horizons or reasons of
+    a metric that has several together.
     """
     report = complete(report, infos)
     arms = list(report["arm"].unique())
@@ -95,7 +116,7 @@ def differences(report: pd.DataFrame, infos: Sequence[MetricInfo] = ()) -> pd.Da
 def _paired(first: Floats, second: Floats) -> Floats:
     both = np.isfinite(first) & np.isfinite(second)
     gap = first[both] - second[both]
-    rounding = 1e-12 * np.maximum(np.abs(first[both]), np.abs(second[both]))
+    rounding = ROUNDING * np.maximum(np.abs(first[both]), np.abs(second[both]))
     return np.where(np.abs(gap) <= rounding, 0.0, gap)
 
 
@@ -107,12 +128,14 @@ def _p_value(gap: Floats) -> float:
     if n < 2:
         return float("nan")
     error = float(gap.std(ddof=1)) / n**0.5
-    if error == 0:
+    if np.ptp(gap) <= ROUNDING * np.abs(gap).max():
         return 1.0 if gap[0] == 0 else 0.0
     return float(2 * stdtr(n - 1, -abs(float(gap.mean())) / error))
 
 
 def _verdict(low: float, high: float, better: str) -> str:
+    if not np.isfinite(high - low):
+        return UNTESTED
     if not (low > 0 or high < 0):
         return UNDECIDED
     return "better" if (low > 0) == (better == "higher") else "worse"
@@ -128,17 +151,23 @@ def holm(p: Floats) -> Floats:
     return adjusted
 
 
-def multiplicity_note(frame: pd.DataFrame) -> str:
-    """Say how many comparisons a frame of differences holds, and what chance alone would make of them."""
+def multiplicity_note(frame: pd.DataFrame, *, bears: bool = True) -> str:
+    """Say how many comparisons a frame of differences holds, and what chance alone would make of them.
+
+    Nothing is counted of a run that *bears* no verdicts.
+    """
     tested = int(frame["p"].notna().sum())
     if not tested:
         return "No paired comparison could be made: that takes two arms and at least two common seeds."
-    called = int((frame["verdict"] != UNDECIDED).sum())
-    held = int((frame["p_holm"] < 1 - CONFIDENCE).sum())
     seeds = int(frame["n"].max())
+    paired = f"{counted(tested, 'paired comparison')} over {counted(seeds, 'seed')}."
+    if not bears:
+        return f"{paired} No verdict is given on them."
+    called = int(((frame["ci95_low"] > 0) | (frame["ci95_high"] < 0)).sum())
+    held = int((frame["p_holm"] < 1 - CONFIDENCE).sum())
     families = frame["family"].nunique()
     return (
-        f"{tested} paired comparisons over {seeds} seeds. Intervals that exclude zero: {called}, where chance alone would give about "
+        f"{paired} Intervals that exclude zero: {called}, where chance alone would give about "
         f"{(1 - CONFIDENCE) * tested:.2g}. After Holm's adjustment within each of {families} famil{'ies' if families > 1 else 'y'} (one "
         f"metric against all rivals, all horizons of it together), p stays below 0.05 in {held}; nothing adjusts across families."
     )

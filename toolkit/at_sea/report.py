@@ -24,20 +24,20 @@ SPENDING = ("t0_s", "dur_s", "node", "kind", "nbytes", "energy_j")
 JUDGED = ("final_accuracy", "air_bytes_per_node", "energy_per_node_j", "counted_share")
 
 LEARNING_METRICS = (
-    MetricInfo("final_accuracy", "1", "final test accuracy", "higher", 4, headline=True),
+    MetricInfo("final_accuracy", "1", "final test accuracy", "higher", 4, headline=True, share=True),
     MetricInfo("final_loss", "1", "final test loss", "lower", 4),
     MetricInfo("steps_done", "1", "steps done by the first worker", None, 1),
     MetricInfo("hours_to_accuracy@*", "h", "hours to accuracy {}", "lower", 2, headline=True),
     MetricInfo("joules_to_accuracy@*", "J", "joules per node to accuracy {}", "lower", 1, headline=True),
     MetricInfo("bytes_to_accuracy@*", "B", "bytes per node to accuracy {}", "lower", 0, headline=True),
     MetricInfo("air_bytes_per_node", "B", "bytes on the air per node", "lower", 0, headline=True),
-    MetricInfo("air_share_data", "1", "of these: content and its headers", None, 3),
-    MetricInfo("air_share_receipts", "1", "of these: receipts end to end", None, 3),
-    MetricInfo("air_share_control", "1", "of these: acknowledgements of hops, beacons and the like", None, 3),
-    MetricInfo("counted_share", "1", "share of updates that came in time", "higher", 3),
+    MetricInfo("air_share_data", "1", "of these: content and its headers", None, 3, share=True),
+    MetricInfo("air_share_receipts", "1", "of these: receipts end to end", None, 3, share=True),
+    MetricInfo("air_share_control", "1", "of these: acknowledgements of hops, beacons and the like", None, 3, share=True),
+    MetricInfo("counted_share", "1", "share of updates that came in time", "higher", 3, share=True),
     MetricInfo("late_updates", "1", "updates that came too late", None, 1, absent=0.0),
     MetricInfo("lost_updates", "1", "updates given up or torn", None, 1, absent=0.0),
-    MetricInfo("message_delivery_ratio", "1", "messages that came whole", None, 3),
+    MetricInfo("message_delivery_ratio", "1", "messages that came whole", None, 3, share=True),
     MetricInfo("message_delay_mean_s", "s", "mean delay of a whole message", None, 1),
 )
 

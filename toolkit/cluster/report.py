@@ -10,10 +10,11 @@ import pandas as pd
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.costs import BYTES_TOTAL, END_S, ENERGY, FLOPS, end_of, energy_rows, flops_row
-from toolkit.analysis.findings import comparable, in_short, listed, not_comparable, row_of, verdicts, with_interval
+from toolkit.analysis.findings import comparable, in_short, not_comparable, row_of, verdicts, with_interval
 from toolkit.analysis.metric import MetricInfo, describe
 from toolkit.analysis.report import Report, Row, Run
 from toolkit.analysis.rows import is_in, named
+from toolkit.analysis.words import counted, listed
 
 NETWORK_METRICS = (
     END_S,
@@ -21,7 +22,7 @@ NETWORK_METRICS = (
     MetricInfo("bytes_busiest_server", "B", "bytes sent by the busiest server", "lower", 0),
     BYTES_TOTAL,
     *ENERGY,
-    MetricInfo("busiest_link_utilisation", "1", "utilisation of the busiest link", None, 3),
+    MetricInfo("busiest_link_utilisation", "1", "utilisation of the busiest link", None, 3, share=True),
     MetricInfo("workers", "1", "workers at the start", None, 0),
     MetricInfo("downtime_s", "s", "time from crash to going on", "lower", 2, absent=0.0),
 )
@@ -113,7 +114,7 @@ def late_crashes(result: Comparison) -> str:
             late = ends[[(arm, seed, crash.node) not in happened for seed in ends["seed"]]]
             if not len(late):
                 continue
-            seeds = f" in {len(late)} of {len(ends)} seeds" if len(late) < len(ends) else ""
+            seeds = f" in {len(late)} of {counted(len(ends), 'seed')}" if len(late) < len(ends) else ""
             times = " to ".join(dict.fromkeys(f"{end_s:.3g}" for end_s in (late["value"].min(), late["value"].max())))
             parts.append(f"{crash.node} at {crash.at_s:.3g} s in {arm}{seeds} (the run ended at {times} s)")
     if not parts:

@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    return simulate.called(parser().parse_args(argv), _sweep)
+    return simulate.called(parser(), argv, _sweep)
 
 
 def _sweep(args: argparse.Namespace) -> int:

@@ -6,10 +6,12 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from toolkit.core import yaml12
@@ -17,7 +19,9 @@ from toolkit.core.wholefile import write_whole
 from toolkit.errors import RunDirectoryError, UserError, shortened
 from toolkit.version import VERSION
 
-PACKAGES = ("simpy", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib", "pydantic", "torch")
+PACKAGES = (
+    "simpy", "numpy", "scipy", "numba", "pandas", "pyarrow", "matplotlib", "pydantic", "torch", "safetensors", "PyWavelets", "scikit-learn",
+)
 
 LONGEST = 3800
 """Bytes that the path of a run directory may have; a system allows some 4,096 for the files in it."""
@@ -40,7 +44,7 @@ class RunDirectory:
 
     path: Path
 
-    def open(self, scenario: Mapping[str, object], facts: Mapping[str, str] | None = None, *, resume: bool) -> None:
+    def open(self, scenario: Mapping[str, object], facts: Mapping[str, object] | None = None, *, resume: bool) -> None:
         """Make the folder ready for *scenario*; ``versions.json`` also says *facts*.
 
         Raises:
@@ -112,9 +116,25 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Versions of what the numbers depend on, as installed; nothing is imported to ask it."""
     found = {"toolkit": _version("toolkit"), "python": platform.python_version(), "platform": f"{sys.platform} {platform.machine()}"}
-    return found | {name: _version(name) for name in PACKAGES}
+    commit = checkout(Path(__file__).parents[2])
+    return found | ({"commit": commit} if commit else {}) | {name: _version(name) for name in PACKAGES}
+
+
+@cache
+def checkout(root: Path) -> str:
+    """Return the commit of the git checkout whose root is *root*, with ``-dirty`` where files differ from it; empty where there is none."""
+    if not (root / ".git").exists():
+        return ""
+    try:
+        said = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], capture_output=True, text=True,
+            timeout=10, check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said.stdout.strip()
 
 
 def _version(name: str) -> str:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
+from textwrap import fill
 from typing import ParamSpec, TypeVar
 
 import matplotlib as mpl
@@ -22,8 +23,14 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import MetricInfo
 
 STYLE = Path(__file__).with_name("toolkit.mplstyle")
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31", "#882255", "#999933")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "p")
+LABEL_WIDTH = 34
+"""Characters after which the label of a panel goes on in another line."""
+FEW_ARMS = len(COLOURS)
+"""More arms than this are told apart by name or number (`toolkit.render.many`), since nobody tells so many colours apart."""
+OTHER = "#8A8A8A"
+"""The colour of all arms but the first where there are more."""
 INK = "#222222"
 FAINT = "#767676"
 
@@ -73,13 +80,15 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def arm_colours(arms: Sequence[str]) -> dict[str, str]:
-    """One colour per arm, the same in every figure of a run (after eight they repeat; see `arm_markers`)."""
-    return {arm: COLOURS[i % len(COLOURS)] for i, arm in enumerate(arms)}
+    """One colour per arm, the same in every figure of a run; of more than ten arms the first has a colour, and the others are grey."""
+    if len(arms) > FEW_ARMS:
+        return {arm: OTHER if i else COLOURS[0] for i, arm in enumerate(arms)}
+    return dict(zip(arms, COLOURS, strict=False))
 
 
 def arm_markers(arms: Sequence[str]) -> dict[str, str]:
-    """One marker per arm, so that colour is never the only difference; nine to 64 arms differ in the pair."""
-    return {arm: MARKERS[(i + i // len(COLOURS)) % len(MARKERS)] for i, arm in enumerate(arms)}
+    """One marker per arm, so that colour is never the only difference."""
+    return {arm: MARKERS[i % len(MARKERS)] for i, arm in enumerate(arms)}
 
 
 @styled
@@ -116,7 +125,7 @@ def _dots(panel: Axes, result: Comparison, info: MetricInfo) -> None:
         if np.isfinite(low):
             panel.errorbar(mean, line, xerr=[[mean - low], [high - mean]], color=colours[arm], capsize=4, linewidth=2)
         panel.plot(mean, line, marker=markers[arm], markersize=8, color=colours[arm], markeredgecolor="white")
-    panel.set_xlabel(info.title)
+    panel.set_xlabel(fill(info.title, LABEL_WIDTH))
     panel.grid(axis="y", visible=False)
     panel.margins(x=0.08)
     panel.locator_params(axis="x", nbins=4)

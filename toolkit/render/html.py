@@ -1,58 +1,32 @@
-"""The report as one HTML file that needs nothing else: pictures and style are inside, and it runs no script."""
+"""The report as one HTML file that needs nothing else: pictures and style are inside, and it runs no script.
+
+A reader meets the question, the verdict, the main table and the figures; everything else is folded.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from typing import NamedTuple
 
+from toolkit.analysis.breakdown import QUANTITIES, spent
 from toolkit.analysis.comparison import Comparison
-from toolkit.analysis.metric import MetricInfo, describe
-from toolkit.analysis.statistics import UNDECIDED, multiplicity_note
-from toolkit.render.terminal import cell, interval_text, p_text
+from toolkit.analysis.statistics import multiplicity_note
+from toolkit.analysis.verdict import verdict
+from toolkit.render.page_style import STYLE
+from toolkit.render.tables import all_metrics_table, costs_table, differences_table, means_table
 
-STYLE = """
-:root { --ink: #1b1f24; --soft: #57606a; --line: #d5dae0; --paper: #ffffff; --tint: #f4f6f8;
-  --good: #0b6b3a; --bad: #a5321d; color-scheme: light dark; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --soft: #9aa4af; --line: #3a424b; --paper: #15181c;
-  --tint: #1e2329; --good: #6fd39b; --bad: #ff9d85; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 17px/1.55 system-ui, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.2rem 4rem; }
-h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 .4rem; }
-h2 { font-size: 1.3rem; margin: 2.6rem 0 .6rem; padding-top: .8rem; border-top: 1px solid var(--line); }
-p, li, dd, figcaption { max-width: 46rem; }
-.question { font-size: 1.15rem; color: var(--soft); margin: 0 0 1.2rem; }
-.answers { background: var(--tint); border-left: 4px solid #0072b2; padding: .8rem 1.2rem; border-radius: 4px; }
-.answers p { margin: .45rem 0; }
-.answers p:first-child { font-weight: 600; }
-.note, figcaption { color: var(--soft); font-size: .9rem; }
-.wide { overflow-x: auto; margin: .8rem 0; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--soft); padding-bottom: .4rem; }
-th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-thead th { white-space: normal; vertical-align: bottom; border-bottom: 2px solid var(--soft); }
-th[scope=row], thead th:first-child, .left { text-align: left; }
-.better { color: var(--good); font-weight: 600; }
-.worse { color: var(--bad); font-weight: 600; }
-.none { color: var(--soft); }
-dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .25rem 1.2rem; }
-dt { color: var(--soft); }
-dd { margin: 0; overflow-wrap: anywhere; }
-figure { margin: 1.6rem 0; }
-figure img { width: 100%; height: auto; background: #fff; border-radius: 4px; }
-pre { background: var(--tint); padding: .8rem 1rem; border-radius: 4px; overflow-x: auto; font-size: .9rem; }
-a { color: inherit; }
-@media (max-width: 40rem) { body { font-size: 16px; } dl { grid-template-columns: 1fr; } dd { margin-bottom: .5rem; } }
-@media print { body { font-size: 10.5pt; } main { max-width: none; padding: 0; } .wide { overflow: visible; }
-  table { font-size: 8pt; } th, td { padding: .2rem .35rem; white-space: normal; } figure, tr { break-inside: avoid; }
-  h2 { break-after: avoid; } }
-"""
-SHOWN_AS = {"report", "view"}
+NO_VERSIONS = {"report", "view", "quick", "standing", "command"}
 """Entries of ``versions.json`` that are no versions."""
-MARKS = {"better": "▲ better", "worse": "▼ worse", UNDECIDED: UNDECIDED}
+PNG = b"\x89PNG"
+READABLE = 0.55
+"""Share of its own pixels below which a narrow page does not shrink a picture, so that its text stays readable: it scrolls instead."""
+LARGEST = 0.75
+"""Share of its own pixels above which a picture is not shown."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +39,19 @@ class ReportHeader:
     settings: Mapping[str, str] = field(default_factory=dict)
     caveats: Sequence[str] = ()
     command: str = ""
+
+
+class Section(NamedTuple):
+    """A part of the page."""
+
+    name: str
+    """What the contents list calls it; its address is made of this."""
+    body: str
+    folded: bool = False
+
+    @property
+    def address(self) -> str:
+        return self.name.lower().replace(" ", "-")
 
 
 def write_html(result: Comparison, header: ReportHeader, captions: Mapping[str, str]) -> Path:
@@ -82,117 +69,125 @@ def write_html(result: Comparison, header: ReportHeader, captions: Mapping[str, 
 
 def page(result: Comparison, header: ReportHeader, pictures: Mapping[str, bytes], captions: Mapping[str, str]) -> str:
     """The whole report; *pictures* are PNG by name, in the order in which they are shown."""
+    sections = [section for section in _sections(result, header, pictures, captions) if section.body]
+    tag = result.standing.tag
+    title = f"{header.title} ({tag})" if tag else header.title
     parts = [
-        f"<h1>{escape(header.title)}</h1>",
+        f"<h1>{escape(header.title)}{f' <small>{escape(tag)}</small>' if tag else ''}</h1>",
         f'<p class="question">{escape(header.question)}</p>' if header.question else "",
-        _findings(header.findings),
-        "<h2>What was run</h2>", _definitions(_run_facts(result) | dict(header.settings)),
-        "<h2>Results</h2>", means_table(result),
-        "<h2>Figures</h2>" if pictures else "",
-        *(_figure(name, png, captions.get(name, "")) for name, png in pictures.items()),
-        _differences_section(result),
-        "<h2>All metrics</h2>", all_metrics_table(result),
-        "<h2>What to beware of</h2>" if header.caveats else "", _items(header.caveats),
-        "<h2>How to get the same again</h2>",
-        f"<pre>{escape(header.command)}</pre>" if header.command else "",
-        _definitions(_flat({key: value for key, value in result.versions.items() if key not in SHOWN_AS})), _files(result),
+        _contents(sections), *map(_shown, sections),
     ]
     body = "\n".join(part for part in parts if part)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(header.title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f'<body class="tk">\n<main>\n{body}\n</main>\n</body>\n</html>\n'
     )
 
 
-def means_table(result: Comparison) -> str:
-    """Arms down, headline metrics across."""
-    metrics = result.headline
-    head = ["arm", *(info.title for info in metrics)]
-    rows = [[arm, *(cell(result, arm, info) for info in metrics)] for arm in result.arms]
-    seeds = len(result.seeds)
-    return _table(f"Mean ± half of the 95 % interval (Student t) over {seeds} seed{'s' * (seeds != 1)}.", head, rows)
+def _sections(
+    result: Comparison, header: ReportHeader, pictures: Mapping[str, bytes], captions: Mapping[str, str]
+) -> Iterator[Section]:
+    yield Section("Verdict", _verdict(result))
+    yield Section("Results", means_table(result))
+    yield Section("Figures", "".join(_figure(name, png, captions.get(name, "")) for name, png in pictures.items()))
+    yield Section("What to beware of", _items(header.caveats))
+    yield Section("Findings in full", "".join(f"<p>{escape(text)}</p>" for text in header.findings), folded=True)
+    yield Section("Differences", _differences(result), folded=True)
+    yield Section("All metrics", all_metrics_table(result), folded=True)
+    yield from _costs(result)
+    yield Section("What was run", _definitions(_run_facts(result) | dict(header.settings)) + _scenario(result), folded=True)
+    yield Section("How to get the same again", _repeat(result, header.command), folded=True)
 
 
-def all_metrics_table(result: Comparison) -> str:
-    """Metrics down, arms across."""
-    metrics = result.described
-    rows = [[info.title, *(cell(result, arm, info) for arm in result.arms)] for info in metrics]
-    return _table("Mean ± half of the 95 % interval; n where some seeds had no value.", ["metric", *result.arms], rows)
+def _contents(sections: Sequence[Section]) -> str:
+    links = "".join(f'<li><a href="#{section.address}">{escape(section.name)}</a></li>' for section in sections)
+    return f'<nav aria-label="Contents"><ul>{links}</ul></nav>'
 
 
-def differences_table(result: Comparison) -> str:
-    """One row per metric and other arm, with the verdict on the first arm."""
-    if result.differences.empty:
-        return ""
-    first = escape(result.arms[0])
-    head = "".join(f"<th>{text}</th>" for text in ("difference", "95 % interval", "n", "p", "p (Holm)"))
-    rows = []
-    last = ""
-    for row in result.differences.to_dict("records"):
-        info = describe(str(row["metric"]), result.infos, str(row["unit"]))
-        verdict = str(row["verdict"])
-        kind = verdict if verdict in {"better", "worse"} else "none"
-        numbers = [
-            info.text(row["mean"], sign=True), interval_text(info, row["ci95_low"], row["ci95_high"]), str(row["n"]),
-            p_text(row["p"]), p_text(row["p_holm"]),
-        ]
-        rows.append(
-            f'<tr><th scope="row">{_title(info) if info.name != last else ""}</th><td class="left">{escape(str(row["other"]))}</td>'
-            + "".join(f"<td>{escape(number)}</td>" for number in numbers)
-            + f'<td class="left {kind}">{MARKS[verdict]}</td></tr>'
-        )
-        last = info.name
-    return (
-        f'<div class="wide"><table><caption>{first} minus each other arm, paired by seed.</caption><thead><tr><th>metric</th>'
-        f'<th class="left">against</th>{head}<th class="left">{first} is</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
-    )
+def _shown(section: Section) -> str:
+    """A section under its heading; the address of a folded one is inside, so that following it unfolds it."""
+    if section.folded:
+        return f'<details><summary>{escape(section.name)}</summary><div id="{section.address}">{section.body}</div></details>'
+    return f'<section id="{section.address}"><h2>{escape(section.name)}</h2>{section.body}</section>'
 
 
-def _title(info: MetricInfo) -> str:
-    return escape(info.title)
+def _verdict(result: Comparison) -> str:
+    """The box at the top."""
+    kind = "verdict" if result.standing.bears and len(result.arms) > 1 else "verdict none"
+    return f'<div class="{kind}">{"".join(f"<p>{escape(text)}</p>" for text in verdict(result))}</div>'
 
 
-def _differences_section(result: Comparison) -> str:
-    note = multiplicity_note(result.differences)
+def _differences(result: Comparison) -> str:
+    note = multiplicity_note(result.differences, bears=result.standing.bears)
     explained = (
         "A verdict is given only where the 95 % interval of the paired difference excludes zero; it is not adjusted for the number "
-        "of comparisons. p is of the paired t-test; p (Holm) is adjusted for the rivals of one metric, its horizons together."
+        "of comparisons, as the verdict at the top of the page is. p is of the paired t-test; p (Holm) is adjusted for the rivals of one "
+        "metric, its horizons together. "
+    ) if result.standing.bears else ""
+    return f'<p class="note">{escape(explained)}{escape(note)}</p>{differences_table(result)}'
+
+
+def _costs(result: Comparison) -> Iterator[Section]:
+    """Seconds, joules and bytes by kind of work, and by node."""
+    found = spent(result)
+    if found is None:
+        return
+    note = (
+        "Sums over all nodes, means over seeds, from the ledger. Seconds are those that nodes were busy with it, so they add up to more "
+        "than a run lasts; bytes are those that were sent or went to or from storage."
     )
-    return f'<h2>Differences</h2><p class="note">{escape(explained)} {escape(note)}</p>{differences_table(result)}'
-
-
-def _findings(findings: Sequence[str]) -> str:
-    return f'<div class="answers">{"".join(f"<p>{escape(text)}</p>" for text in findings)}</div>' if findings else ""
+    for name, corner, tables in (
+        ("Costs by kind of work", "kind of work", found.by_work), ("Costs by node", "node", found.by_node)
+    ):
+        shown = "".join(costs_table(info, corner, tables[info.name]) for info in QUANTITIES if len(tables[info.name]))
+        yield Section(name, f'<p class="note">{note}</p>{shown}' if shown else "", folded=True)
 
 
 def _run_facts(result: Comparison) -> dict[str, str]:
-    seeds = result.seeds
     runs = len(result.report[["arm", "seed"]].drop_duplicates())
-    return {"arms": ", ".join(result.arms), "seeds": ", ".join(map(str, seeds)), "runs": str(runs)}
+    facts = {"arms": ", ".join(result.arms), "seeds": ", ".join(map(str, result.seeds)), "runs": str(runs)}
+    return facts | ({"quick look": "; ".join(result.standing.given_up) or "yes"} if result.standing.quick else {})
 
 
-def _table(caption: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    top = "".join(f"<th>{escape(text)}</th>" for text in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(text)}</td>" for text in row[1:])}</tr>' for row in rows
-    )
-    return f'<div class="wide"><table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+def _scenario(result: Comparison) -> str:
+    """The scenario, every value spelled out."""
+    path = result.directory / "scenario.yaml"
+    if not path.is_file():
+        return ""
+    return f"<h3>The scenario, every value spelled out</h3><pre>{escape(path.read_text(encoding='utf-8'))}</pre>"
+
+
+def _repeat(result: Comparison, command: str) -> str:
+    typed = result.versions.get("command")
+    facts = _flat({key: value for key, value in result.versions.items() if key not in NO_VERSIONS})
+    parts = [
+        f"<pre>{escape(command)}</pre>" if command else "",
+        f"<p>It was run as</p><pre>{escape(shlex.join(map(str, typed)))}</pre>" if isinstance(typed, list) else "",
+        _definitions(facts), _files(result),
+    ]
+    return "".join(parts)
 
 
 def _definitions(facts: Mapping[str, str]) -> str:
     return f"<dl>{''.join(f'<dt>{escape(key)}</dt><dd>{escape(text)}</dd>' for key, text in facts.items())}</dl>" if facts else ""
 
 
-def _items(texts: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>" if texts else ""
+def _items(texts: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<ul>{items}</ul>" if items else ""
 
 
 def _figure(name: str, png: bytes, caption: str) -> str:
     data = base64.b64encode(png).decode("ascii")
     text = caption or name.replace("_", " ")
+    size = ""
+    if png.startswith(PNG):
+        wide_px = int.from_bytes(png[16:20], "big")  # where a PNG says its width
+        size = f' style="--least: {READABLE * wide_px:.0f}px; max-width: {LARGEST * wide_px:.0f}px"'
     return (
-        f'<figure><img alt="{escape(name.replace("_", " "))}" src="data:image/png;base64,{data}">'
+        f'<figure><div class="wide"><img alt="{escape(name.replace("_", " "))}"{size} src="data:image/png;base64,{data}"></div>'
         f"<figcaption>{escape(text)}</figcaption></figure>"
     )
 

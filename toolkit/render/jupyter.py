@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 
 from toolkit.analysis.comparison import Comparison
-from toolkit.render.html import differences_table, means_table
+from toolkit.render.tables import differences_table, means_table
 
 BLOCK = "toolkit-result"
 """The class of the block; every rule of its style begins with it."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.curves import GRID, Band, Curves, bands
 from toolkit.render.axes import SPREAD, bytes_x, log_x
-from toolkit.render.figures import COLOURS, FAINT, INK, arm_colours, arm_markers, new_figure, styled
+from toolkit.render.figures import FAINT, INK, arm_colours, arm_markers, new_figure, styled
+from toolkit.render.many import panel_per_arm
 
-OTHERS = "#BBBBBB"
 FEW = 6
 """Up to so many arms share one panel; more get a panel each."""
 CURVES = {
@@ -40,7 +38,13 @@ def learning(result: Comparison, curves: Curves | None, axis: str) -> Figure | N
     found = bands(curves, axis, log=log)
     if not found:
         return None
-    figure = _one_panel(result, found) if len(result.arms) <= FEW else _panel_per_arm(result, found)
+    if curves.is_share:
+        found = {arm: band.cut_off() for arm, band in found.items()}
+    if len(result.arms) <= FEW:
+        figure = _one_panel(result, found)
+    else:
+        lines = {arm: np.column_stack([band.at, band.mean]) for arm, band in found.items()}
+        figure = panel_per_arm(lines, result.arms[0], lambda panel, arm, colour: _shade(panel, found[arm], colour))
     for panel in figure.axes:
         for target in curves.targets:
             panel.axhline(target, color=FAINT, linewidth=1.0, linestyle=":", zorder=1)
@@ -86,39 +90,6 @@ def _one_panel(result: Comparison, found: dict[str, Band]) -> Figure:
     return figure
 
 
-def _panel_per_arm(result: Comparison, found: dict[str, Band]) -> Figure:
-    """One panel for each arm over all others in grey, the first arm in each of them."""
-    first = result.arms[0]
-    columns = 4 if len(found) <= 12 else 5
-    rows = -(-len(found) // columns)
-    figure = new_figure(1.0 + 2.4 * columns, 1.3 + 1.75 * rows)
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    lines = {arm: np.column_stack([band.at, band.mean]) for arm, band in found.items()}
-    for panel, (arm, band) in zip(panels.flat, found.items(), strict=False):
-        panel.add_collection(LineCollection([line for other, line in lines.items() if other not in (arm, first)],
-                                            colors=OTHERS, linewidths=0.8, zorder=2))
-        if first in found and arm != first:
-            panel.plot(*lines[first].T, color=COLOURS[0], linewidth=1.4, linestyle="--", zorder=3)
-        colour = COLOURS[0] if arm == first else COLOURS[1]
-        _shade(panel, band, colour)
-        panel.plot(band.at, band.mean, color=colour, linewidth=2.0, zorder=4)
-        panel.set_title(arm, fontsize=11, color=colour)
-        panel.autoscale_view()
-    for place, panel in enumerate(panels.flat):
-        if place >= len(found):
-            panel.remove()
-        elif place + columns >= len(found):
-            panel.tick_params(labelbottom=True)
-        panel.tick_params(axis="x", labelsize=10)
-    handles = [
-        Line2D([], [], color=COLOURS[1], label="the arm above the panel"),
-        Line2D([], [], color=COLOURS[0], linestyle="--", linewidth=1.4, label=f"{first} (first arm)"),
-        Line2D([], [], color=OTHERS, linewidth=0.8, label="all others"),
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=3)
-    return figure
-
-
 def _shade(panel: Axes, band: Band, colour: str) -> None:
-    if np.isfinite(band.half).all():
-        panel.fill_between(band.at, band.mean - band.half, band.mean + band.half, color=colour, alpha=0.2, linewidth=0, zorder=2)
+    if np.isfinite(band.low).all():
+        panel.fill_between(band.at, band.low, band.high, color=colour, alpha=0.2, linewidth=0, zorder=2)

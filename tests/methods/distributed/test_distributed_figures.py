@@ -120,7 +120,7 @@ def test_a_curve_passes_through_the_mean_over_seeds(few: Result) -> None:
     values = np.array([np.interp(at_s, run.t_s, run.value) for run in runs])
     mean, low, high, _ = mean_interval(values)
     assert band.mean[80] == pytest.approx(mean)
-    assert band.half[80] == pytest.approx((high - low) / 2)
+    assert (band.low[80], band.high[80]) == pytest.approx((low, high))
 
 
 def test_a_curve_ends_where_the_first_seed_does_and_needs_all_seeds() -> None:
@@ -131,7 +131,7 @@ def test_a_curve_ends_where_the_first_seed_does_and_needs_all_seeds() -> None:
     band = bands(curves, "t_s", log=False)["a"]
     assert (band.at[0], band.at[-1]) == (1.0, 4.0)
     assert band.mean == pytest.approx(0.1 * band.at)
-    assert band.half == pytest.approx(0.0, abs=1e-12)
+    assert band.high - band.low == pytest.approx(0.0, abs=1e-12)
     assert bands(curves, "nbytes", log=True) == {}
 
 
@@ -154,10 +154,14 @@ def test_a_wide_band_does_not_squeeze_the_curves(few: Result) -> None:
         arm: [Curve(np.array([0.0, 9.0]), np.array([0.1, end]), np.full(2, np.nan), np.full(2, np.nan)) for end in (0.5, 0.9)]
         for arm in few.arms
     }, [])
-    assert bands(apart, "t_s", log=False)["dense"].half[-1] > 2.0
+    band = bands(apart, "t_s", log=False)["dense"]
+    assert band.high[-1] > 2.0
     figure = learning(few, apart, "t_s")
     assert figure is not None
     assert figure.axes[0].get_ylim() == pytest.approx((0.1 - 0.04 * 0.8, 0.9 + 0.04 * 0.8))
+    for shade in figure.axes[0].collections:
+        edge = shade.get_paths()[0].vertices[:, 1]
+        assert 0.0 <= edge.min() <= edge.max() <= 1.0, "accuracy is a share, and so is its band"
 
 
 def test_bars_add_up_to_the_time_of_the_run(few: Result) -> None:

@@ -334,7 +334,7 @@ def test_one_seed_gives_values_and_no_verdict() -> None:
         gs={"end_s": [5.0], "energy_total_j": [1234.5], "time_to_accuracy@0.9": [nan]}, dense={"end_s": [9.0], "energy_total_j": [2.0]},
     ))
     assert lines == [
-        "One arm or one seed only: no comparison can be made (gs, dense).",
+        "One seed: the arms are not compared (gs, dense).",
         "gs: time to the end 5 s, energy in all 1234 J.",
         "gs does not reach test accuracy 0.9 in any of 1 seed.",
     ]

@@ -13,8 +13,9 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.curves import learning_curves
 from toolkit.methods.continual.report import matrix
 from toolkit.render.axes import SPREAD, bytes_x, log_x
-from toolkit.render.figures import Figures, arm_colours, arm_markers, new_figure, styled
+from toolkit.render.figures import FEW_ARMS, Figures, arm_colours, arm_markers, new_figure, styled
 from toolkit.render.learning import learning
+from toolkit.render.many import tell_marks
 from toolkit.render.overview import overview
 
 COSTS = {
@@ -62,10 +63,12 @@ def accuracy_vs_cost(result: Comparison) -> Figure | None:
     intervals = result.summary[result.summary["metric"] == "class_il"].set_index("arm")
     columns = min(3, len(costs))
     rows = -(-len(costs) // columns)
-    figure = new_figure(3.7 * columns + 2.2, 3.0 * rows + 0.4)
+    larger = 1.0 if len(result.arms) <= FEW_ARMS else 1.3  # numbers beside the marks need room
+    figure = new_figure(3.7 * larger * columns + 2.2, 3.0 * larger * rows + 0.4)
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    marked = []
     for panel, name in zip(panels.flat, costs, strict=False):
-        _scatter(panel, result, means[name], intervals)
+        marked.append((panel, _scatter(panel, result, means[name], intervals)))
         panel.set_xlabel(COSTS[name])
         values = means[name].dropna().to_numpy(float)
         if values.min() > 0 and values.max() > SPREAD * values.min():
@@ -81,20 +84,23 @@ def accuracy_vs_cost(result: Comparison) -> Figure | None:
         panel.set_axis_off()
     for line in panels:
         line[0].set_ylabel("class-IL accuracy")
-    handles, labels = panels.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center")
+    tell_marks(figure, [arm for arm in result.arms if any(arm in points for _, points in marked)], marked, all_arms=result.arms)
     return figure
 
 
-def _scatter(panel: Axes, result: Comparison, cost: Any, intervals: Any) -> None:
+def _scatter(panel: Axes, result: Comparison, cost: Any, intervals: Any) -> dict[str, tuple[float, float]]:
+    """Draw one mark per arm and return where they are."""
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    points = {}
     for arm in result.arms:
         if arm not in intervals.index or not np.isfinite(cost.get(arm, np.nan)):
             continue
         mean, low, high = intervals.loc[arm, ["mean", "ci95_low", "ci95_high"]].to_numpy(float)
         bars = [[mean - low], [high - mean]] if np.isfinite(low) else None
-        panel.errorbar(cost[arm], mean, yerr=bars, color=colours[arm], capsize=3, linewidth=1.2, linestyle="", marker=markers[arm],
+        panel.errorbar(cost[arm], mean, yerr=bars, color=colours[arm], capsize=3, elinewidth=0.8, linestyle="", marker=markers[arm],
                        markersize=8, markeredgecolor="white", label=arm)
+        points[arm] = (float(cost[arm]), float(mean))
+    return points
 
 
 @styled

@@ -19,7 +19,7 @@ def continual_findings(result: Comparison) -> list[str]:
 
     Arms called ``method@budget`` are compared within each budget instead: who knows most, and against whom the intervals show it.
     """
-    if len(result.seeds) > 1 and all("@" in arm for arm in result.arms):
+    if result.standing.bears and all("@" in arm for arm in result.arms):
         return [_who_wins(result, budget) for budget in dict.fromkeys(arm.partition("@")[2] for arm in result.arms)]
     metrics = [info for info in result.described if info.name in LEARNT + COSTS]
     if not comparable(result):

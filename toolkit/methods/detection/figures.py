@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.methods.detection.kept import kept_pictures
-from toolkit.render.figures import Figures, arm_colours, arm_markers, label_above, new_figure, styled
+from toolkit.render.figures import Figures, arm_colours, arm_markers, new_figure, styled
+from toolkit.render.many import tell_marks
 
 TITLES = {"before": "first detector", "after": "after all increments", "generated": "what the old detector was made to show"}
 
@@ -33,7 +34,9 @@ def first_against_new(result: Comparison) -> Figure | None:
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     figure = new_figure(10.5, 5.0)
     panels = figure.subplots(1, 2)
+    marked = []
     for panel, across, down in ((panels[0], "ap_new", "ap_base"), (panels[1], "end_s", "ap_all")):
+        points = {}
         for arm in arms:
             if (across, arm) not in table or (down, arm) not in table:
                 continue
@@ -42,11 +45,13 @@ def first_against_new(result: Comparison) -> Figure | None:
                 [x[0]], [y[0]], xerr=_arms_of(x), yerr=_arms_of(y), color=colours[arm], marker=markers[arm], markeredgecolor="white",
                 capsize=3, linestyle="", label=arm,
             )
+            points[arm] = (x[0], y[0])
+        marked.append((panel, points))
     panels[0].set_xlabel("AP over the last step's classes")
     panels[0].set_ylabel("AP over the first step's classes")
     panels[1].set_xlabel("time in all (s)")
     panels[1].set_ylabel("AP over all classes")
-    label_above(figure, panels[0], columns=5)
+    tell_marks(figure, arms, marked, all_arms=result.arms)
     return figure
 
 

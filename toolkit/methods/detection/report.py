@@ -15,22 +15,25 @@ from toolkit.methods.detection.findings import detection_findings
 GROUPS = {"all": "all classes seen", "base": "the first step's classes", "new": "the last step's classes"}
 QUALITY = {"AP": "ap", "AP50": "ap50", "AP75": "ap75", "APsmall": "ap_small", "APmedium": "ap_medium", "APlarge": "ap_large"}
 METRICS = (
-    *(MetricInfo(f"ap_{group}", "1", f"AP over {what}", "higher", 3, headline=True) for group, what in GROUPS.items()),
+    *(MetricInfo(f"ap_{group}", "1", f"AP over {what}", "higher", 3, headline=True, share=True) for group, what in GROUPS.items()),
     MetricInfo("ap_lost", "1", "AP of the first step's classes lost since the first step", "lower", 3, headline=True),
-    *(MetricInfo(f"{name}_all", "1", f"{quality} over all classes", "higher", 3) for quality, name in QUALITY.items() if name != "ap"),
-    MetricInfo("ap_all@*", "1", "AP over all classes seen after step {}", "higher", 3),
-    MetricInfo("ap_base@*", "1", "AP over the first step's classes after step {}", "higher", 3),
-    MetricInfo("ap_class@*", "1", "AP of {} at the end", "higher", 3),
+    *(
+        MetricInfo(f"{name}_all", "1", f"{quality} over all classes", "higher", 3, share=True)
+        for quality, name in QUALITY.items() if name != "ap"
+    ),
+    MetricInfo("ap_all@*", "1", "AP over all classes seen after step {}", "higher", 3, share=True),
+    MetricInfo("ap_base@*", "1", "AP over the first step's classes after step {}", "higher", 3, share=True),
+    MetricInfo("ap_class@*", "1", "AP of {} at the end", "higher", 3, share=True),
     MetricInfo("generation_s", "s", "time of generating old objects", "lower", 2, headline=True),
     MetricInfo("training_s", "s", "time of learning the increments", "lower", 2, headline=True),
-    MetricInfo("generation_share", "1", "generation's part of generating and learning", "lower", 3),
+    MetricInfo("generation_share", "1", "generation's part of generating and learning", "lower", 3, share=True),
     MetricInfo("generation_j", "J", "energy of generating", "lower", 2),
     MetricInfo("training_j", "J", "energy of learning the increments", "lower", 2),
     MetricInfo("generation_flops", "1", "operations of generating", "lower", 0),
     MetricInfo("training_flops", "1", "operations of learning the increments", "lower", 0),
     MetricInfo("response_s@*", "s", "time from new images to a detector that knows them, step {}", "lower", 2),
     MetricInfo("base_s", "s", "time of the first training, or of joint training", "lower", 2),
-    MetricInfo("recognised", "1", "generated images in which the old detector finds what it was asked for", "higher", 3),
+    MetricInfo("recognised", "1", "generated images in which the old detector finds what it was asked for", "higher", 3, share=True),
     MetricInfo("kept_nbytes", "B", "kept of old classes between steps, at the end", "lower", 0),
     MetricInfo("given_away", "1", "real objects among what is kept", "lower", 0),
     MetricInfo("pool_nbytes", "B", "objects for replay, deleted afterwards", "lower", 0),

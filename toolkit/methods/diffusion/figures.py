@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from toolkit.analysis.comparison import Comparison
 from toolkit.learning.diffusion.grid import grid
 from toolkit.methods.diffusion.left import samples
+from toolkit.render.axes import log_y
 from toolkit.render.figures import Figures, arm_colours, arm_markers, label_above, new_figure, styled
 
 
@@ -45,10 +46,10 @@ def quality_against_cost(result: Comparison) -> Figure | None:
                 capsize=3, label=arm,
             )
         panel.set_xscale("log")
-        panel.set_yscale("log")
         panel.set_xlabel(title)
         panel.set_xticks(x, [f"{value:.3g}" for value in x])
         panel.minorticks_off()
+    log_y(panels[0])
     panels[0].set_ylabel("clf-FID")
     label_above(figure, panels[0], columns=4)
     return figure
@@ -79,9 +80,9 @@ def cost_by_steps(result: Comparison) -> Figure | None:
                     markeredgecolor="white", linestyle=line, label=arm if line == "-" else None,
                 )
         panel.set_xscale("log", base=2)
-        panel.set_yscale("log")
         panel.set_xticks(steps, [str(each) for each in steps])
         panel.minorticks_off()
+        log_y(panel)
         panel.set_xlabel("steps of sampling")
         panel.set_ylabel(title)
     label_above(figure, panels[0], columns=5)

@@ -27,7 +27,7 @@ CURVE_CAPTION = (
 CAPTIONS = {
     "overview": (
         f"{OVERVIEW_CAPTION} The time to an accuracy is that of the first evaluation that reached it; where an arm reached it in some "
-        "seeds only, it is averaged over these: read it with the answers, which say in how many."
+        "seeds only, it is averaged over these: read it with the findings, which say in how many."
     ),
     "learning_vs_time": CURVE_CAPTION.format("What was learnt against simulated time; evaluations themselves take none.", "time"),
     "learning_vs_bytes": CURVE_CAPTION.format(

@@ -7,7 +7,6 @@ from toolkit.analysis.findings import (
     LESS,
     comparable,
     in_short,
-    listed,
     not_comparable,
     percent_of,
     rivals,
@@ -16,6 +15,7 @@ from toolkit.analysis.findings import (
     with_interval,
 )
 from toolkit.analysis.metric import MetricInfo
+from toolkit.analysis.words import counted, listed
 from toolkit.cluster.report import came_to, downtime, late_crashes
 
 JUDGED = ("final_accuracy", "end_s", "bytes_busiest_worker", "energy_total_j", "local_s", "wire_s")
@@ -54,7 +54,7 @@ def target_told(result: Comparison, info: MetricInfo) -> str:
         if row is None:
             missed.append(f"{arm} (no seed)")
         elif row["n"] < len(result.seeds):
-            missed.append(f"{arm} ({int(row['n'])} of {len(result.seeds)} seeds)")
+            missed.append(f"{arm} ({int(row['n'])} of {counted(len(result.seeds), 'seed')})")
     parts = [own.rstrip(".")]
     if compared:
         some = any(1 < n < len(result.seeds) for n in paired)
@@ -69,8 +69,8 @@ def reached(result: Comparison, info: MetricInfo) -> str:
     first, level, seeds = result.arms[0], info.name.partition("@")[2], len(result.seeds)
     row = row_of(result, first, info.name)
     if row is None:
-        return f"{first} does not reach test accuracy {level} in any of {seeds} seed{'s' * (seeds != 1)}."
-    often = "" if row["n"] == seeds else f" in {int(row['n'])} of {seeds} seeds, there"
+        return f"{first} does not reach test accuracy {level} in any of {counted(seeds, 'seed')}."
+    often = "" if row["n"] == seeds else f" in {int(row['n'])} of {counted(seeds, 'seed')}, there"
     return f"{first} reaches test accuracy {level}{often} in {with_interval(info, row)}."
 
 

@@ -20,7 +20,7 @@ KNOWN = {*LEARNT, "train_loss", "target", "link_utilisation", "end_s", "crash", 
 
 _NETWORK = {info.name: info for info in NETWORK.infos}
 DISTRIBUTED_METRICS = (
-    MetricInfo("final_accuracy", "1", "final test accuracy", "higher", 4, headline=True),
+    MetricInfo("final_accuracy", "1", "final test accuracy", "higher", 4, headline=True, share=True),
     MetricInfo("final_loss", "1", "final test loss", "lower", 4),
     _NETWORK["end_s"],
     MetricInfo("s_per_step", "s", "time per step", "lower", 5),
@@ -31,10 +31,10 @@ DISTRIBUTED_METRICS = (
     MetricInfo("energy_to_accuracy@*", "J", "energy to accuracy {}", "lower", 3),
     MetricInfo("local_s", "s", "local time per worker", "lower", 4),
     MetricInfo("wire_s", "s", "wire time per worker, waiting included", "lower", 4),
-    MetricInfo("share_computing", "1", "share of time: gradients", None, 3),
-    MetricInfo("share_compressing", "1", "share of time: compressing", None, 3),
-    MetricInfo("share_merging", "1", "share of time: adding and merging what arrived", None, 3),
-    MetricInfo("share_wire", "1", "share of time: wire, waiting included", None, 3),
+    MetricInfo("share_computing", "1", "share of time: gradients", None, 3, share=True),
+    MetricInfo("share_compressing", "1", "share of time: compressing", None, 3, share=True),
+    MetricInfo("share_merging", "1", "share of time: adding and merging what arrived", None, 3, share=True),
+    MetricInfo("share_wire", "1", "share of time: wire, waiting included", None, 3, share=True),
 )
 
 

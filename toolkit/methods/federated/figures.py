@@ -11,6 +11,7 @@ from toolkit.methods.distributed.figures import CURVE_CAPTION
 from toolkit.methods.federated.report import histogram
 from toolkit.render.figures import Figures, arm_colours, arm_markers, new_figure, styled
 from toolkit.render.learning import learning
+from toolkit.render.many import height_for, name_lines
 from toolkit.render.overview import OVERVIEW_CAPTION, overview
 
 CAPTIONS = {
@@ -67,7 +68,7 @@ def shares(result: Comparison, figure_name: str) -> Figure | None:
         return None
     reach = max(int(np.searchsorted(share.cumsum(), MOST)) for share in found.values())
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
-    figure = new_figure(9.0, 4.2)
+    figure = new_figure(9.0, height_for(list(found), 4.2))
     panel = figure.subplots()
     for arm, share in found.items():
         panel.plot(range(len(share)), share, color=colours[arm], marker=markers[arm], markeredgecolor="white", label=arm,
@@ -77,7 +78,7 @@ def shares(result: Comparison, figure_name: str) -> Figure | None:
     panel.set_ylim(bottom=0)
     panel.set_xlim(-0.02 * reach, 1.02 * reach + 0.5)
     panel.locator_params(axis="x", integer=True)
-    figure.legend(loc="outside right center")
+    name_lines(figure, panel, {arm: (min(len(share) - 1, reach), float(share[min(len(share) - 1, reach)])) for arm, share in found.items()})
     return figure
 
 

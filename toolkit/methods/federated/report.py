@@ -19,7 +19,7 @@ from toolkit.methods.federated.findings import federated_findings
 _NETWORK = {info.name: info for info in NETWORK.infos}
 COUNTS = ("rounds", "sent_out", "aggregated", "under_way")
 FEDERATED_METRICS = (
-    MetricInfo("final_accuracy", "1", "final test accuracy", "higher", 4, headline=True),
+    MetricInfo("final_accuracy", "1", "final test accuracy", "higher", 4, headline=True, share=True),
     MetricInfo("final_loss", "1", "final test loss", "lower", 4),
     MetricInfo("trained_s", "s", "time to the last version", "lower", 3, headline=True),
     MetricInfo("round_s", "s", "time per version", "lower", 4),
@@ -45,7 +45,7 @@ FEDERATED_METRICS = (
     MetricInfo("staleness_max", "1", "staleness, most", "lower", 0),
     MetricInfo("took_part_mean", "1", "updates of a client, mean", None, 3),
     MetricInfo("took_part_max", "1", "updates of a client, most", None, 0),
-    MetricInfo("took_part_share", "1", "share of clients that ever took part", "higher", 3),
+    MetricInfo("took_part_share", "1", "share of clients that ever took part", "higher", 3, share=True),
     replace(END_S, headline=False),
     FLOPS,
 )

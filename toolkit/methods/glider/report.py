@@ -16,9 +16,9 @@ from toolkit.at_sea.report import REPORT as AT_SEA
 GLIDER = 0
 JUDGED = ("ashore_mean", "ashore_accuracy", "glider_j", "change_bytes")
 GLIDER_METRICS = (
-    MetricInfo("ashore_mean", "1", "accuracy ashore, mean over the run", "higher", 4, headline=True),
-    MetricInfo("ashore_accuracy", "1", "accuracy ashore at the end", "higher", 4, headline=True),
-    MetricInfo("own_accuracy", "1", "the glider's own accuracy at its last change", "higher", 4),
+    MetricInfo("ashore_mean", "1", "accuracy ashore, mean over the run", "higher", 4, headline=True, share=True),
+    MetricInfo("ashore_accuracy", "1", "accuracy ashore at the end", "higher", 4, headline=True, share=True),
+    MetricInfo("own_accuracy", "1", "the glider's own accuracy at its last change", "higher", 4, share=True),
     MetricInfo("glider_j", "J", "energy of the glider", "lower", 1, headline=True),
     MetricInfo("glider_learning_j", "J", "of it: learning, coding, forecasting", "lower", 2),
     MetricInfo("glider_sending_j", "J", "of it: sending", "lower", 1, headline=True),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from toolkit.analysis.comparison import Comparison
 from toolkit.methods.pruning.findings import PAPER_FACTOR, PAPER_REMOVED
 from toolkit.render.figures import COLOURS, FAINT, Figures, arm_colours, arm_markers, bars_with_intervals, label_above, new_figure, styled
+from toolkit.render.many import height_for, name_lines, tell_marks
 
 Floats = NDArray[np.float64]
 
@@ -79,8 +81,9 @@ def fronts(result: Comparison) -> Figure | None:
         return None
     figure = new_figure(10.5, 4.6)
     panels = figure.subplots(1, 2, sharey=True)
-    colours, markers = arm_colours(result.arms), arm_markers(result.arms)
-    for arm in [arm for arm in result.arms if arm in set(error["arm"])][:MOST]:
+    drawn = [arm for arm in result.arms if arm in set(error["arm"])][:MOST]
+    colours, markers = arm_colours(drawn), arm_markers(drawn)
+    for arm in drawn:
         own = {name: _front(result, arm, name) for name in ("front_error", "front_computation", "front_params")}
         for panel, name in zip(panels, ("front_computation", "front_params"), strict=True):
             panel.plot(
@@ -111,15 +114,17 @@ def reached(result: Comparison) -> Figure | None:
     figure = new_figure(10.5, 4.8)
     panels = figure.subplots(1, 2, sharey=True)
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
+    marked: list[tuple[Axes, dict[str, tuple[float, float]]]] = [(panel, {}) for panel in panels]
     for arm in result.arms:
         own = table[table["arm"] == arm]
-        for panel, name in zip(panels, ("removed", "conv_factor"), strict=True):
+        for (panel, points), name in zip(marked, ("removed", "conv_factor"), strict=True):
             if name not in own:
                 continue
             x = 100 * (1 - own[name]) if name == "removed" else own[name]
             panel.plot(x, own["lost_points"], linestyle="", marker="o", markersize=4, alpha=0.35, color=colours[arm], markeredgewidth=0)
             panel.plot(x.mean(), own["lost_points"].mean(), linestyle="", marker=markers[arm], markersize=9, color=colours[arm],
                        markeredgecolor="white", label=arm)
+            points[arm] = (float(x.mean()), float(own["lost_points"].mean()))
     panels[0].axvline(100 * (1 - PAPER_REMOVED), color=FAINT, linestyle="--", linewidth=1)
     panels[1].axvline(PAPER_FACTOR, color=FAINT, linestyle="--", linewidth=1)
     for panel in panels:
@@ -127,7 +132,7 @@ def reached(result: Comparison) -> Figure | None:
     panels[0].set_xlabel("parameters left (%)")
     panels[1].set_xlabel("convolution MACs ÷")
     panels[0].set_ylabel("accuracy points lost")
-    label_above(figure, panels[0], columns=5)
+    tell_marks(figure, result.arms, marked, all_arms=result.arms)
     return figure
 
 
@@ -195,15 +200,18 @@ def progress(result: Comparison) -> Figure | None:
     rows = rows[(rows["who"] == "0").to_numpy(bool)]
     if rows.empty:
         return None
-    figure = new_figure(8.0, 4.4)
+    arms = [arm for arm in result.arms if arm in set(rows["arm"])]
+    figure = new_figure(9.0, height_for(arms, 4.4))
     panel = figure.subplots()
-    colours = arm_colours(result.arms)
-    for arm in [arm for arm in result.arms if arm in set(rows["arm"])]:
+    colours = arm_colours(arms)
+    ends = {}
+    for arm in arms:
         table = rows[(rows["arm"] == arm).to_numpy(bool)].pivot(index="step", columns="seed", values="value").ffill()
         panel.plot(table.index, table.mean(axis=1), color=colours[arm], label=arm)
+        ends[arm] = (float(table.index[-1]), float(table.mean(axis=1).iloc[-1]))
     panel.set_xlabel("generation, or child")
     panel.set_ylabel("best F so far")
-    label_above(figure, panel, columns=4)
+    name_lines(figure, panel, ends)
     return figure
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.findings import row_of
+from toolkit.analysis.words import counted
 from toolkit.cluster.report import late_crashes
 
 Floats = NDArray[np.float64]
@@ -24,12 +25,13 @@ def pruning_findings(result: Comparison) -> list[str]:
     """Return the findings."""
     sentences = [text for arm in result.arms if (text := _arm(result, arm))]
     late = late_crashes(result)
-    return [*sentences, *_headlines(result), *_search(result), *_workers(result), *([late] if late else [])]
+    targets = [] if result.standing.quick else _headlines(result)
+    return [*sentences, *targets, *_search(result), *_workers(result), *([late] if late else [])]
 
 
 def _interval(row: pd.Series, digits: int) -> str:
     half = (row["ci95_high"] - row["ci95_low"]) / 2
-    return f"{row['mean']:.{digits}f}" + (f" ± {half:.{digits}f}" if np.isfinite(half) else "")
+    return f"{row['mean']:.{digits}f}" + (f" ± {half:.{digits}f}" if np.isfinite(half) and half else "")
 
 
 def _arm(result: Comparison, arm: str) -> str:
@@ -44,7 +46,7 @@ def _arm(result: Comparison, arm: str) -> str:
     if scratch is not None:
         sure = scratch["ci95_low"] > 0 or scratch["ci95_high"] < 0
         text += f"; against the same structure trained from scratch {_interval(scratch, 2)} points"
-        text += "" if sure else " (no difference shown)"
+        text += " (no difference shown)" if result.standing.bears and not sure else ""
     return text + "."
 
 
@@ -65,7 +67,7 @@ def _headlines(result: Comparison) -> list[str]:
             if not len(values) or lost is None:
                 continue
             good = bool((values >= needed).all()) and lost["mean"] <= WITHIN_POINTS
-            reason = f"{arm} ({int((values >= needed).sum())} of {len(values)} seeds, {_interval(lost, 2)} points lost)"
+            reason = f"{arm} ({int((values >= needed).sum())} of {counted(len(values), 'seed')}, {_interval(lost, 2)} points lost)"
             (met if good else missed).append(reason)
         if met or missed:
             by = f"met by {', '.join(met) or 'none'}; MISSED by {', '.join(missed) or 'none'}"
@@ -90,8 +92,8 @@ def _search(result: Comparison) -> list[str]:
     for metric, label in (("hypervolume@1", "hypervolume of the first search"), ("fitness@1", "best F of the first search")):
         rows = gaps[(gaps["metric"] == metric) & gaps["other"].isin(same)]
         told = [
-            f"{row.other} {row.mean:+.4f} ({row.ci95_low:+.4f} to {row.ci95_high:+.4f}: {row.verdict})" for row in _tuples(rows)
-            if np.isfinite(row.mean)
+            f"{row.other} {row.mean:+.4f}" + (f" ({row.ci95_low:+.4f} to {row.ci95_high:+.4f}: {row.verdict})" if row.n > 1 else "")
+            for row in _tuples(rows)
         ]
         if told:
             sentences.append(f"{label}, {first} minus others at as many evaluations: {'; '.join(told)}.")

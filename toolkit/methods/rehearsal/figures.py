@@ -10,6 +10,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.methods.rehearsal.cases import cases_table, rehearsal_of, validation_table
+from toolkit.render.axes import log_y
 from toolkit.render.figures import COLOURS, INK, MARKERS, Figures, bars_with_intervals, label_above, new_figure, styled
 
 LEAST_SPAN = 4.0
@@ -111,7 +112,7 @@ def by_network(table: pd.DataFrame) -> Figure:
         panel.bar_label(bars, [f"{height:.2g}" for height in heights], fontsize=8, padding=2)
     panel.set_xticks(range(len(groups)), [f"{exchange}\n{schedule}\n{case}\nP = {size}" for case, exchange, schedule, size in groups])
     if (table["exchange_s"] > 0).all():  # one worker has nobody to exchange anything with
-        panel.set_yscale("log")
+        log_y(panel)
     panel.set_ylabel("exchange of a step (s)")
     panel.grid(axis="x", visible=False)
     label_above(figure, panel, columns=len(networks))

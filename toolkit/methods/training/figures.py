@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import describe
 from toolkit.analysis.statistics import mean_interval
-from toolkit.render.figures import Figures, arm_colours, arm_markers, bars_with_intervals, new_figure, styled
+from toolkit.render.figures import FEW_ARMS, INK, Figures, arm_colours, arm_markers, bars_with_intervals, new_figure, styled
+from toolkit.render.many import panel_per_arm, tell_marks
 
 COSTS = {
     "parameters": "parameters", "energy_j@1": "energy of one image (mJ)", "latency_s@1": "time of one image (ms)",
@@ -49,6 +50,7 @@ def accuracy_against_costs(result: Comparison) -> Figure:
     floor = middle - FAR * max(float(accuracies.max()) - middle, 0.01)
     figure = new_figure(10.6, 7.4)
     panels = figure.subplots(2, 2, sharey=True)
+    marked = []
     for panel, (cost, title) in zip(panels.flat, COSTS.items(), strict=True):
         at = []
         for arm in result.arms:
@@ -61,6 +63,9 @@ def accuracy_against_costs(result: Comparison) -> Figure:
             )
         _axis(panel, np.array(at))
         panel.set_xlabel(title)
+        marked.append((panel, {
+            arm: (place, max(float(summary["final_accuracy", arm][0]), floor)) for arm, place in zip(result.arms, at, strict=True)
+        }))
         for arm, place in zip(result.arms, at, strict=True):
             if summary["final_accuracy", arm][0] < floor:
                 panel.plot(place, floor, color=colours[arm], marker=markers[arm], markersize=8, markeredgecolor="white", clip_on=False)
@@ -73,11 +78,7 @@ def accuracy_against_costs(result: Comparison) -> Figure:
         panels[0, 0].set_ylim(floor, min(1.0, float(highest)) + 0.05 * (1 - floor))
     for panel in panels[:, 0]:
         panel.set_ylabel("final test accuracy")
-    handles = [
-        Line2D([], [], color=colours[arm], marker=markers[arm], markeredgecolor="white", linestyle="", markersize=8, label=arm)
-        for arm in result.arms
-    ]
-    figure.legend(handles=handles, loc="outside right center")
+    tell_marks(figure, result.arms, marked, all_arms=result.arms)
     return figure
 
 
@@ -98,15 +99,19 @@ def learning(result: Comparison) -> Figure | None:
     rows = result.metrics[(result.metrics["name"] == "test_accuracy").to_numpy(bool)]
     if rows.empty or rows["step"].nunique() < 3:
         return None
+    bands = {arm: _band(rows[(rows["arm"] == arm).to_numpy(bool)]) for arm in result.arms}
+    if len(bands) > FEW_ARMS:
+        figure = panel_per_arm({arm: band[:, :2] for arm, band in bands.items()}, result.arms[0])
+        figure.axes[0].set_xlim(left=0)
+        figure.axes[0].locator_params(axis="x", nbins=4)
+        figure.supxlabel("steps", fontsize=12, color=INK)
+        figure.supylabel("test accuracy", fontsize=12, color=INK)
+        return figure
     colours, markers = arm_colours(result.arms), arm_markers(result.arms)
     figure = new_figure(9.0, 4.8)
     panel = figure.subplots()
-    for place, arm in enumerate(result.arms):
-        runs = rows[(rows["arm"] == arm).to_numpy(bool)].drop_duplicates(["seed", "step"], keep="last")
-        table = runs.pivot(index="step", columns="seed", values="value")
-        steps = table.index.to_numpy(float)
-        bands = np.array([mean_interval(values) for values in table.to_numpy(float)])
-        mean, low, high = bands[:, 0], bands[:, 1], bands[:, 2]
+    for place, (arm, band) in enumerate(bands.items()):
+        steps, mean, low, high = band.T
         if np.isfinite(low).all() and len(result.arms) <= 6:
             panel.fill_between(steps, low, high, color=colours[arm], alpha=0.15, linewidth=0)
         every = 1 if len(steps) <= FEW_STEPS else (place % FEW_STEPS, len(steps) // FEW_STEPS)
@@ -118,6 +123,15 @@ def learning(result: Comparison) -> Figure | None:
     return figure
 
 
+def _band(rows: pd.DataFrame) -> NDArray[np.float64]:
+    """Step, mean accuracy and its interval within 0 to 1, one row per evaluation of an arm."""
+    runs = rows.drop_duplicates(["seed", "step"], keep="last")
+    table = runs.pivot(index="step", columns="seed", values="value")
+    bands = np.array([mean_interval(values)[:3] for values in table.to_numpy(float)])
+    bands[:, 1], bands[:, 2] = np.maximum(bands[:, 1], 0.0), np.minimum(bands[:, 2], 1.0)
+    return np.column_stack([table.index.to_numpy(float), bands])
+
+
 FIGURES = Figures(
     training_figures,
     captions={
@@ -127,6 +141,7 @@ FIGURES = Figures(
         "the time of one image on the machine, and against the energy of training. Up and to the left is better. Arms whose intervals "
         "overlap are to be compared by the table of paired differences. An axis is logarithmic where arms differ by more than a factor of "
         "four. An arm far below the others stands at the lower edge with its value.",
-        "learning": "Test accuracy while training: mean over seeds, with its 95 % interval where there are at most six arms.",
+        "learning": "Test accuracy while training: mean over seeds, with its 95 % interval where there are at most six arms; of more "
+        "than ten each has a panel of its own.",
     },
 )

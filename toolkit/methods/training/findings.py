@@ -6,7 +6,9 @@ import pandas as pd
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.findings import by_verdict
+from toolkit.analysis.metric import describe
 from toolkit.analysis.statistics import UNDECIDED
+from toolkit.analysis.words import counted
 
 VERDICTS = {
     "better": "Its accuracy is higher than that of", "worse": "Its accuracy is lower than that of",
@@ -18,19 +20,20 @@ def training_findings(result: Comparison) -> list[str]:
     """Say what the paired intervals say of accuracy, and what an image costs each arm."""
     first, *others = result.arms
     own = _mean_of(result, "final_accuracy", first)
-    half, seeds = (own["ci95_high"] - own["ci95_low"]) / 2, int(own["n"])
-    interval = f" ± {half:.4f} (95 % interval, {seeds} seeds)" if seeds > 1 else " (one seed, so no interval)"
-    sentences = [f"{first} ends with a test accuracy of {own['mean']:.4f}{interval}."]
+    seeds, info = int(own["n"]), describe("final_accuracy", result.infos)
+    told = info.with_interval(float(own["mean"]), float(own["ci95_low"]), float(own["ci95_high"]))
+    interval = f"95 % interval, {counted(seeds, 'seed')}" if seeds > 1 else "one seed, so no interval"
+    sentences = [f"{first} ends with a test accuracy of {told} ({interval})."]
     for verdict, rows in by_verdict(result, "final_accuracy").items():
-        told = [
+        rivals = [
             f"{row['other']} ({row['mean']:+.4f}, 95 % interval {row['ci95_low']:+.4f} to {row['ci95_high']:+.4f})" for row in rows
         ]
-        if told:
-            sentences.append(f"{VERDICTS[verdict]} {', '.join(told)}.")
+        if rivals:
+            sentences.append(f"{VERDICTS[verdict]} {', '.join(rivals)}.")
     if others and "latency_s@1" in set(result.report["metric"]):
         latency_s = {arm: float(_mean_of(result, "latency_s@1", arm)["mean"]) for arm in result.arms}
-        told = [f"{arm} {1e3 * latency_s[arm]:.3g} ms" for arm in others]
-        sentences.append(f"One image by itself takes {first} {1e3 * latency_s[first]:.3g} ms on this machine; {', '.join(told)}.")
+        beside = [f"{arm} {1e3 * latency_s[arm]:.3g} ms" for arm in others]
+        sentences.append(f"One image by itself takes {first} {1e3 * latency_s[first]:.3g} ms on this machine; {', '.join(beside)}.")
     return sentences
 
 

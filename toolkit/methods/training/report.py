@@ -12,7 +12,7 @@ from toolkit.methods.training.findings import training_findings
 PREFIX = "inference_"
 
 TRAINING_METRICS: tuple[MetricInfo, ...] = (
-    MetricInfo("final_accuracy", "1", "final test accuracy", "higher", 4, headline=True),
+    MetricInfo("final_accuracy", "1", "final test accuracy", "higher", 4, headline=True, share=True),
     MetricInfo("final_loss", "1", "final test loss", "lower", 4),
     MetricInfo("parameters", "1", "parameters", None, 0, headline=True),
     MetricInfo("multiply_adds", "1", "multiply-adds per image", None, 0),
