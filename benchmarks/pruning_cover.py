@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from toolkit.learning.pruning.gates import masked_scores
 from toolkit.learning.pruning.groups import PruningError, find_groups
-from toolkit.learning.pruning.rebuild import masked_scores, rebuild
+from toolkit.learning.pruning.rebuild import rebuild
 from toolkit.learning.pruning.trace import Untraceable
 from toolkit.models.condensenet import condensenet
 from toolkit.models.densenet import densenet_bc
