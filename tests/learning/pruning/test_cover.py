@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.learning.pruning.modern import CASES, IMAGES, ROWS, Encoder, Grouping, Language, Next, Own
-from tests.learning.pruning.networks import lived_in, random_mask, seeded
+from tests.learning.pruning.networks import VIEWS, Grouped, Repeated, Sides, Viewed, lived_in, random_mask, seeded
 from toolkit.learning.pruning.attention import CutAttention
 from toolkit.learning.pruning.costs import Costs
 from toolkit.learning.pruning.evaluate import Looped, best_evaluator
@@ -95,6 +96,33 @@ def test_rebuilt_equals_a_network_that_does_not_read_these_units(name: str) -> N
         mask = random_mask(groups, rng)
         with torch.no_grad():
             assert apart(rebuild(model, groups, mask)(batch), silenced(model, groups, mask)(batch)) < 1e-10
+
+
+TWICE = {
+    **CASES, "sides": (Sides, IMAGES), "grouped": (Grouped, IMAGES), "repeated": (Repeated, IMAGES),
+    "flat": (lambda: Viewed(VIEWS["view by size(0)"]), IMAGES),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_cutting_twice_is_cutting_once(name: str) -> None:
+    """What is left of a network has the units that were left, in their order, down to the last head and group."""
+    make, shape = TWICE[name]
+    torch.manual_seed(0)
+    model = used(make())
+    groups = find_groups(model, shape)
+    rng = np.random.default_rng(1)
+    batch = torch.randn((2, *shape), generator=seeded(2), dtype=torch.float64)
+    for trial in range(6):
+        second = random_mask(groups, rng, one_left=trial % 3 == 0)
+        first = second | (rng.random(groups.units) < 0.5)
+        between = rebuild(model, groups, first)
+        again = find_groups(between, shape)
+        assert again.sizes == groups.kept(first)
+        twice = rebuild(between, again, second[first])
+        with torch.no_grad():
+            assert apart(twice(batch), rebuild(model, groups, second)(batch)) < 1e-10
+        assert find_groups(twice, shape).sizes == groups.kept(second)
 
 
 def only(groups: Groups, *names: str) -> list[str]:
@@ -200,6 +228,14 @@ def test_group_norm_loses_groups_or_the_channels_of_one(count: int, units: int) 
     assert small.norm.num_groups == max(1, count - 1)
 
 
+def test_the_last_of_several_groups_stays_whole() -> None:
+    groups = find_groups(Grouping(4), IMAGES)
+    mask = groups.dense()
+    mask[:3] = False
+    small = rebuild(Grouping(4), groups, mask)
+    assert (len(small.norm.weight), find_groups(small, IMAGES).sizes) == (3, (1, 8))
+
+
 def test_weights_that_two_layers_share_stay_shared() -> None:
     torch.manual_seed(0)
     model = used(Language())
@@ -243,15 +279,30 @@ def test_numbers_that_a_module_holds_are_its_own_again_after_tracing() -> None:
     assert (small.heads, small.head_dim, model.heads) == (3, 4, 4)
 
 
+class Divided(Own):
+    """Divides by the number of its heads, in one way or another."""
+
+    def __init__(self, count: Any) -> None:
+        super().__init__("fused, by attributes")
+        self.count = count
+
+    def mixed(self, x: Tensor) -> Tensor:
+        return super().mixed(x) / self.count(self.heads)
+
+
+@pytest.mark.parametrize("count", [
+    lambda heads: heads, float, lambda heads: heads**0.5, math.sqrt, lambda heads: 1 / heads, lambda heads: heads * 2,
+])
+def test_heads_stay_where_their_number_is_used_otherwise(count: Any) -> None:
+    groups = find_groups(Divided(count), ROWS)
+    assert "qkv" not in [group.name for group in groups.groups]
+    assert "a number computed of heads" in groups.kept_for
+
+
 def test_a_network_that_uses_its_sizes_unseen_is_not_handed_out() -> None:
-    """It divides by the number of its heads, which no tape can show."""
-
-    class Mean(Own):
-        def mixed(self, x: Tensor) -> Tensor:
-            return super().mixed(x) / float(self.heads)
-
+    """It divides by how often it goes round a loop, which no tape can show."""
     torch.manual_seed(0)
-    model = used(Mean("fused, by attributes"))
+    model = used(Divided(lambda heads: sum(1 for _ in range(heads))))
     groups = find_groups(model, ROWS)
     mask = groups.dense()
     mask[next(group for group in groups.groups if group.name == "qkv").start] = False

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.learning.pruning.numbers import Attribute, AxisOf, Number, PerSample, Slot, Weight
+from toolkit.learning.pruning.numbers import Attribute, AxisOf, Number, Origin, PerSample, Slot, Weight
 from toolkit.learning.pruning.trace import TracedCall, leaves
 
 Atoms = NDArray[np.int64]
@@ -63,6 +63,8 @@ class Channels:
     """By slot the axes that grow with the batch, and by how much for each sample."""
     parent: list[int] = field(default_factory=lambda: [0])
     """Union-find; atom 0 stands for all that is never removed."""
+    made: list[bool] = field(default_factory=lambda: [False])
+    """Whether a layer makes an atom, or one that it is tied to."""
     of: dict[int, Axes] = field(default_factory=dict)
     """Atoms by slot."""
     uses: dict[str, Axes] = field(default_factory=dict)
@@ -103,6 +105,7 @@ class Channels:
         for a, b in zip(first.tolist(), second.tolist(), strict=True):
             low, high = sorted((self.find(a), self.find(b)))
             self.parent[high] = low
+            self.made[low] |= self.made[high]
 
     def tie_rows(self, rows: Atoms) -> Atoms:
         """Tie the rows of a matrix of atoms, column by column, and return the first of them."""
@@ -112,7 +115,7 @@ class Channels:
 
     def keep(self, atoms: Atoms, reason: str = "") -> None:
         """Never remove these."""
-        if reason and reason not in self.reasons and self.removable(atoms):
+        if reason and reason not in self.reasons and any(self.made[root] for root in self.roots(atoms).tolist() if root):
             self.reasons.append(reason)
         self.join(np.zeros_like(atoms), atoms)
 
@@ -125,6 +128,7 @@ class Channels:
             for size in self.shapes[tensor.name]:
                 begin = len(self.parent)
                 self.parent += range(begin, begin + size)
+                self.made += [False] * size
                 axes.append(np.arange(begin, begin + size))
             self.uses[tensor.name] = tuple(axes)
         return self.uses[tensor.name]
@@ -148,7 +152,7 @@ class Channels:
             if len(known) == len(atoms):
                 self.join(known, atoms)
                 return
-        self.keep(atoms, "a size that is written down" if len(atoms) > 1 else "")
+        self.keep(atoms, "a size that is written down")
         self.fix(length)
 
     def fix(self, item: Any) -> None:
@@ -156,12 +160,16 @@ class Channels:
         if not isinstance(item, Number | PerSample):
             return
         for part in item.parts:
-            if isinstance(part, AxisOf):
-                self.keep(self.axes(part.tensor)[part.axis], "a number computed of a size")
-            else:
-                self.fixed.add(part)
-                if part in self.attributes:
-                    self.keep(self.attributes[part], f"a number computed of {part.name}")
+            self.stay(part)
+
+    def stay(self, part: Origin) -> None:
+        """Keep the axis or the number of a module that something unknown was computed of."""
+        if isinstance(part, Attribute):
+            self.fixed.add(part)
+            if part in self.attributes:
+                self.keep(self.attributes[part], f"a number computed of {part.name}")
+        elif not isinstance(part.tensor, Slot) or part.tensor.number in self.of:
+            self.keep(self.axes(part.tensor)[part.axis], "a number computed of a size")
 
     def own_weight(self, tensor: Any) -> str | None:
         """Return the weight that a tensor is or is made of."""

@@ -1,8 +1,8 @@
 """Gates on the full network: its tape, run with a factor on everything that removable units have a say in.
 
 A gate sits where a unit is read, so that at 0 it removes all of the unit's influence, its bias and normalisation included, which a factor
-at its filter would not. Norms that run over channels weigh their statistics by the gates: with gates of 0 and 1 these are those of the units
-that stay, which is what the cut network has.
+at its filter would not. Norms that run over channels weigh their statistics by the gates: with gates of 0 and 1 these are those of the
+units that stay, which is what the cut network has.
 """
 
 from __future__ import annotations

@@ -39,6 +39,8 @@ class Attribute(NamedTuple):
     path: str
     name: str
     place: int | None = None
+    counts: str = ""
+    """What it counted in the network that was cut to this one, see `counting`."""
 
 
 Origin = AxisOf | Attribute
@@ -58,26 +60,37 @@ class PerSample(NamedTuple):
 
 
 class Number(int):
-    """A whole number with its origin; what is computed of it has none, and keeps the origins as its parts."""
+    """A whole number with its origin; what is computed of it has none, and keeps the origins as its parts.
+
+    A fraction can keep nothing, so the parts of a number that becomes one are put into `lost`, which all numbers of a recording share.
+    """
 
     origin: Origin | None
     parts: frozenset[Origin]
+    lost: set[Origin]
 
     @classmethod
-    def of(cls, value: int, origin: Origin) -> Number:
-        return cls._made(value, origin, frozenset((origin,)))
+    def of(cls, value: int, origin: Origin, lost: set[Origin]) -> Number:
+        return cls._made(value, origin, frozenset((origin,)), lost)
 
     @classmethod
-    def _made(cls, value: int, origin: Origin | None, parts: frozenset[Origin]) -> Number:
+    def _made(cls, value: int, origin: Origin | None, parts: frozenset[Origin], lost: set[Origin]) -> Number:
         number = cls(value)
-        number.origin, number.parts = origin, parts
+        number.origin, number.parts, number.lost = origin, parts, lost
         return number
 
     def _with(self, other: Any, operation: Callable[[Any, Any], Any], swapped: bool = False) -> Any:
         first, second = int(self), int(other) if isinstance(other, Number) else other
         found = operation(second, first) if swapped else operation(first, second)
         parts = self.parts | (other.parts if isinstance(other, Number) else frozenset())
-        return Number._made(found, None, parts) if type(found) is int else found
+        if type(found) is int:
+            return Number._made(found, None, parts, self.lost)
+        self.lost.update(parts)
+        return found
+
+    def __float__(self) -> float:
+        self.lost.update(self.parts)
+        return float(int(self))
 
     def __add__(self, other: Any) -> Any:
         return self._with(other, operator.add)
@@ -106,16 +119,42 @@ class Number(int):
     def __mod__(self, other: Any) -> Any:
         return self._with(other, operator.mod)
 
+    def __truediv__(self, other: Any) -> Any:
+        return self._with(other, operator.truediv)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._with(other, operator.truediv, swapped=True)
+
+    def __pow__(self, other: Any, modulo: Any = None) -> Any:
+        return self._with(other, operator.pow)
+
+    def __rpow__(self, other: Any, modulo: Any = None) -> Any:
+        return self._with(other, operator.pow, swapped=True)
+
     def __neg__(self) -> Number:
-        return Number._made(-int(self), None, self.parts)
+        return Number._made(-int(self), None, self.parts, self.lost)
 
 
 OF_TORCH = ("groups", "num_groups", "normalized_shape")
 """What torch's own layers hand to its functions and what changes with their channels."""
 
 
+COUNTS = "pruning_counts"
+"""Attribute of a layer of a cut network that says what its number of groups has counted."""
+
+
+def counting(number: Any) -> str:
+    """Return what a number of groups counts if that cannot be told from its size any more.
+
+    With one group left, a GroupNorm of several looks as one that has always had one, and a depthwise convolution as a plain one; with a
+    channel left in each group, a grouped convolution looks depthwise.
+    """
+    origin = number.origin if isinstance(number, Number) else None
+    return origin.counts if isinstance(origin, Attribute) else ""
+
+
 @contextmanager
-def attributes_named(model: nn.Module) -> Iterator[None]:
+def attributes_named(model: nn.Module, lost: set[Origin]) -> Iterator[None]:
     """Let the whole numbers that the modules of *model* hold say whose they are; afterwards all is as before."""
     before: list[tuple[nn.Module, str, Any]] = []
     for path, module in model.named_modules():
@@ -123,10 +162,10 @@ def attributes_named(model: nn.Module) -> Iterator[None]:
         for name, value in list(vars(module).items()):
             if name.startswith("_") or (foreign and name not in OF_TORCH):
                 continue
-            if type(value) is int and value > 1:
-                named: Any = Number.of(value, Attribute(path, name))
+            if type(value) is int and value > 0:
+                named: Any = Number.of(value, Attribute(path, name, counts=vars(module).get(COUNTS, "")), lost)
             elif type(value) is tuple and value and all(type(item) is int for item in value):
-                named = tuple(Number.of(item, Attribute(path, name, place)) for place, item in enumerate(value))
+                named = tuple(Number.of(item, Attribute(path, name, place), lost) for place, item in enumerate(value))
             else:
                 continue
             before.append((module, name, value))

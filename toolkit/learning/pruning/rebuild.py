@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from toolkit.learning.pruning.attention import CutAttention
 from toolkit.learning.pruning.gates import masked_scores
 from toolkit.learning.pruning.groups import Groups, Mask, Owners, PruningError, left
-from toolkit.learning.pruning.numbers import Attribute
+from toolkit.learning.pruning.numbers import COUNTS, Attribute
 from toolkit.learning.pruning.trace import leaves
 
 CLOSE = 1e-3
@@ -56,6 +56,9 @@ def rebuild(model: nn.Module, groups: Groups, mask: Mask) -> nn.Module:
     for path, module in list(small.named_modules()):
         if type(module) is nn.MultiheadAttention and any(name.rpartition(".")[0] == path for name, _ in groups.owners):
             small.set_submodule(path, CutAttention.of(module))
+        whole = model.get_submodule(path)
+        if getattr(whole, "num_groups", getattr(whole, "groups", 1)) > 1:
+            setattr(module, COUNTS, "channels" if f"{path}.weight" in groups.depthwise else "groups")
     for module in small.modules():
         for kind, resize in RESIZE.items():
             if isinstance(module, kind):

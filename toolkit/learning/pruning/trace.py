@@ -89,6 +89,8 @@ class Tape:
     """Tensors that are neither the input nor weights and that no call has made, by slot."""
     rates: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     """By slot the axes that grow with the batch, and by how much for each sample."""
+    lost: frozenset[Origin] = frozenset()
+    """Sizes that the forward made fractions of, which no call shows."""
 
     @property
     def exits(self) -> tuple[int, ...]:
@@ -118,8 +120,9 @@ def record(model: nn.Module, batch: Tensor) -> Tape:
         Untraceable: the output is not made of tensors with a row per sample, or does not depend on the input through torch functions; or
             what is done depends on how many samples there are.
     """
-    with attributes_named(model):
-        tape, longer = _recorded(model, batch), _recorded(model, torch.cat([batch, batch[:1]]))
+    lost: set[Origin] = set()
+    with attributes_named(model, lost):
+        tape, longer = _recorded(model, batch, lost), _recorded(model, torch.cat([batch, batch[:1]]), lost)
     if [call.name for call in tape.calls] != [call.name for call in longer.calls]:
         raise Untraceable(f"{type(model).__name__}: what its forward does depends on how many samples there are")
     merge = _Merger(type(model).__name__, len(batch))
@@ -132,7 +135,7 @@ def record(model: nn.Module, batch: Tensor) -> Tape:
         for slot, shape in call.shapes.items():
             more = zip(shape, other.shapes.get(slot, shape), strict=False)
             rates[slot] = {axis: after - before for axis, (before, after) in enumerate(more) if after != before}
-    return replace(tape, calls=_alive(calls, tape.exits), rates=rates)
+    return replace(tape, calls=_alive(calls, tape.exits), rates=rates, lost=frozenset(lost))
 
 
 def _alive(calls: list[TracedCall], exits: tuple[int, ...]) -> tuple[TracedCall, ...]:
@@ -145,9 +148,9 @@ def _alive(calls: list[TracedCall], exits: tuple[int, ...]) -> tuple[TracedCall,
     return tuple(reversed(alive))
 
 
-def _recorded(model: nn.Module, batch: Tensor) -> Tape:
+def _recorded(model: nn.Module, batch: Tensor, lost: set[Origin]) -> Tape:
     named = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
-    recorder = _Recorder(named, batch)
+    recorder = _Recorder(named, batch, lost)
     was_training = model.training
     model.eval()
     try:
@@ -199,9 +202,9 @@ def _is_whole(item: Any) -> bool:
 class _Recorder(TorchFunctionMode):
     """Writes down every torch function that returns a tensor."""
 
-    def __init__(self, named: dict[int, str], batch: Tensor) -> None:
+    def __init__(self, named: dict[int, str], batch: Tensor, lost: set[Origin]) -> None:
         super().__init__()
-        self.named = named
+        self.named, self.lost = named, lost
         self.calls: list[TracedCall] = []
         self.slot = {id(batch): 0}
         self.alive: list[Tensor] = [batch]
@@ -231,8 +234,8 @@ class _Recorder(TorchFunctionMode):
         """Lengths of *tensor* that say so: all of them, or that of one *axis*."""
         key = self._key(tensor)
         if isinstance(result, torch.Size):
-            return torch.Size([Number.of(size, AxisOf(key, place)) for place, size in enumerate(result)])
-        return Number.of(result, AxisOf(key, int(axis) % tensor.dim()))
+            return torch.Size([Number.of(size, AxisOf(key, place), self.lost) for place, size in enumerate(result)])
+        return Number.of(result, AxisOf(key, int(axis) % tensor.dim()), self.lost)
 
     def _key(self, tensor: Tensor, made: bool = False) -> Slot | Weight:
         if id(tensor) in self.named:

@@ -24,6 +24,8 @@ def follow(tape: Tape, shapes: dict[str, tuple[int, ...]]) -> Channels:
     channels = Channels(shapes, tape.rates)
     for place, call in enumerate(tape.calls):
         _step(channels, call, place)
+    for part in tape.lost:
+        channels.stay(part)
     for slot in tape.exits:
         for atoms in channels.of[slot]:
             channels.keep(atoms)

@@ -39,7 +39,7 @@ def broadcast(channels: Channels, call: TracedCall, place: int = -1) -> bool:
             if len(axes) < back:
                 continue
             if len(axes[-back]) != size:
-                channels.keep(axes[-back], f"{call.name} repeats a channel" if isinstance(tensor, Slot) else "")
+                channels.keep(axes[-back], f"{call.name} repeats a channel")
             elif atoms is None:
                 atoms = axes[-back]
             else:

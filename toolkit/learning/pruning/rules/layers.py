@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.learning.pruning.channels import Atoms, Axes, Channels, Layer, Product, Read, lies, operand
-from toolkit.learning.pruning.numbers import Slot, Weight
+from toolkit.learning.pruning.numbers import Number, Slot, Weight, counting
 from toolkit.learning.pruning.trace import TracedCall, leaves
 
 
@@ -59,8 +59,9 @@ def _convolved(channels: Channels, call: TracedCall, place: int, *, transposed: 
         channels.keep(atoms, f"{call.name} over channels")
     read, whole, divided = axes[channel], kernel[0], kernel[1]
     groups = call.argument(6, "groups", 1)
-    depthwise = int(groups) > 1 and int(groups) == len(read) and len(whole if transposed else divided) == (len(read) if transposed else 1)
-    if int(groups) == 1:
+    known = counting(groups)
+    depthwise = (int(groups) > 1 and int(groups) == len(read) and known != "groups") or known == "channels"
+    if int(groups) == 1 and not known:
         channels.join(read, whole if transposed else divided)
         out = divided if transposed else whole
     elif depthwise:
@@ -71,6 +72,9 @@ def _convolved(channels: Channels, call: TracedCall, place: int, *, transposed: 
         channels.follows(groups, read)
     else:
         channels.follows(groups, lies(int(groups)))
+        if not isinstance(groups, Number):  # what is left could not be told from a depthwise one
+            channels.keep(whole, f"{call.name} with a number of groups")
+            channels.keep(divided)
         ahead = channels.tie_rows(whole.reshape(int(groups), -1))
         channels.join(read, np.tile(ahead if transposed else divided, int(groups)))
         out = np.tile(divided if transposed else ahead, int(groups))
@@ -141,6 +145,8 @@ def _made(channels: Channels, weight: Slot | Weight, dim: int, *, depthwise: boo
     layer = Layer(name, dim, depthwise)
     if dim >= 0 and layer not in channels.layers:
         channels.layers.append(layer)
+        for root in channels.roots(channels.uses[name][dim]).tolist():
+            channels.made[root] = True
 
 
 def _dimension(channels: Channels, made: Atoms, axes: Axes) -> int:

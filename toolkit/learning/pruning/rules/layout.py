@@ -6,7 +6,7 @@ attribute or another axis's length goes with it (`Channels.follows`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ def reshape_as(channels: Channels, call: TracedCall, place: int) -> bool:
     other = call.argument(1, "other")
     if not isinstance(other, Slot | Weight):
         return False
-    return _regrouped(channels, call, [Number.of(size, AxisOf(other, axis)) for axis, size in enumerate(shape_of(channels, other))])
+    return _regrouped(channels, call, [Number.of(size, AxisOf(other, axis), set()) for axis, size in enumerate(shape_of(channels, other))])
 
 
 def flatten(channels: Channels, call: TracedCall, place: int) -> bool:
@@ -53,10 +53,12 @@ def _regrouped(channels: Channels, call: TracedCall, lengths: Sequence[Any]) -> 
         return False
     axes = channels.axes(tensor)
     found: list[Atoms] = [lies(size) for size in after]
-    for olds, news in _segments(shape_of(channels, tensor), after):
+    begun = [place for place, size in enumerate(after) if size == 1 and _may_change(lengths[place])]
+    for olds, news in _with_ones(channels, axes, _segments(shape_of(channels, tensor), after), begun):
         merged = _merged(channels, [axes[old] for old in olds])
         if not news:
             channels.keep(merged)
+            continue
         for new, atoms in zip(news, _divided(channels, merged, [after[new] for new in news], [lengths[new] for new in news]), strict=True):
             found[new] = atoms
     channels.of[slot] = tuple(found)
@@ -92,6 +94,35 @@ def _segments(before: Sequence[int], after: Sequence[int]) -> Iterator[tuple[lis
         yield ended, []
 
 
+def _with_ones(
+    channels: Channels, axes: Axes, segments: Iterable[tuple[list[int], list[int]]], begun: Sequence[int]
+) -> list[tuple[list[int], list[int]]]:
+    """Put dimensions of size 1 that are *begun* with a size that may change to what can lose indices beside them; the last to the last.
+
+    They are what is left of several: the last of the heads, or a head of width 1, which goes with the indices that were its.
+    """
+    found: list[tuple[list[int], list[int]]] = []
+    waiting: list[int] = []
+    for olds, news in segments:
+        if not olds and news[0] in begun:
+            waiting += news
+            continue
+        if not news and found:  # the last ones that end
+            found[-1][0].extend(olds)
+            continue
+        behind = any(channels.removable(axes[old]) for old in olds)
+        if waiting and found and not behind and any(channels.removable(axes[old]) for old in found[-1][0]):
+            found[-1][1].extend(waiting)
+            waiting = []
+        found.append((olds, [*waiting, *news]))
+        waiting = []
+    if waiting and found:
+        found[-1][1].extend(waiting)
+    elif waiting:
+        found.append(([], waiting))
+    return found
+
+
 def _merged(channels: Channels, axes: Sequence[Atoms]) -> Atoms:
     """The atoms of axes laid out as one: an index goes with that of the one axis that can lose some; of several, the longest."""
     if not axes:
@@ -110,7 +141,7 @@ def _divided(channels: Channels, merged: Atoms, sizes: Sequence[int], lengths: S
     if len(sizes) == 1:
         channels.follows(lengths[0], merged)
         return [merged]
-    free = next((place for place, length in enumerate(lengths) if length is None or getattr(length, "origin", None) is not None), None)
+    free = next((place for place, length in enumerate(lengths) if _may_change(length)), None)
     found: list[Atoms] = [lies(size) for size in sizes]
     if free is None:
         channels.keep(merged, "a size that is written down")
@@ -119,6 +150,11 @@ def _divided(channels: Channels, merged: Atoms, sizes: Sequence[int], lengths: S
     for place, length in enumerate(lengths):
         channels.follows(length, found[place])
     return found
+
+
+def _may_change(length: Any) -> bool:
+    """Whether an axis of this length can lose indices: torch works it out, or it is a module's own or that of another axis."""
+    return length is None or (isinstance(length, Number) and length.origin is not None)
 
 
 def permute(channels: Channels, call: TracedCall, place: int) -> bool:
@@ -178,7 +214,8 @@ def index(channels: Channels, call: TracedCall, place: int) -> bool:
     """Slices, numbers, None and an ellipsis; a part of an axis alone keeps the axis."""
     tensor, (slot,) = operand(call, 0), call.results()
     parts = list(call.args[1]) if isinstance(call.args[1], tuple) and not isinstance(call.args[1], Slot | Weight) else [call.args[1]]
-    if tensor is None or not all(part is None or part is Ellipsis or isinstance(part, slice) or type(part) is int for part in parts):
+    known = all(part is None or part is Ellipsis or (isinstance(part, slice | int) and not isinstance(part, bool)) for part in parts)
+    if tensor is None or not known:
         return False
     axes = channels.axes(tensor)
     taken = sum(part is not None and part is not Ellipsis for part in parts)
@@ -275,7 +312,7 @@ def expand(channels: Channels, call: TracedCall, place: int) -> bool:
     other = call.argument(1, "other")
     named: Sequence[Any] = [item for item in leaves([call.args[1:], call.kwargs]) if isinstance(item, int | PerSample)]
     if isinstance(other, Slot | Weight):
-        named = [Number.of(size, AxisOf(other, axis)) for axis, size in enumerate(shape_of(channels, other))]
+        named = [Number.of(size, AxisOf(other, axis), set()) for axis, size in enumerate(shape_of(channels, other))]
     after, axes = call.shapes[slot], channels.axes(tensor)
     if len(named) != len(after):
         return False

@@ -8,7 +8,7 @@ them could do that; so what is searched with gates weighs the statistics too (`g
 from __future__ import annotations
 
 from toolkit.learning.pruning.channels import Channels, Read, lies, operand
-from toolkit.learning.pruning.numbers import Slot, Weight
+from toolkit.learning.pruning.numbers import Slot, Weight, counting
 from toolkit.learning.pruning.trace import TracedCall, leaves
 
 
@@ -46,7 +46,7 @@ def group_norm(channels: Channels, call: TracedCall, place: int) -> bool:
     for item in (*call.args[2:4], call.kwargs.get("weight"), call.kwargs.get("bias")):
         if isinstance(item, Slot | Weight):
             channels.join(axes[1], channels.axes(item)[0])
-    if count == 1:
+    if count == 1 and counting(count) != "groups":
         channels.follows(count, lies(1))
         channels.reads.append(Read(place, 0, 1, axes[1]))
     else:
