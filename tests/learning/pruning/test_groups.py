@@ -9,15 +9,15 @@ from torch import nn
 
 from tests.learning.pruning.networks import KEEPING, VIEWS, Along, Grouped, Repeated, Sides, Viewed, lived_in, random_mask, seeded
 from toolkit.learning.pruning.costs import Costs
+from toolkit.learning.pruning.gates import gated_answer, masked_scores
 from toolkit.learning.pruning.groups import PruningError, find_groups
-from toolkit.learning.pruning.rebuild import gated, masked_scores, rebuild
+from toolkit.learning.pruning.rebuild import rebuild
 from toolkit.learning.pruning.trace import Untraceable
 from toolkit.learning.work import count
 from toolkit.models.hcgnet import hcgnet_a1
 from toolkit.models.lenet import lenet5, lenet5_classic, lenet_300_100
 from toolkit.models.resnet import resnet
 from toolkit.models.resnet_cifar import resnet_cifar
-from toolkit.models.small_cnn import small_cnn
 from toolkit.models.vgg import vgg16
 
 
@@ -120,15 +120,31 @@ def test_a_filter_before_the_flatten_owns_its_sixteen_columns() -> None:
     assert ("classifier.weight", 0) not in groups.owners
 
 
+def test_a_network_of_one_filter_has_the_units_that_the_mask_left() -> None:
+    """Its only map is flattened: what was one axis of one is sixteen columns."""
+    groups = find_groups(lenet5(), (1, 28, 28))
+    mask = np.zeros(570, bool)
+    mask[[0, 20, 70, 71]] = True
+    again = find_groups(rebuild(lenet5(), groups, mask), (1, 28, 28))
+    assert [(group.name, group.size) for group in again.groups] == [("conv1", 1), ("conv2", 1), ("hidden", 2)]
+    assert again.owners["hidden.weight", 1].tolist() == [1] * 16
+
+
 def test_sums_tie_channels_and_padded_channels_stay() -> None:
-    """In a ResNet with 1x1 shortcuts the stem and all second convolutions of a stage share units; with option A the stream stays."""
+    """In a ResNet with 1x1 shortcuts the stem and all second convolutions of a stage share units; with option A all stages do.
+
+    There the stem's 16 channels are the middle ones of the 32 and of the 64, and what was padded on both sides stays.
+    """
     groups = find_groups(resnet(), (3, 16, 16))
     assert groups.sources[0] == ("conv.weight", "stages.0.0.conv2.weight")
     last = next(place for place, group in enumerate(groups.groups) if group.name == "stages.1.0.conv2")
     assert set(groups.sources[last]) == {"stages.1.0.conv2.weight", "stages.1.0.shortcut.0.weight"}
     option_a = find_groups(resnet_cifar(20), (3, 32, 32))
-    assert [group.name for group in option_a.groups] == [f"blocks.{block}.conv1" for block in range(9)]
-    assert option_a.kept_for
+    assert [group.name for group in option_a.groups] == ["conv", *(f"blocks.{block}.conv1" for block in range(9))]
+    assert option_a.sources[0] == ("conv.weight", *(f"blocks.{block}.conv2.weight" for block in range(9)))
+    assert option_a.owners["blocks.3.conv2.weight", 0].tolist() == [-1] * 8 + list(range(16)) + [-1] * 8
+    assert option_a.owners["classifier.weight", 1].tolist() == [-1] * 24 + list(range(16)) + [-1] * 24
+    assert not option_a.kept_for
 
 
 def test_one_channel_is_not_depthwise_and_depthwise_follows_its_input() -> None:
@@ -143,10 +159,11 @@ def test_one_channel_is_not_depthwise_and_depthwise_follows_its_input() -> None:
 
 
 def test_hcgnet_is_traced_and_rebuilt() -> None:
-    """Gates over pixels and split attention are not understood and keep their channels; what is found is cut rightly."""
+    """Gates over pixels and split attention are cut with the maps that they act on: all that its structure allows."""
     model = lived_in(hcgnet_a1())
     groups = find_groups(model, (3, 32, 32))
-    assert groups.units > 1000
+    assert groups.units > 2000
+    assert not groups.kept_for
     rng = np.random.default_rng(0)
     images = torch.randn((2, 3, 32, 32), generator=seeded(0))
     dense = masked_scores(model, groups, groups.dense(), images)
@@ -160,10 +177,10 @@ def test_hcgnet_is_traced_and_rebuilt() -> None:
     assert sum(weight.numel() for weight in small.parameters()) == Costs.of(groups).params(mask)[0]
 
 
-def test_what_mixes_channels_keeps_them() -> None:
-    """GroupNorm's statistics would change if a channel went, so small_cnn has nothing to remove, and says why."""
-    with pytest.raises(PruningError, match="group_norm"):
-        find_groups(small_cnn(), (1, 28, 28))
+def test_a_network_of_which_nothing_can_go_is_told_why() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.Softmax(1), nn.Flatten(), nn.Linear(6 * 64, 10))
+    with pytest.raises(PruningError, match=r"nothing that can be removed \(softmax along channels\)"):
+        find_groups(model, (1, 8, 8))
 
 
 def test_some_groups_only() -> None:
@@ -190,8 +207,8 @@ def test_gates_per_sample_are_gates() -> None:
     images = torch.randn((3, 1, 28, 28), generator=seeded(0))
     rng = np.random.default_rng(0)
     masks = np.stack([random_mask(groups, rng) for _ in range(3)])
-    with torch.no_grad(), gated(model, groups, torch.from_numpy(masks).float()):
-        together = model(images)
+    with torch.no_grad():
+        together = gated_answer(model, groups, torch.from_numpy(masks).float(), images)
     for place, mask in enumerate(masks):
         assert torch.allclose(together[place], masked_scores(model, groups, mask, images[place : place + 1])[0], atol=1e-6)
 

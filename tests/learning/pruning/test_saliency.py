@@ -12,8 +12,8 @@ from torch.nn import functional
 from tests.learning.pruning.networks import seeded
 from toolkit.learning.pruning.costs import Costs
 from toolkit.learning.pruning.finetune import FineTuning, train, wrong
+from toolkit.learning.pruning.gates import gated_answer
 from toolkit.learning.pruning.groups import PruningError, find_groups
-from toolkit.learning.pruning.rebuild import gated
 from toolkit.learning.pruning.saliency import l1, obd, per_group, slimming, taylor
 from toolkit.learning.pruning.select import SizeBudget, at_random, by_rank, filters_by_norm, magnitude_masks, weights_left
 from toolkit.models.lenet import lenet5
@@ -29,8 +29,9 @@ def test_taylor_and_obd_are_slopes_of_the_loss_at_the_gates() -> None:
     step, model, images = 1e-6, copy.deepcopy(MODEL).double(), IMAGES.double()
 
     def loss_of(gate: torch.Tensor, sample: int) -> float:
-        with torch.no_grad(), gated(model, GROUPS, gate):
-            return float(functional.cross_entropy(model(images[sample : sample + 1]), LABELS[sample : sample + 1]))
+        with torch.no_grad():
+            scores = gated_answer(model, GROUPS, gate, images[sample : sample + 1])
+            return float(functional.cross_entropy(scores, LABELS[sample : sample + 1]))
 
     slopes = np.zeros((7, GROUPS.units))
     for unit in range(GROUPS.units):

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -20,9 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from toolkit.learning.pruning.gates import gated_answer
 from toolkit.learning.pruning.groups import Groups, Mask, PruningError
-from toolkit.learning.pruning.rebuild import gated, keep_indices, kept_weights
-from toolkit.learning.pruning.trace import TracedCall, assign
+from toolkit.learning.pruning.numbers import Origin
+from toolkit.learning.pruning.rebuild import keep_indices, kept_weights
+from toolkit.learning.pruning.trace import TracedCall, assign, leaves
 
 Counts = NDArray[np.int64]
 CHUNK = 250
@@ -36,6 +38,8 @@ class Evaluator(ABC):
     """Counts the mistakes of masks on one set of images."""
 
     def __init__(self, model: nn.Module, groups: Groups, images: Tensor, labels: Tensor) -> None:
+        if len(groups.tape.exits) != 1:
+            raise PruningError(f"{type(model).__name__}: gives {len(groups.tape.exits)} tensors; masks are judged by one, its scores")
         self.model = model.eval()
         self.groups = groups
         self.images = images
@@ -68,18 +72,20 @@ class Looped(Evaluator):
 
     @torch.no_grad()
     def scores(self, mask: Mask) -> Tensor:
-        gate = torch.from_numpy(np.asarray(mask)).to(self.images.dtype)
-        with gated(self.model, self.groups, gate):
-            return torch.cat([self.model(part) for part in torch.split(self.images, CHUNK)])
+        return torch.cat([self._block(mask, begin, begin + CHUNK) for begin in range(0, len(self.labels), CHUNK)])
+
+    def _block(self, mask: Mask, begin: int, end: int) -> Tensor:
+        gate = torch.from_numpy(np.asarray(mask)).to(next(self.model.parameters()).dtype)
+        answer = gated_answer(self.model, self.groups, gate, self.images[begin:end])
+        (scores,) = (item for item in leaves(answer) if isinstance(item, Tensor))
+        return scores
 
     def _wrong(self, masks: Mask, first: int) -> Counts:
         counts = np.zeros(len(masks), np.int64)
         for place, mask in enumerate(masks):
-            gate = torch.from_numpy(mask).to(self.images.dtype)
-            with gated(self.model, self.groups, gate):
-                for begin in range(0, first, CHUNK):
-                    end = min(begin + CHUNK, first)
-                    counts[place] += self._mistakes(self.model(self.images[begin:end]), begin, end)
+            for begin in range(0, first, CHUNK):
+                end = min(begin + CHUNK, first)
+                counts[place] += self._mistakes(self._block(mask, begin, end), begin, end)
         return counts
 
 
@@ -98,9 +104,9 @@ class Suffix(Evaluator):
         before = tuple(call for call in self.groups.tape.calls if call not in self.calls)
         blocks: dict[int, list[Tensor]] = {slot: [] for slot in self.frontier}
         for part in torch.split(self.images, CHUNK):
-            value = {self.groups.tape.entry: part.clone()}
+            value = self.groups.tape.begin(part.clone())
             for call in before:
-                _run(call, value, whole, len(part))
+                _run(call, value, weights=whole, samples=len(part), lengths={})
             for slot in self.frontier:
                 blocks[slot].append(value[slot])
         return {slot: torch.cat(tensors) for slot, tensors in blocks.items()}
@@ -113,17 +119,19 @@ class Suffix(Evaluator):
         return kept_weights(self.model, self.groups, mask)
 
     def _block(self, mask: Mask, cut: dict[str, Tensor], begin: int, count: int) -> Tensor:
-        value = {}
-        samples = min(count, len(self.labels) - begin)
-        for slot, owner in self.frontier.items():
+        value = dict(self.groups.tape.constants)
+        samples, lengths = min(count, len(self.labels) - begin), self.groups.lengths_under(mask)
+        for slot, owners in self.frontier.items():
             tensor = self.kept[slot][begin : begin + count]
-            value[slot] = tensor.index_select(1, keep_indices(owner, mask)) if owner is not None else tensor.clone()
+            for axis, owner in owners.items():
+                tensor = tensor.index_select(axis, keep_indices(owner, mask))
+            value[slot] = tensor if owners else tensor.clone()
         for call in self.calls:
-            _run(call, value, cut, samples)
-        return value[self.groups.tape.exit]
+            _run(call, value, weights=cut, samples=samples, lengths=lengths)
+        return value[self.groups.tape.exits[0]]
 
     def _wrong(self, masks: Mask, first: int) -> Counts:
-        if len(self.calls) == 1 and self.calls[0].name == "linear":
+        if len(self.calls) == 1 and self.calls[0].name == "linear" and all(tensor.dim() == 2 for tensor in self.kept.values()):
             return self._last_layer(masks, first)
         counts = np.zeros(len(masks), np.int64)
         for place, mask in enumerate(masks):
@@ -135,9 +143,9 @@ class Suffix(Evaluator):
 
     def _last_layer(self, masks: Mask, first: int) -> Counts:
         """All masks of hidden units before the last layer as one batched product (n x units) (units x classes)."""
-        ((slot, owner),) = self.frontier.items()
+        ((slot, owners),) = self.frontier.items()
         weight, bias = (self.model.get_parameter(name) for name in self.calls[0].weights())
-        assert owner is not None
+        owner = owners[1]
         gates = torch.from_numpy(np.where(owner < 0, True, masks[:, np.maximum(owner, 0)])).to(weight.dtype)
         features = self.kept[slot][:first]
         scores = torch.matmul(features, (gates[:, None, :] * weight).transpose(1, 2)) + bias
@@ -167,9 +175,9 @@ class Population(Suffix):
 
     def __init__(self, model: nn.Module, groups: Groups, images: Tensor, labels: Tensor) -> None:
         super().__init__(model, groups, images, labels)
-        ((slot, owner),) = self.frontier.items()
+        ((slot, owners),) = self.frontier.items()
         weight, bias = self.calls[0].weights()
-        self.inputs = owner if owner is not None else np.full(self.kept[slot].shape[1], -1)
+        self.inputs = owners.get(1, np.full(self.kept[slot].shape[1], -1))
         self.outputs = groups.owners.get((weight, 0), np.full(groups.shapes[weight][0], -1))
         self.bias = model.get_parameter(bias).detach()
         kernel = model.get_parameter(weight).detach()
@@ -268,21 +276,29 @@ def best_evaluator(model: nn.Module, groups: Groups, images: Tensor, labels: Ten
     return (Population if Population.fits(groups) else Suffix)(model, groups, images, labels)
 
 
-def split(groups: Groups) -> tuple[tuple[TracedCall, ...], dict[int, NDArray[np.int64] | None]]:
-    """Return the calls whose result a mask can change, and the tensors they read of the others, with the owners of their channels."""
-    reading = {weight for (weight, dim) in groups.owners if dim == 1}
-    changed: set[int] = set()
-    later: list[TracedCall] = []
-    for call in groups.tape.calls:
-        if any(weight in reading for weight in call.weights()) or any(slot in changed for slot in call.slots()):
-            changed.update(call.results())
-            later.append(call)
-    read = dict.fromkeys(slot for call in later for slot in call.slots() if slot not in changed)
-    made = {slot for call in later for slot in call.results()}
-    return tuple(later), {slot: groups.slot_owner(slot) for slot in read if slot not in made}
+def split(groups: Groups) -> tuple[tuple[TracedCall, ...], dict[int, dict[int, NDArray[np.int64]]]]:
+    """Return the calls whose result a mask can change, and the tensors they read of the others, with the owners along their axes.
+
+    A tensor that is not laid out sample by sample cannot be kept for parts of the images: what makes it is among the calls too.
+    """
+    tape, later = groups.tape, set(groups.gates)
+    while True:
+        changed: set[int] = set()
+        for place, call in enumerate(tape.calls):
+            if place in later or changed.intersection(call.slots()):
+                later.add(place)
+                changed.update(call.results())
+        calls = [call for place, call in enumerate(tape.calls) if place in later]
+        read = dict.fromkeys(slot for call in calls for slot in call.slots() if slot not in changed and slot not in tape.constants)
+        mixed = {slot for slot in read if slot != tape.entry and tape.rates[slot] != {0: 1}}
+        if not mixed:
+            return tuple(calls), {slot: groups.slot_owners(slot) for slot in read}
+        later |= {place for place, call in enumerate(tape.calls) if mixed.intersection(call.results())}
 
 
-def _run(call: TracedCall, value: dict[int, Tensor], weights: dict[str, Tensor], samples: int) -> None:
+def _run(
+    call: TracedCall, value: dict[int, Tensor], *, weights: dict[str, Tensor], samples: int, lengths: Mapping[Origin, int]
+) -> None:
     """Run one call on a batch of *samples*; a pooling by two as maxima of slices: several times as fast, and the same to the bit."""
     if _halves(call):
         maps = value[call.slots()[0]]
@@ -290,7 +306,7 @@ def _run(call: TracedCall, value: dict[int, Tensor], weights: dict[str, Tensor],
             rows = torch.maximum(maps[..., ::2, :], maps[..., 1::2, :])
             value[call.results()[0]] = torch.maximum(rows[..., ::2], rows[..., 1::2])
             return
-    assign(call.out, call.run(value, weights, samples), value)
+    assign(call.out, call.run(value, weights, samples, lengths), value)
 
 
 def _halves(call: TracedCall) -> bool:

@@ -7,7 +7,7 @@ the same tensors form a *group*, in the order of the network; a LeNet-5 has the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from toolkit.learning.pruning.channels import Atoms, Channels, Layer, follow, producers
+from toolkit.learning.pruning.channels import Atoms, Channels, numbers
+from toolkit.learning.pruning.numbers import AxisOf, Number, Origin, Slot
+from toolkit.learning.pruning.rules import follow
 from toolkit.learning.pruning.trace import Tape, record
 
-Key = TypeVar("Key", int, tuple[str, int])
+Key = TypeVar("Key", tuple[str, int], tuple[int, int], Origin)
 Mask = NDArray[np.bool_]
 Owners = NDArray[np.int64]
 """Unit that each index of a dimension belongs to; -1 where it is never removed."""
@@ -43,6 +45,24 @@ class Group:
         return slice(self.start, self.start + self.size)
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Where a gate has to act: an operand of a call, along an axis."""
+
+    operand: int
+    axis: int
+    owner: Owners
+
+
+@dataclass(frozen=True)
+class Multiplied:
+    """The multiply-adds of a call: `constant` times how many of each of `factors` are left, for one image."""
+
+    factors: tuple[Owners, ...]
+    constant: int
+    convolution: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Groups:
     """All that can be removed from one network."""
@@ -52,15 +72,21 @@ class Groups:
     """For every (weight, dimension) that a unit touches, its owner by index."""
     sources: tuple[tuple[str, ...], ...]
     """For every group, the weights whose filters it is made of (depthwise ones apart)."""
-    layers: tuple[Layer, ...]
+    made_along: dict[str, int]
+    """The dimension of these weights along which the filters lie."""
+    products: tuple[Multiplied, ...]
     shapes: dict[str, tuple[int, ...]]
     """Of all parameters and buffers."""
     parameters: frozenset[str]
     """Which of them are parameters."""
     depthwise: frozenset[str]
     tape: Tape
-    slots: dict[int, Owners]
-    """Owners of the channels of every tensor on the tape that has removable ones."""
+    slots: dict[tuple[int, int], Owners]
+    """Owners by axis of every tensor on the tape that has removable indices."""
+    gates: dict[int, tuple[Gate, ...]]
+    """By place on the tape, what is gated there: all that removable indices have a say in."""
+    lengths: dict[Origin, Owners]
+    """Numbers on the tape that follow the units: how many of these owners are left."""
     kept_for: tuple[str, ...]
     """What was not understood on the way, and so keeps its channels."""
 
@@ -95,29 +121,31 @@ class Groups:
         """Return the mask that removes nothing."""
         return np.ones(self.units, bool)
 
-    def slot_owner(self, slot: int) -> Owners | None:
-        """Return the owners of the channels of a tensor on the tape; None where it has no removable ones."""
-        return self.slots.get(slot)
+    def slot_owners(self, slot: int) -> dict[int, Owners]:
+        """Return the owners along those axes of a tensor on the tape that have removable indices."""
+        return {axis: owner for (found, axis), owner in self.slots.items() if found == slot}
 
-    def input_owners(self) -> dict[str, Owners]:
-        """Return for every layer that reads removable channels the owner of each of its inputs, by the name of its module."""
-        groups = {layer.weight: layer.groups for layer in self.layers}
-        return {
-            weight.rpartition(".")[0]: np.tile(owner, groups[weight]) for (weight, dim), owner in self.owners.items()
-            if dim == 1 and weight in groups
-        }
+    def lengths_under(self, mask: Mask) -> dict[Origin, int]:
+        """Return the numbers that a cut network's forward holds where the whole one's held others."""
+        return {origin: int(left(owner, mask).sum()) for origin, owner in self.lengths.items()}
 
 
-def find_groups(model: nn.Module, shape: Sequence[int], only: Sequence[str] = ()) -> Groups:
-    """Return the groups of *model* for images of *shape* (channels, height, width).
+def left(owner: Owners, mask: Mask) -> NDArray[np.bool_]:
+    """Say which indices of a dimension stay under *mask*."""
+    return np.asarray((owner < 0) | mask[np.maximum(owner, 0)])
 
-    *only* names groups that may lose units; the others then have no bits (a layer-by-layer schedule asks for one at a time).
+
+def find_groups(model: nn.Module, shape: Sequence[int], only: Sequence[str] = (), *, dtype: torch.dtype | None = None) -> Groups:
+    """Return the groups of *model* for images of *shape* (channels, height, width), or whatever else one sample of its input is.
+
+    *only* names groups that may lose units; the others then have no bits (a layer-by-layer schedule asks for one at a time). *dtype* is
+    that of the input where it is not that of the weights: `torch.long` for a network that reads tokens.
 
     Raises:
         PruningError: there is nothing that can be removed, or no group of that name.
     """
     first = next(model.parameters())
-    tape = record(model, torch.zeros((2, *shape), dtype=first.dtype, device=first.device))
+    tape = record(model, torch.zeros((2, *shape), dtype=dtype or first.dtype, device=first.device))
     named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     shapes = {name: tuple(tensor.shape) for name, tensor in named.items()}
     channels = follow(tape, shapes)
@@ -131,36 +159,73 @@ def find_groups(model: nn.Module, shape: Sequence[int], only: Sequence[str] = ()
     if not groups:
         why = "; ".join(channels.reasons) or "no layer reads another one's channels"
         raise PruningError(f"{type(model).__name__}: has nothing that can be removed ({why})")
-    owners = _owners(channels, channels.uses, unit_of)
-    parameters = frozenset(name for name, _ in model.named_parameters())
+    resolve = _Owning(channels, unit_of)
+    gates: dict[int, tuple[Gate, ...]] = {}
+    for read in channels.reads:
+        owner = resolve(read.atoms)
+        if (owner >= 0).any():
+            gates[read.call] = (*gates.get(read.call, ()), Gate(read.operand, read.axis, owner))
     return Groups(
-        groups, owners=owners, sources=sources, layers=tuple(channels.layers), shapes=shapes, parameters=parameters,
-        depthwise=frozenset(channels.depthwise), tape=tape,
-        slots=_owners(channels, channels.of, unit_of), kept_for=tuple(channels.reasons),
+        groups, owners=resolve.some({(name, dim): atoms for name, axes in channels.uses.items() for dim, atoms in enumerate(axes)}),
+        sources=sources, made_along={layer.weight: layer.dim for layer in channels.layers if not layer.depthwise},
+        products=tuple(
+            Multiplied(tuple(map(resolve, product.factors)), product.constant, product.convolution) for product in channels.products
+        ),
+        shapes=shapes, parameters=frozenset(name for name, _ in model.named_parameters()),
+        depthwise=frozenset(layer.weight for layer in channels.layers if layer.depthwise), tape=tape,
+        slots=resolve.some({(slot, axis): atoms for slot, axes in channels.of.items() for axis, atoms in enumerate(axes)}),
+        gates=gates, lengths=resolve.some(_lengths(channels, tape)), kept_for=tuple(channels.reasons),
     )
 
 
-def _owners(channels: Channels, atoms_of: dict[Key, Atoms], unit_of: dict[int, int]) -> dict[Key, Owners]:
-    """Turn atoms into units, for whatever has a removable one."""
-    found = {}
-    for key, atoms in atoms_of.items():
-        owner = np.array([unit_of.get(int(root), -1) for root in channels.roots(atoms)], np.int64)
-        if (owner >= 0).any():
-            found[key] = owner
+@dataclass(frozen=True)
+class _Owning:
+    """Turns atoms into the units that own them."""
+
+    channels: Channels
+    unit_of: dict[int, int]
+
+    def __call__(self, atoms: Atoms) -> Owners:
+        return np.array([self.unit_of.get(int(root), -1) for root in self.channels.roots(atoms)], np.int64)
+
+    def some(self, atoms_of: Mapping[Key, Atoms]) -> dict[Key, Owners]:
+        """Return the owners of whatever has a removable index."""
+        found = {}
+        for key, atoms in atoms_of.items():
+            if atoms.any():
+                owner = self(atoms)
+                if (owner >= 0).any():
+                    found[key] = owner
+        return found
+
+
+def _lengths(channels: Channels, tape: Tape) -> dict[Origin, Atoms]:
+    """What the numbers on the tape count, and those of modules that go with an axis."""
+    found: dict[Origin, Atoms] = dict(channels.attributes.items())
+    for call in tape.calls:
+        for number in numbers([call.args, call.kwargs]):
+            origin = number.origin if isinstance(number, Number) else None
+            if isinstance(origin, AxisOf) and (not isinstance(origin.tensor, Slot) or origin.tensor.number in channels.of):
+                found[origin] = channels.axes(origin.tensor)[origin.axis]
     return found
 
 
 def _units(channels: Channels) -> tuple[dict[int, int], tuple[Group, ...], tuple[tuple[str, ...], ...]]:
     """Number the removable atoms: those that some layer makes and another one reads, group by group in the order of the network."""
-    made = producers(channels)
+    made: dict[int, str] = {}
+    for layer in channels.layers:
+        if not layer.depthwise:
+            for root in channels.roots(channels.uses[layer.weight][layer.dim]).tolist():
+                made.setdefault(root, layer.weight)
+    read = {root for place in channels.reads for root in channels.roots(place.atoms).tolist()}
     touched: dict[int, set[tuple[str, int]]] = {root: set() for root in made if root}
-    for key, atoms in channels.uses.items():
-        for root in set(channels.roots(atoms).tolist()) & touched.keys():
-            touched[root].add(key)
-    reading = {layer.weight for layer in channels.layers}
+    for name, axes in channels.uses.items():
+        for dim, atoms in enumerate(axes):
+            for root in set(channels.roots(atoms).tolist()) & touched.keys():
+                touched[root].add((name, dim))
     by_touch: dict[frozenset[tuple[str, int]], list[int]] = {}
     for root, keys in touched.items():
-        if any(dim == 1 and weight in reading for weight, dim in keys):
+        if root in read:
             by_touch.setdefault(frozenset(keys), []).append(root)
     unit_of: dict[int, int] = {}
     groups: list[Group] = []
@@ -171,9 +236,9 @@ def _units(channels: Channels) -> tuple[dict[int, int], tuple[Group, ...], tuple
         names[name] = names.get(name, 0) + 1
         label = name if names[name] == 1 else f"{name}#{names[name]}"
         groups.append(Group(label, len(unit_of), len(roots)))
-        sources.append(tuple(
-            layer.weight for layer in channels.layers if (layer.weight, 0) in touches and layer.weight not in channels.depthwise
-        ))
+        sources.append(tuple(dict.fromkeys(
+            layer.weight for layer in channels.layers if (layer.weight, layer.dim) in touches and not layer.depthwise
+        )))
         for root in roots:
             unit_of[root] = len(unit_of)
     return unit_of, tuple(groups), tuple(sources)

@@ -4,7 +4,7 @@
   activations). The gate sits where the unit is read, so normalisation and bias are part of it.
 - `obd`: one half of H_ii g^2 with g = 1, the curvature H_ii by Gauss-Newton as the sum of squared per-sample gradients (LeCun, Denker,
   Solla 1990 for the criterion; the diagonal there is of weights, here of gates).
-- `l1`: sum of the absolute weights of the unit's filters (Li et al. 2017); tied filters are added.
+- `l1`: sum of the absolute weights of the unit's filters (Li et al. 2017); tied filters are added, and so are the rows of a head.
 - `slimming`: |gamma| of the unit's BatchNorm (Liu et al. 2017).
 """
 
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from toolkit.learning.pruning.gates import gated_answer, gates_apart
 from toolkit.learning.pruning.groups import Groups, PruningError
-from toolkit.learning.pruning.rebuild import gated
+from toolkit.learning.pruning.trace import leaves
 
 Saliency = NDArray[np.float64]
 CHUNK = 250
@@ -27,20 +28,16 @@ CHUNK = 250
 def gate_gradients(model: nn.Module, groups: Groups, images: Tensor, labels: Tensor) -> tuple[Saliency, Saliency]:
     """Return the sums over samples of |dL_n/dgate_i| and of (dL_n/dgate_i)^2, each (units,)."""
     absolute, square = np.zeros(groups.units), np.zeros(groups.units)
-    was_training = model.training
-    model.eval()
-    try:
-        for begin in range(0, len(labels), CHUNK):
-            part = slice(begin, begin + CHUNK)
-            gate = torch.ones((len(labels[part]), groups.units), dtype=images.dtype, requires_grad=True)
-            with gated(model, groups, gate):
-                loss = functional.cross_entropy(model(images[part]), labels[part], reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, gate)
-            each = gradient.double().numpy()
-            absolute += np.abs(each).sum(axis=0)
-            square += (each**2).sum(axis=0)
-    finally:
-        model.train(was_training)
+    chunk = CHUNK if gates_apart(groups) else 1
+    for begin in range(0, len(labels), chunk):
+        part = slice(begin, begin + chunk)
+        gate = torch.ones((len(labels[part]), groups.units), dtype=next(model.parameters()).dtype, requires_grad=True)
+        (scores,) = (item for item in leaves(gated_answer(model, groups, gate, images[part])) if isinstance(item, Tensor))
+        loss = functional.cross_entropy(scores, labels[part], reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, gate)
+        each = gradient.double().numpy()
+        absolute += np.abs(each).sum(axis=0)
+        square += (each**2).sum(axis=0)
     return absolute, square
 
 
@@ -60,8 +57,9 @@ def l1(model: nn.Module, groups: Groups) -> Saliency:
     total = np.zeros(groups.units)
     for sources in groups.sources:
         for name in sources:
-            owner = groups.owners[name, 0]
-            norm = weights[name].detach().abs().flatten(1).sum(1).double().numpy()
+            dim = groups.made_along[name]
+            owner = groups.owners[name, dim]
+            norm = weights[name].detach().abs().movedim(dim, 0).flatten(1).sum(1).double().numpy()
             np.add.at(total, owner[owner >= 0], norm[owner >= 0])
     return total
 

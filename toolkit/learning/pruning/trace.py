@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-
-class Slot(NamedTuple):
-    """Stands for a tensor of the tape."""
-
-    number: int
-
-
-class Weight(NamedTuple):
-    """Stands for a parameter or buffer of the model."""
-
-    name: str
-
-
-class PerSample(NamedTuple):
-    """Stands for a whole number that follows the size of the batch: `rate` times as many as there are samples, and `rest`."""
-
-    rate: int
-    rest: int
-
-    def of(self, samples: int) -> int:
-        """Return the number for a batch of *samples*."""
-        return self.rate * samples + self.rest
+from toolkit.learning.pruning.attention import can_be_written_out, written_out
+from toolkit.learning.pruning.numbers import AxisOf, Number, Origin, PerSample, Slot, Weight, attributes_named
 
 
 @dataclass(frozen=True)
@@ -63,15 +44,32 @@ class TracedCall:
         """Return an argument given by place or by name."""
         return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
 
-    def run(self, value: Mapping[int, Tensor], weights: Mapping[str, Tensor], samples: int) -> Any:
-        """Call the function again for a batch of *samples*, *value* and *weights* giving the tensors."""
+    def given(
+        self, value: Mapping[int, Tensor], weights: Mapping[str, Tensor], samples: int, lengths: Mapping[Origin, int]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Return the arguments for a batch of *samples*: *value* and *weights* give tensors, *lengths* the numbers that have changed."""
 
         def look_up(item: Any) -> Any:
             if isinstance(item, PerSample):
                 return item.of(samples)
+            if isinstance(item, Number):
+                return lengths.get(item.origin, int(item)) if item.origin is not None else int(item)
             return value[item.number] if isinstance(item, Slot) else weights[item.name] if isinstance(item, Weight) else item
 
-        return self.func(*_swap(self.args, look_up), **_swap(self.kwargs, look_up))
+        return list(_swap(self.args, look_up)), _swap(self.kwargs, look_up)
+
+    def run(
+        self, value: Mapping[int, Tensor], weights: Mapping[str, Tensor], samples: int, lengths: Mapping[Origin, int]
+    ) -> Any:
+        """Call the function again, see `given`."""
+        args, kwargs = self.given(value, weights, samples, lengths)
+        return self.func(*args, **kwargs)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it may change what it is given."""
+        raw = str(getattr(self.func, "__name__", ""))
+        return self.name == "setitem" or (raw.endswith("_") and not raw.endswith("__")) or raw.startswith("__i") or "out" in self.kwargs
 
 
 @dataclass(frozen=True)
@@ -81,16 +79,35 @@ class Tape:
     calls: tuple[TracedCall, ...]
     entry: int
     """Slot of the input."""
-    exit: int
-    """Slot of the output."""
+    out: Any
+    """The output: a slot, or slots in lists, tuples and dicts."""
     shape: tuple[int, ...]
     """Of one sample of the input."""
-    scores: tuple[int, ...]
-    """Shape of the output for one sample."""
+    dtype: torch.dtype
+    """Of the input."""
+    constants: Mapping[int, Tensor] = field(default_factory=dict)
+    """Tensors that are neither the input nor weights and that no call has made, by slot."""
+    rates: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    """By slot the axes that grow with the batch, and by how much for each sample."""
+    lost: frozenset[Origin] = frozenset()
+    """Sizes that the forward made fractions of, which no call shows."""
+
+    @property
+    def exits(self) -> tuple[int, ...]:
+        """The slots of the output."""
+        return tuple(item.number for item in leaves(self.out) if isinstance(item, Slot))
+
+    def begin(self, batch: Tensor) -> dict[int, Tensor]:
+        """Return what is there before the first call: the input and the constants, by slot."""
+        return {self.entry: batch, **self.constants}
+
+    def answer(self, value: Mapping[int, Tensor]) -> Any:
+        """Return the output as the network's forward does."""
+        return _swap(self.out, lambda item: value[item.number] if isinstance(item, Slot) else item)
 
 
 class Untraceable(ValueError):  # noqa: N818 - a property of the model, told by name
-    """A network's forward is not a function from one tensor to one tensor."""
+    """A network's forward is not a function from one tensor to tensors."""
 
 
 def record(model: nn.Module, batch: Tensor) -> Tape:
@@ -100,23 +117,40 @@ def record(model: nn.Module, batch: Tensor) -> Tape:
     can be run for any.
 
     Raises:
-        Untraceable: the output is not one tensor per sample, or does not depend on the input through torch functions; or what is done
-            depends on how many samples there are.
+        Untraceable: the output is not made of tensors with a row per sample, or does not depend on the input through torch functions; or
+            what is done depends on how many samples there are.
     """
-    tape, longer = _recorded(model, batch), _recorded(model, torch.cat([batch, batch[:1]]))
+    lost: set[Origin] = set()
+    with attributes_named(model, lost):
+        tape, longer = _recorded(model, batch, lost), _recorded(model, torch.cat([batch, batch[:1]]), lost)
     if [call.name for call in tape.calls] != [call.name for call in longer.calls]:
         raise Untraceable(f"{type(model).__name__}: what its forward does depends on how many samples there are")
     merge = _Merger(type(model).__name__, len(batch))
-    calls = tuple(
+    calls = [
         replace(call, args=merge(call.args, other.args, call.name), kwargs=merge(call.kwargs, other.kwargs, call.name))
         for call, other in zip(tape.calls, longer.calls, strict=True)
-    )
-    return replace(tape, calls=calls)
+    ]
+    rates: dict[int, dict[int, int]] = {tape.entry: {0: 1}}
+    for call, other in zip(tape.calls, longer.calls, strict=True):
+        for slot, shape in call.shapes.items():
+            more = zip(shape, other.shapes.get(slot, shape), strict=False)
+            rates[slot] = {axis: after - before for axis, (before, after) in enumerate(more) if after != before}
+    return replace(tape, calls=_alive(calls, tape.exits), rates=rates, lost=frozenset(lost))
 
 
-def _recorded(model: nn.Module, batch: Tensor) -> Tape:
+def _alive(calls: list[TracedCall], exits: tuple[int, ...]) -> tuple[TracedCall, ...]:
+    """Return the calls without those whose results nobody reads."""
+    wanted, alive = set(exits), []
+    for call in reversed(calls):
+        if call.in_place or wanted.intersection(call.results()):
+            wanted.update(call.slots())
+            alive.append(call)
+    return tuple(reversed(alive))
+
+
+def _recorded(model: nn.Module, batch: Tensor, lost: set[Origin]) -> Tape:
     named = {id(tensor): name for name, tensor in [*model.named_parameters(), *model.named_buffers()]}
-    recorder = _Recorder(named, batch)
+    recorder = _Recorder(named, batch, lost)
     was_training = model.training
     model.eval()
     try:
@@ -124,11 +158,16 @@ def _recorded(model: nn.Module, batch: Tensor) -> Tape:
             out = model(batch)
     finally:
         model.train(was_training)
-    if not isinstance(out, Tensor) or id(out) not in recorder.slot:
-        raise Untraceable(f"{type(model).__name__}: its output is not one tensor that torch functions made of the input")
-    if out.dim() < 1 or len(out) != len(batch):
-        raise Untraceable(f"{type(model).__name__}: gives {tuple(out.shape)} for {len(batch)} samples, not one row for each")
-    return Tape(tuple(recorder.calls), 0, recorder.slot[id(out)], tuple(batch.shape[1:]), tuple(out.shape[1:]))
+    tensors = [item for item in leaves(out) if isinstance(item, Tensor)]
+    if not tensors or any(id(tensor) not in recorder.slot for tensor in tensors):
+        raise Untraceable(
+            f"{type(model).__name__}: its output is not a tensor, or tensors in lists and dicts, that torch functions made of the input"
+        )
+    for tensor in tensors:
+        if tensor.dim() < 1 or len(tensor) != len(batch):
+            raise Untraceable(f"{type(model).__name__}: gives {tuple(tensor.shape)} for {len(batch)} samples, not one row for each")
+    written = _swap(out, lambda item: Slot(recorder.slot[id(item)]) if isinstance(item, Tensor) else item)
+    return Tape(tuple(recorder.calls), 0, written, tuple(batch.shape[1:]), batch.dtype, recorder.constants)
 
 
 @dataclass(frozen=True)
@@ -149,8 +188,8 @@ class _Merger:
         if isinstance(first, slice) and isinstance(second, slice) and first != second:
             raise Untraceable(f"{self.model}: '{name}' takes a part that depends on how many samples there are")
         if _is_whole(first) and _is_whole(second) and first != second:
-            rate = second - first
-            return PerSample(rate, first - rate * self.samples)
+            rate = int(second) - int(first)
+            return PerSample(rate, int(first) - rate * self.samples, getattr(first, "parts", frozenset()))
         if isinstance(first, float) and isinstance(second, float) and first != second:
             raise Untraceable(f"{self.model}: '{name}' is given a number that depends on how many samples there are")
         return first
@@ -163,40 +202,70 @@ def _is_whole(item: Any) -> bool:
 class _Recorder(TorchFunctionMode):
     """Writes down every torch function that returns a tensor."""
 
-    def __init__(self, named: dict[int, str], batch: Tensor) -> None:
+    def __init__(self, named: dict[int, str], batch: Tensor, lost: set[Origin]) -> None:
         super().__init__()
-        self.named = named
+        self.named, self.lost = named, lost
         self.calls: list[TracedCall] = []
         self.slot = {id(batch): 0}
         self.alive: list[Tensor] = [batch]
         """Kept, so that no identity is used twice."""
+        self.constants: dict[int, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func is functional.multi_head_attention_forward and can_be_written_out(args, kwargs):
+            with self:
+                return written_out(*args, **kwargs)
+        result = func(*args, **kwargs)
+        name = _name(func)
         if any(isinstance(item, Tensor) for item in leaves(result)):
             shapes: dict[int, tuple[int, ...]] = {}
-            given = self._written(args, shapes), self._written(kwargs or {}, shapes)
-            name = str(getattr(func, "__name__", func)).strip("_")
-            self.calls.append(TracedCall(func, name, *given, self._written(result, shapes), shapes))
-        elif "set" in str(getattr(func, "__name__", "")) and isinstance(args[0], Tensor):
+            given = self._written(args, shapes), self._written(kwargs, shapes)
+            self.calls.append(TracedCall(func, name, *given, self._written(result, shapes, made=True), shapes))
+        elif "set" in name and args and isinstance(args[0], Tensor):
             shapes = {}
-            given = self._written(args, shapes), self._written(kwargs or {}, shapes)
+            given = self._written(args, shapes), self._written(kwargs, shapes)
             self.calls.append(TracedCall(func, "setitem", *given, given[0][0], shapes))
+        elif args and isinstance(args[0], Tensor) and name in {"shape", "size", "len"}:
+            return self._lengths(args[0], result, 0 if name == "len" else (*args[1:], kwargs.get("dim"))[0])
         return result
 
-    def _written(self, nested: Any, shapes: dict[int, tuple[int, ...]]) -> Any:
+    def _lengths(self, tensor: Tensor, result: Any, axis: Any) -> Any:
+        """Lengths of *tensor* that say so: all of them, or that of one *axis*."""
+        key = self._key(tensor)
+        if isinstance(result, torch.Size):
+            return torch.Size([Number.of(size, AxisOf(key, place), self.lost) for place, size in enumerate(result)])
+        return Number.of(result, AxisOf(key, int(axis) % tensor.dim()), self.lost)
+
+    def _key(self, tensor: Tensor, made: bool = False) -> Slot | Weight:
+        if id(tensor) in self.named:
+            return Weight(self.named[id(tensor)])
+        if id(tensor) not in self.slot:
+            self.slot[id(tensor)] = len(self.alive)
+            self.alive.append(tensor)
+            if not made:
+                self.constants[self.slot[id(tensor)]] = tensor
+        return Slot(self.slot[id(tensor)])
+
+    def _written(self, nested: Any, shapes: dict[int, tuple[int, ...]], made: bool = False) -> Any:
         def write(item: Any) -> Any:
             if not isinstance(item, Tensor):
                 return item
-            if id(item) in self.named:
-                return Weight(self.named[id(item)])
-            if id(item) not in self.slot:
-                self.slot[id(item)] = len(self.alive)
-                self.alive.append(item)
-            shapes[self.slot[id(item)]] = tuple(item.shape)
-            return Slot(self.slot[id(item)])
+            key = self._key(item, made)
+            if isinstance(key, Slot):
+                shapes[key.number] = tuple(map(int, item.shape))
+            return key
 
         return _swap(nested, write)
+
+
+def _name(func: Any) -> str:
+    """The name of a function, or of the property that it gets or sets."""
+    name = str(getattr(func, "__name__", func))
+    if name in {"__get__", "__set__"}:
+        owner = str(getattr(getattr(func, "__self__", None), "__name__", ""))
+        return owner if name == "__get__" else f"set {owner}"
+    return name.strip("_")
 
 
 def assign(out: Any, result: Any, value: dict[int, Tensor]) -> None:
