@@ -64,8 +64,8 @@ def metrics() -> str:
     """Every metric of every report, with its unit and which way is good."""
     lines = [
         "# Metrics", "",
-        "What stands in the column `metric` of `report.csv`, by what is told with it. A star stands for a value: `accuracy@*` for the accuracy at a "
-        "step. ↑ says that higher is better, ↓ that lower is; one without is shown and never judged.", "",
+        "What stands in the column `metric` of `report.csv`, by what is told with it. A star stands for a value: `accuracy@*` for the "
+        "accuracy at a step. ↑ says that higher is better, ↓ that lower is; one without is shown and never judged.", "",
     ]
     for module, title in reports():
         report: Report = importlib.import_module(module).REPORT

@@ -9,7 +9,8 @@
 # %% [markdown]
 # # Continual learning on a board: CLFD round experience replay
 #
-# Five tasks of two digits each, a memory of fifty images' bytes. What does learning on wavelet coefficients save, and what does it cost in accuracy?
+# Five tasks of two digits each, a memory of fifty images' bytes. What does learning on wavelet coefficients save, and what does it cost
+# in accuracy?
 
 # %%
 import toolkit

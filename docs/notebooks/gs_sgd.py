@@ -9,8 +9,8 @@
 # %% [markdown]
 # # gs-SGD, three rivals, and the same training over another network
 #
-# Eight boards train together; what they tell each other is compressed or not. A finished run can be priced on other machines and links without
-# training again, since what each program asked for was written down.
+# Eight boards train together; what they tell each other is compressed or not. A finished run can be priced on other machines and links
+# without training again, since what each program asked for was written down.
 
 # %%
 import tempfile

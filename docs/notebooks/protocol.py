@@ -9,8 +9,8 @@
 # %% [markdown]
 # # A routing protocol step by step
 #
-# A protocol is two classes: a frozen part with its settings, and a router that says what one node does. Here it is written into a file beside a
-# scenario, run, and compared. The same as a guide: `docs/guides/protocol.md`.
+# A protocol is two classes: a frozen part with its settings, and a router that says what one node does. Here it is written into a file
+# beside a scenario, run, and compared. The same as a guide: `docs/guides/protocol.md`.
 
 # %%
 import tempfile

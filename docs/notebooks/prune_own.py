@@ -15,6 +15,7 @@
 from torch import nn
 
 from toolkit import api
+from toolkit.learning.pruning.groups import find_groups
 
 network = nn.Sequential(
     nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
@@ -31,6 +32,4 @@ print(small)
 # Which units can be cut, and which hang together, without training anything:
 
 # %%
-from toolkit.learning.pruning.groups import find_groups
-
 [(group.name, group.size) for group in find_groups(network.eval(), (1, 8, 8)).groups]

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # The sea trial explored
 #
-# What the command line leaves as a folder is here a `Result`: data frames and figures. `quick=True` takes small settings that show how it works and
-# carry no result; leave it out for the trial itself (a minute and a half).
+# What the command line leaves as a folder is here a `Result`: data frames and figures. `quick=True` takes small settings that show how
+# it works and carry no result; leave it out for the trial itself (a minute and a half).
 
 # %%
 import toolkit
@@ -19,7 +19,8 @@ result = toolkit.run("../../scenarios/sea_trial.yaml", quick=True)
 result.summary.query("metric == 'delivery_ratio'")
 
 # %% [markdown]
-# Every run has one value of each metric, so anything that pandas can do can be asked. All arms of a seed met the same sea: compare within seeds.
+# Every run has one value of each metric, so anything that pandas can do can be asked. All arms of a seed met the same sea: compare
+# within seeds.
 
 # %%
 delivery = result.report.query("metric == 'delivery_ratio'").pivot(index="seed", columns="arm", values="value")

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from toolkit.core import ledger as ledger_module
-from toolkit.core.charges import GROUPED, SUMMED, TEXTS, Charges
+from toolkit.core.charges import GROUPED, SUMMED, TEXTS, Charges, as_categories, to_frame
 from toolkit.core.ledger import Charge, Ledger
 
 KINDS = ("tx", "rx", "compute", "idle", "send")
@@ -65,3 +66,14 @@ def test_an_empty_ledger_has_its_columns() -> None:
     assert list(empty.rows().columns) == list(Charge._fields)
     assert len(empty.totals) == 0
     assert len(Charges(rest=[Ledger().charges()]).rows("tx", columns=("t0_s",))) == 0
+
+
+def test_more_words_than_two_bytes_tell_apart() -> None:
+    """A hundred thousand links have a row each, with their names; the first rows were told apart by two bytes."""
+    def table(first: int, count: int) -> pa.Table:
+        names = [f"link {number}" for number in range(first, first + count)]
+        return as_categories(pa.table({"phase": names, "nbytes": list(range(count))}))
+
+    frame = to_frame([table(0, 3), table(3, 40_000), table(0, 5)], 40_008)
+    assert frame["phase"].astype(str).tolist() == [f"link {number}" for number in [*range(40_003), *range(5)]]
+    assert frame["nbytes"].sum() == 3 + 40_000 * 39_999 // 2 + 10

@@ -76,6 +76,10 @@ def read_shard(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     return pq.read_table(path, columns=None if columns is None else list(columns), read_dictionary=list(TEXTS))
 
 
+MOST_SHORT = 2**15
+"""Different words up to which two bytes tell them apart."""
+
+
 def to_frame(tables: Iterable[pa.Table], at_most: int) -> pd.DataFrame:
     """Return *tables*, of *at_most* so many rows, one below the other as a frame, dictionaries as categories.
 
@@ -92,11 +96,16 @@ def to_frame(tables: Iterable[pa.Table], at_most: int) -> pd.DataFrame:
             array = column.chunk(0) if column.num_chunks else column.combine_chunks()
             if hasattr(array, "dictionary"):
                 known = words.setdefault(name, {})
-                codes = np.array([known.setdefault(text, len(known)) for text in array.dictionary.to_pylist()], np.int16)
-                values = codes[array.indices.to_numpy()]
+                codes = [known.setdefault(text, len(known)) for text in array.dictionary.to_pylist()]
+                values = np.array(codes, np.int16 if len(known) <= MOST_SHORT else np.int32)[array.indices.to_numpy()]
             else:
                 values = array.to_numpy()
-            columns.setdefault(name, np.empty(at_most, values.dtype))[filled : filled + len(table)] = values
+            column_so_far = columns.get(name)
+            if column_so_far is None:
+                column_so_far = columns[name] = np.empty(at_most, values.dtype)
+            elif values.dtype.itemsize > column_so_far.dtype.itemsize:
+                column_so_far = columns[name] = column_so_far.astype(values.dtype)
+            column_so_far[filled : filled + len(table)] = values
         filled += len(table)
     frame: dict[str, Any] = {}
     for name, values in columns.items():
