@@ -42,11 +42,7 @@ packets = ledger[ledger["kind"] == "send"]
 packets.groupby(["arm", "outcome"]).size().unstack(fill_value=0)
 
 # %% [markdown]
-# The figures of the report are drawn again from the frames.
+# A result shows itself: tables and figures. `result.plot()` gives the figures by name, as matplotlib's.
 
 # %%
-figures = result.plot()
-sorted(figures)
-
-# %%
-figures["outcome"]
+result
