@@ -173,10 +173,12 @@ def test_where_a_scenario_came_from_is_no_part_of_it(tmp_path: Path) -> None:
     assert "home" not in here.dump()
 
 
-def test_a_run_directory_is_nobodys_home(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", ["versions.json", "report.csv", "DONE", "runs/A-s1.json"])
+def test_a_run_directory_is_nobodys_home(tmp_path: Path, left: str) -> None:
     path = tiny(tmp_path)
+    (tmp_path / "runs" / "sea-1").mkdir(parents=True)  # where a command puts its run directories is no run directory
     assert trust.home_of(path) == tmp_path
-    (tmp_path / "versions.json").write_text(json.dumps({}))
+    (tmp_path / left).write_text(json.dumps({}))
     assert trust.home_of(path) is None
 
 
