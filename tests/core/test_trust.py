@@ -127,7 +127,7 @@ def test_what_python_and_this_package_import_is_nobodys_network(name: str) -> No
         ModelSpec.model_validate({"name": name}, context={"home": None})
     said = str(caught.value)
     if name.startswith("__main__:") and not hasattr(sys.modules["__main__"], "main"):
-        assert "has no class or function" in said  # a worker of the tests has no such function to be called
+        assert "has no class or function" in said or "--trust" in said  # neither pytest nor a worker of it has such a function
     else:
         assert "--trust" in said or "nothing to be called from here" in said
 

@@ -60,7 +60,7 @@ def what_was_applied_and_what_is_kept_is_what_came_in(part: ExchangeMethod) -> N
         for size in (1, 3, 4):
             lr = 0.125
             run = train(method, size, 15, layout=MATRICES, lr=lr)
-            errors = [getattr(state, "error", None) for state in run.states[:size]]
+            errors: list[Any] = [getattr(state, "error", None) for state in run.states[:size]]
             if not all(isinstance(error, Tensor) and error.shape == (MATRICES.size,) for error in errors):
                 return
             applied = size * (run.begin.double() - run.weights[0].double())
