@@ -17,6 +17,7 @@ import toolkit
 from tests.methods.distributed.test_program import scenario
 from tests.test_simulate import tiny
 from toolkit import estimate, export, predict, record_channel, recost, replay, simulate, split_classes, timeline, train
+from toolkit.commands import comparing
 from toolkit.core import trust, yaml12
 from toolkit.errors import UserError
 from toolkit.render.result import Result
@@ -104,6 +105,7 @@ def commands(run: Path) -> dict[str, tuple[Command, list[str]]]:
         "record_channel": (record_channel.main, [there, "--out", f"{out}.csv", "--step", "12h"]),
         "train": (train.main, [there, "--out", str(run), "--resume"]),
         "predict": (predict.main, [str(run / "report.csv"), "--json"]),
+        "compare": (comparing.main, [str(run), out]),
         "split_classes": (split_classes.main, [str(run / "versions.json"), "1", "1", "--out", out]),
     }
 

@@ -60,7 +60,8 @@ def test_names_are_as_short_as_tells_them_apart() -> None:
 
 @pytest.mark.parametrize(("values", "labels"), [
     ([0.5, 1e-6], ["0.5", "1e-06"]), ([True, False], ["true", "false"]), ([None, 3], ["none", "3"]), (["a b/c", "d"], ["a-b-c", "d"]),
-    ([{"type": "knn", "k": 3}, {"type": "knn", "k": 5}, "ar"], ["knn.1", "knn.2", "ar"]), ([[1, 2], [3]], ["1-2", "3"]),
+    (["./board.yaml", "raspberry_pi_4"], ["board", "raspberry_pi_4"]), ([[1, 2], [3]], ["1-2", "3"]),
+    ([{"type": "knn", "k": 3}, {"type": "knn", "k": 5}, "ar"], ["knn.1", "knn.2", "ar"]),
 ], ids=str)
 def test_values_have_names_that_files_can_have(values: list[Any], labels: list[str]) -> None:
     from toolkit.arms import _labels

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import MetricInfo
 from toolkit.analysis.statistics import CONFIDENCE, mean_interval
+from toolkit.core import yaml12
 from toolkit.errors import RunDirectoryError
 from toolkit.render.result import Result
-from toolkit.scenario import EXPERIMENT, value_at
+from toolkit.scenario import EXPERIMENT, replaced, value_at
 
 Floats = NDArray[np.float64]
 FINGERPRINT = "channel_fingerprint"
@@ -131,7 +132,7 @@ def why_unpaired(run: Comparison, arm: str, other: Comparison, against: str) -> 
     shared = set(run.seeds) & set(other.seeds)
     if not shared:
         return "they share no seeds"
-    one, two = (comparison.scenario.arms()[name].dump() for comparison, name in ((run, arm), (other, against)))
+    one, two = (_tree(comparison, name) for comparison, name in ((run, arm), (other, against)))
     different = [path for path in ("fabric.type", "program.type", *EXPERIMENT) if value_at(one, path) != value_at(two, path)]
     if different:
         return f"they differ in {', '.join(different)}"
@@ -139,6 +140,16 @@ def why_unpaired(run: Comparison, arm: str, other: Comparison, against: str) -> 
     if any(seas[0].get(seed, mark) != mark for seed, mark in seas[1].items()):
         return "the sea was another, as its fingerprint says"
     return ""
+
+
+def _tree(run: Comparison, arm: str) -> dict[str, Any]:
+    """The settings of an arm as they are written; nothing of them is built, since that might need parts that lie elsewhere."""
+    tree: Any = yaml12.read(run.directory / "scenario.yaml")
+    compare = tree.get("compare") if isinstance(tree, dict) else None
+    overrides = compare.get(arm) if isinstance(compare, dict) else {}
+    for path, value in (overrides if isinstance(overrides, dict) else {}).items():
+        tree = replaced(tree, path, value)
+    return tree if isinstance(tree, dict) else {}
 
 
 def _fingerprints(run: Comparison, arm: str) -> dict[int, float]:

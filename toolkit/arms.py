@@ -92,6 +92,8 @@ def _text(value: Any) -> str:
         return f"{value:g}"
     if isinstance(value, list | tuple | Mapping):
         return "-".join(map(_text, value.values() if isinstance(value, Mapping) else value))
+    if isinstance(value, str) and value.endswith((".yaml", ".yml")):
+        return Path(value).stem
     return "none" if value is None else str(value)
 
 

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from toolkit.catalogue import Member, first_sentence, members, part_families, plain
-from toolkit.core.part import Part, Spec, import_part
+from toolkit.core.part import Part, Spec, import_part, usual_part
 from toolkit.core.profiles import Profiled
 from toolkit.description import limits, plain_value, unit
 
@@ -112,6 +112,11 @@ class _Writer:
             ],
         }
 
+    def _untyped(self, family: Any, name: str) -> Schema:
+        """Settings of the member *name* without its type."""
+        part = family.find(name)
+        return {**self._reference(f"{_name(part)}.settings", self._settings, part)}
+
     def _member(self, member: Member) -> Schema:
         kind = {"enum": sorted({member.name, member.name.replace("_", "-")})}
         try:
@@ -125,6 +130,9 @@ class _Writer:
 
     def _field(self, name: str, field: FieldInfo) -> Schema:
         found = {**self.of(field.annotation), **_constraints(field.metadata)}
+        usual = usual_part(field)
+        if usual:  # its settings alone will do
+            found = {"anyOf": [found, self._untyped(field.annotation, usual)]}
         if field.annotation in {int, float}:
             found |= {SIDES[side]: value for side, value in limits(name, field).items()}
         about = " ".join(filter(None, [field.description, f"({unit(name, field.annotation)})" if unit(name, field.annotation) else ""]))

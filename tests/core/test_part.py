@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from toolkit.acoustic.mac import Mac
 from toolkit.acoustic.mac.csma import Csma
-from toolkit.core.part import Spec, explain
+from toolkit.core.part import Spec, default_part, explain
 
 
 class Holder(Spec):
@@ -40,6 +40,17 @@ def test_mistakes_name_place_value_and_remedy() -> None:
     assert problems(mac={"type": "csma", "window": 0}) == ["mac.window: input should be greater than or equal to 1 (got 0)"]
     assert problems(mac="csma", count="many")[0].startswith("count: input should be a valid integer")
     assert problems() == ["mac: is required and missing"]
+
+
+def test_settings_without_a_type_are_those_of_the_usual_part() -> None:
+    class Usual(Spec):
+        mac: Mac = default_part("csma")
+
+    assert Usual.model_validate({"mac": {"window": 3}}).mac == Csma(window=3)
+    assert Usual.model_validate({"mac": {}}).mac == Csma()
+    with pytest.raises(ValidationError) as caught:
+        Usual.model_validate({"mac": {"windw": 3}})
+    assert explain(caught.value) == ["mac: unknown key 'windw'; did you mean 'window'?"]
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from toolkit.core import bounds, trust
@@ -51,6 +52,13 @@ class Spec(BaseModel):
     """Older names of fields, which are still read, with a word of warning."""
     short: ClassVar[Mapping[str, Any] | None] = None
     """What may stand in a file instead of the mapping, as a JSON schema."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _settings_of_the_usual_part(cls, value: object, info: ValidationInfo) -> object:
+        """Settings without a type are those of the part that stands in the field where nothing is said: ``mac: {window: 7}``."""
+        usual = usual_part(cls.model_fields[str(info.field_name)])
+        return {"type": usual, **value} if usual and isinstance(value, dict) and "type" not in value else value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -244,6 +252,13 @@ class Part(Spec):
     def dump(self) -> dict[str, Any]:
         """Return a plain tree (JSON types) from which the same part can be built again."""
         return {"type": self.type_name(), **self.model_dump(mode="json")}
+
+
+def usual_part(field: FieldInfo) -> str:
+    """Return the name of the part that a field holds where a scenario does not say; empty of a field that holds none, or has to be said."""
+    kind = field.annotation
+    is_family = inspect.isclass(kind) and issubclass(kind, Part) and kind.is_family()
+    return field.default if is_family and isinstance(field.default, str) else ""
 
 
 def default_part(name: str, description: str | None = None) -> Any:

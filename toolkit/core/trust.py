@@ -21,8 +21,8 @@ from toolkit.errors import Note, shortened
 
 VARIABLE = "TOOLKIT_TRUST"
 OURS = __name__.partition(".")[0]
-LEFT_BY_A_RUN = ("versions.json", "runs", "report.csv", "DONE")
-"""What tells a run directory."""
+LEFT_BY_A_RUN = ("versions.json", "report.csv", "DONE", "runs/*.json")
+"""What tells a run directory; a folder ``runs`` that holds run directories, as commands leave one where they are called, does not."""
 
 LONGEST = 200
 """Characters above which nothing is the name of a file."""
@@ -55,7 +55,7 @@ def trusted() -> list[str]:
 def home_of(scenario: Path) -> Path | None:
     """Return the folder whose modules are the user's own; None for a scenario in a run directory."""
     folder = scenario.resolve().parent
-    return None if any((folder / name).exists() for name in LEFT_BY_A_RUN) else folder
+    return None if any(any(folder.glob(pattern)) for pattern in LEFT_BY_A_RUN) else folder
 
 
 def refusal(module: str, home: Path | None) -> str:
