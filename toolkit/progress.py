@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from toolkit.core.rundir import RunDirectory
+from toolkit.core.words import counted
 from toolkit.sweep import Job
 
 
@@ -36,7 +37,7 @@ def watch(jobs: list[Job], directory: RunDirectory) -> Iterator[None]:
                 shares = [_share(RunDirectory(job.directory), job) for job in jobs]
                 done = sum(share >= 1.0 for share in shares)
                 progress.update(
-                    bar, completed=sum(s * h for s, h in zip(shares, hours, strict=True)), runs=f"{done} of {len(jobs)} runs"
+                    bar, completed=sum(s * h for s, h in zip(shares, hours, strict=True)), runs=f"{done} of {counted(len(jobs), 'run')}"
                 )
 
         thread = threading.Thread(target=look, daemon=True)

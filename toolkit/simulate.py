@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _simulate(args: argparse.Namespace, typed: list[str]) -> int:
-    from toolkit.analysis.words import counted
+    from toolkit.core.words import counted
     from toolkit.errors import ScenarioError
     from toolkit.render.console import console
     from toolkit.scenario import read_for_command, telling_notes

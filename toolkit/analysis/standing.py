@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.analysis.words import counted
+from toolkit.core.words import counted
 from toolkit.errors import ScenarioError, shortened
 from toolkit.scenario import Scenario, replaced, value_at
 

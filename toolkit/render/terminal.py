@@ -9,7 +9,7 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import MetricInfo
 from toolkit.analysis.statistics import multiplicity_note
 from toolkit.analysis.verdict import verdict
-from toolkit.analysis.words import counted
+from toolkit.core.words import counted
 from toolkit.render.console import WIDTH, say, show, table
 
 if TYPE_CHECKING:
