@@ -19,8 +19,9 @@ import pandas as pd
 
 import toolkit
 from toolkit.analysis.metric import MetricInfo, describe
-from toolkit.analysis.statistics import REPORT_COLUMNS, differences, mean_interval
+from toolkit.analysis.statistics import REPORT_COLUMNS, differences, mean_of
 from toolkit.core import yaml12
+from toolkit.core.words import counted
 from toolkit.errors import RunDirectoryError, ScenarioError, UserError
 from toolkit.render.figures import arm_colours, arm_markers, new_figure, save, style
 from toolkit.render.result import Result
@@ -158,7 +159,8 @@ def summary_of(table: pd.DataFrame, sweep: Sweep, metric: str) -> pd.DataFrame:
     """Mean and 95 % interval over seeds of one metric along one sweep: arm, the axis, mean, low, high, n."""
     rows = table[(table["sweep"] == sweep.name) & (table["metric"] == metric)]
     groups = rows.groupby(["arm", sweep.axis], sort=False)["value"]
-    found = [(arm, value, *mean_interval(group.to_numpy(float))) for (arm, value), group in groups]
+    info = _info(table, metric)
+    found = [(arm, value, *mean_of(info, group.to_numpy(float))) for (arm, value), group in groups]
     return pd.DataFrame(found, columns=["arm", sweep.axis, "mean", "low", "high", "n"])
 
 
@@ -197,7 +199,7 @@ def draw(table: pd.DataFrame, sweeps: Sequence[Sweep], path: Path, study: Study 
             panels[0, column].set_title(sweep.name)
         handles, labels = panels[0, 0].get_legend_handles_labels()
         seeds = table["seed"].nunique()
-        title = f"mean and 95 % interval over {seeds} seeds; arms set a little apart so that none covers another"
+        title = f"mean and 95 % interval over {counted(seeds, 'seed')}; arms set a little apart so that none covers another"
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(arms), 5), title=title)
         save(figure, path)
 
@@ -217,7 +219,7 @@ def print_tables(table: pd.DataFrame, sweeps: Sequence[Sweep], study: Study = RO
             info = study.info(table, metric)
             found = summary_of(table, sweep, metric).set_index(["arm", sweep.axis])
             values = [point.settings[sweep.axis] for point in sweep.points]
-            sys.stdout.write(f"\n{sweep.name}: {info.title}, mean ± half of the 95 % interval over {seeds} seeds\n\n")
+            sys.stdout.write(f"\n{sweep.name}: {info.title}, mean ± half of the 95 % interval over {counted(seeds, 'seed')}\n\n")
             sys.stdout.write(_head(sweep.title, values))
             for arm in arms:
                 cells = [info.with_interval(*found.loc[(arm, value), ["mean", "low", "high"]]) for value in values]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_simulate import tiny
+from toolkit.analysis.standing import given_up
 from toolkit.core import yaml12
 from toolkit.scenario import Scenario
 from toolkit.simulate import main
@@ -30,6 +31,7 @@ def test_every_scenario_has_quick_settings(path: Path) -> None:
     tree = yaml12.read(path)
     assert tree["quick"]
     assert set(tree["quick"]) - {"seeds"}, "fewer seeds alone are no quick look"
+    assert given_up(tree["quick"], tree), "it gives something up, and that can be said"
 
 
 def words_in(directory: Path) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from toolkit.core.rundir import RunDirectory
+from toolkit.core.words import counted
 from toolkit.job import Job
 
 Watch = Callable[[list[Job], RunDirectory], AbstractContextManager[None]]
@@ -37,7 +38,9 @@ def watch(jobs: list[Job], directory: RunDirectory) -> Iterator[None]:
 
         def show(shares: list[float]) -> None:
             done = sum(share >= 1.0 for share in shares)
-            progress.update(bar, completed=sum(s * h for s, h in zip(shares, hours, strict=True)), runs=f"{done} of {len(jobs)} runs")
+            progress.update(
+                bar, completed=sum(s * h for s, h in zip(shares, hours, strict=True)), runs=f"{done} of {counted(len(jobs), 'run')}"
+            )
 
         with _looking(jobs, show):
             yield
@@ -64,7 +67,7 @@ def _told(shares: list[float], wall_s: float) -> str:
     """How far all is, and how long the rest will take at this pace."""
     done, share = sum(each >= 1.0 for each in shares), sum(shares) / len(shares)
     left = f", about {wall_s / share - wall_s:.0f} s left" if 0.02 < share < 1 else ""
-    return f"{done} of {len(shares)} runs, {share:.0%}, {wall_s:.0f} s{left}"
+    return f"{done} of {counted(len(shares), 'run')}, {share:.0%}, {wall_s:.0f} s{left}"
 
 
 def _notebook_line() -> Callable[[str], None] | None:

@@ -62,6 +62,7 @@ def write(
     import pyarrow.parquet as pq
 
     from toolkit.core.rundir import reading
+    from toolkit.core.words import counted
     from toolkit.errors import RunDirectoryError
     from toolkit.replay_page import pack, render
 
@@ -84,8 +85,8 @@ def write(
     name = str(scenario.get("name", directory.name))
     with reading(stem.with_name(f"{stem.name}.parquet")):
         packed = pack(table.to_pandas(), nodes, speed_m_s, begin_s, end_s, {
-            "title": f"{name}: {chosen}, seed {number}", "subtitle": f"{count - sinks} nodes and {sinks} surface "
-            f"{'sink' if sinks == 1 else 'sinks'}; sound travels at {speed_m_s:.0f} m/s",
+            "title": f"{name}: {chosen}, seed {number}",
+            "subtitle": f"{counted(count - sinks, 'node')} and {counted(sinks, 'surface sink')}; sound travels at {speed_m_s:.0f} m/s",
         })
     page = render(packed).encode()
     if len(page) > LARGEST_BYTES:

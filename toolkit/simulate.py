@@ -80,7 +80,7 @@ def read(args: argparse.Namespace) -> Scenario:
 
 def run_and_tell(args: argparse.Namespace, scenario: Scenario) -> int:
     """Check or run *scenario* as the command line says, and print what came of it; return the exit status."""
-    from toolkit.analysis.words import counted
+    from toolkit.core.words import counted
     from toolkit.render.console import console
     from toolkit.scenario import telling_notes
     from toolkit.stopping import output_lost

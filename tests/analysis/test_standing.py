@@ -39,6 +39,7 @@ def test_what_is_given_up_is_told_leaf_by_leaf_against_what_the_file_says() -> N
     quick = {"seeds": 2, "program.base": {"epochs": 1, "batch": 16}, "program.lr": 0.1, "compare": {"a": {}}}
     assert given_up(quick, whole) == ["seeds 2 instead of 5", "program.base.epochs 1 instead of 30", "program.lr 0.1", "1 arm instead of 3"]
     assert given_up({"seeds": 2}) == ["seeds 2"]
+    assert given_up({"cases": {"a": {"size": 3}}}, {"cases": {"a": {"size": 3}, "b": {}, "c": {}}}) == ["cases without b and c"]
     assert given_up({"compare.b": {"program.steps": 3, "program.lr": 1}}, {"compare": {"b": {"program.lr": 1}}}) == [
         "program.steps 3 in arm b",
     ]

@@ -9,7 +9,7 @@ from scipy import stats
 
 from toolkit.analysis.metric import MetricInfo, describe, ordered_metrics
 from toolkit.analysis.statistics import REPORT_COLUMNS, complete, differences, holm, mean_interval, multiplicity_note, summarise
-from toolkit.analysis.words import counted
+from toolkit.core.words import counted
 
 GAIN = MetricInfo("gain", "dB", "gain", "higher", 2, headline=True)
 COST = MetricInfo("cost", "J", "cost", "lower", 1)
@@ -187,6 +187,8 @@ def test_the_interval_of_a_share_ends_at_0_and_1_and_holds_the_same_truths() -> 
     assert (row["ci95_low"], row["ci95_high"]) == (low, 1.0)
     assert share.with_interval(row["mean"], row["ci95_low"], row["ci95_high"]) == "0.963 (0.827 … 1.000)"
     assert share.with_interval(0.5, 0.4, 0.6) == "0.500 ± 0.100"
+    gap = differences(frame(a={"ratio": [1.0, 0.2]}, b={"ratio": [0.1, 0.1]}), [share]).iloc[0]
+    assert (gap["ci95_low"], gap["ci95_high"]) == (-1.0, 1.0), "two shares differ by no more than 1"
     free = summarise(frame(a={"ratio": [1.0, 0.99, 0.9]}), [MetricInfo("ratio", "1", "ratio")]).iloc[0]
     assert free["ci95_high"] == high
 

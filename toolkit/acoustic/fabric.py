@@ -45,6 +45,7 @@ from toolkit.core.machines import Machines
 from toolkit.core.part import default_part
 from toolkit.core.program import Process, Program
 from toolkit.core.streams import Streams
+from toolkit.core.words import counted
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError, ToolkitError
 
@@ -167,7 +168,7 @@ class Acoustic(Fabric):
         }
         return {
             **told,
-            "nodes": f"{self.layout.node_count} and {self.layout.sink_count} surface sinks",
+            "nodes": f"{self.layout.node_count} and {counted(self.layout.sink_count, 'surface sink')}",
             "modem": f"{self.modem.carrier_hz / 1e3:g} kHz, {self.modem.rate_bps:g} bit/s, source level "
             f"{self.modem.source_level_db:g} dB re 1 µPa at 1 m, {self.modem.tx_w:g} W sending",
             "link history": f"{self.history_s / 3600:g} h before the measured part",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import describe
-from toolkit.analysis.words import counted
+from toolkit.core.words import counted
 from toolkit.errors import listed
 from toolkit.render.axes import log_x
 from toolkit.render.figures import (

@@ -8,7 +8,7 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.findings import Row, by_verdict, comparable, not_comparable, tally
 from toolkit.analysis.metric import MetricInfo
 from toolkit.analysis.statistics import UNDECIDED
-from toolkit.analysis.words import listed
+from toolkit.core.words import listed
 
 JUDGED = ("delivery_ratio", "delay_mean_s", "energy_per_delivered_j")
 LIVES = ("death_first_d", "death_half_d", "cut_off_first_d")

@@ -86,8 +86,21 @@ class Comparison:
 
     def shown(self, info: MetricInfo) -> MetricInfo:
         """Return *info* in the unit in which tables show the means of this comparison's arms."""
+        return self._scaled.get(info.name, info)
+
+    @cached_property
+    def _scaled(self) -> dict[str, MetricInfo]:
+        means = dict(list(self.summary.groupby("metric", sort=False)["mean"]))
+        return {info.name: scaled(info, means[info.name]) for info in self.described}
+
+    @cached_property
+    def means(self) -> dict[tuple[str, str], tuple[float, float, float, int]]:
+        """Mean, ends of the 95 % interval and number of seeds by arm and metric."""
         rows = self.summary
-        return scaled(info, rows.loc[(rows["metric"] == info.name).to_numpy(bool), "mean"])
+        values = zip(rows["mean"], rows["ci95_low"], rows["ci95_high"], rows["n"], strict=True)
+        return {key: (float(mean), float(low), float(high), int(n)) for key, (mean, low, high, n) in zip(
+            zip(rows["arm"], rows["metric"], strict=True), values, strict=True
+        )}
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

@@ -15,8 +15,8 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import MetricInfo
 from toolkit.analysis.statistics import UNDECIDED
 from toolkit.analysis.units import scale_of
-from toolkit.analysis.words import counted, listed
 from toolkit.core.device import amount
+from toolkit.core.words import counted, listed
 
 Row = dict[Hashable, Any]
 """One row of the table of differences."""

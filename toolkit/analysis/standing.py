@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.analysis.words import counted
+from toolkit.core.words import counted, listed
 from toolkit.errors import ScenarioError, shortened
 from toolkit.scenario import Scenario, replaced, value_at
 
@@ -69,32 +69,31 @@ def shrunk(scenario: Scenario) -> bool:
 
 def given_up(quick: Mapping[str, Any], whole: object = None) -> list[str]:
     """Say what the settings *quick* shrink of the tree *whole*: ``program.steps 20 instead of 200``; what is the same is left out."""
-    told = []
+    told: list[str] = []
     for path, value in quick.items():
+        before = value_at(whole, path)
         if path.startswith("compare.") and isinstance(value, dict):
-            own = value_at(whole, path)
-            known = own if isinstance(own, dict) else {}
+            known = before if isinstance(before, dict) else {}
             told += [f"{key} {_short(item)} in arm {path.partition('.')[2]}" for key, item in value.items() if known.get(key) != item]
-            continue
-        for place, leaf in _leaves(path, value) if path != "compare" else [(path, value)]:
-            before = value_at(whole, place)
-            if before == leaf:
-                continue
-            if isinstance(leaf, dict) and place == "compare":
-                instead = f" instead of {len(before)}" if isinstance(before, dict) else ""
-                told.append(f"{counted(len(leaf), 'arm')}{instead}")
-            else:
-                instead = "" if before is None else f" instead of {_short(before)}"
-                told.append(f"{place} {_short(leaf)}{instead}")
+        elif path == "compare" and isinstance(value, dict):
+            instead = f" instead of {len(before)}" if isinstance(before, dict) else ""
+            told.append(f"{counted(len(value), 'arm')}{instead}")
+        else:
+            told += _changes(path, value, before)
     return told
 
 
-def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
+def _changes(path: str, value: object, before: object) -> Iterator[str]:
+    """What *value* changes of what was *before* at a path, setting by setting; what a mapping no longer has is named."""
     if isinstance(value, dict) and value:
+        known = before if isinstance(before, dict) else {}
+        gone = [str(key) for key in known if key not in value]
+        if gone:
+            yield f"{path} without {listed(gone)}"
         for key, item in value.items():
-            yield from _leaves(f"{path}.{key}", item)
-    else:
-        yield path, value
+            yield from _changes(f"{path}.{key}", item, known.get(key))
+    elif value != before:
+        yield f"{path} {_short(value)}" + ("" if before is None else f" instead of {_short(before)}")
 
 
 def _short(value: object) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.analysis.metric import MetricInfo, family, ordered_metrics
-from toolkit.analysis.words import counted
+from toolkit.core.words import counted
 
 Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -73,15 +73,21 @@ def summarise(report: pd.DataFrame, infos: Sequence[MetricInfo] = ()) -> pd.Data
     metrics = ordered_metrics(report, infos)
     groups = {key: group["value"].to_numpy(float) for key, group in report.groupby(["arm", "metric"], sort=False)}
     rows = [
-        (arm, info.name, info.unit, *_within(info, *mean_interval(groups[arm, info.name])))
+        (arm, info.name, info.unit, *mean_of(info, groups[arm, info.name]))
         for arm in report["arm"].unique() for info in metrics if (arm, info.name) in groups
     ]
     return pd.DataFrame(rows, columns=SUMMARY_COLUMNS)
 
 
-def _within(info: MetricInfo, mean: float, low: float, high: float, n: int) -> tuple[float, float, float, int]:
-    """Cut the interval of a share off at 0 and 1; NaN stays NaN."""
-    return (mean, max(low, 0.0), min(high, 1.0), n) if info.share and low == low else (mean, low, high, n)
+def mean_of(info: MetricInfo, values: Floats) -> tuple[float, float, float, int]:
+    """`mean_interval` of *values* of one metric; that of a share is cut off at 0 and 1."""
+    return _cut_off(info, 0.0, mean_interval(values))
+
+
+def _cut_off(info: MetricInfo, least: float, found: tuple[float, float, float, int]) -> tuple[float, float, float, int]:
+    """Cut the interval of a share, or of a difference of two, off at *least* and 1; NaN stays NaN."""
+    mean, low, high, n = found
+    return (mean, max(low, least), min(high, 1.0), n) if info.share and low == low else found
 
 
 def differences(report: pd.DataFrame, infos: Sequence[MetricInfo] = ()) -> pd.DataFrame:
@@ -105,7 +111,7 @@ def differences(report: pd.DataFrame, infos: Sequence[MetricInfo] = ()) -> pd.Da
             gap = _paired(table[arms[0]].to_numpy(float), table[other].to_numpy(float))
             if not len(gap):
                 continue
-            mean, low, high, n = mean_interval(gap)
+            mean, low, high, n = _cut_off(info, -1.0, mean_interval(gap))
             rows.append((info.name, info.unit, arms[0], other, mean, low, high, n, _p_value(gap),
                          family(info.name, infos), np.nan, _verdict(low, high, info.better)))
     frame = pd.DataFrame(rows, columns=DIFFERENCE_COLUMNS)

@@ -16,7 +16,7 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.findings import value_of
 from toolkit.analysis.metric import MetricInfo, family
 from toolkit.analysis.statistics import CONFIDENCE
-from toolkit.analysis.words import counted, listed
+from toolkit.core.words import counted, listed
 
 MOST = 5
 """Sentences of a verdict."""

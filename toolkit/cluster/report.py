@@ -14,7 +14,7 @@ from toolkit.analysis.findings import comparable, in_short, not_comparable, row_
 from toolkit.analysis.metric import MetricInfo, describe
 from toolkit.analysis.report import Report, Row, Run
 from toolkit.analysis.rows import is_in, named
-from toolkit.analysis.words import counted, listed
+from toolkit.core.words import counted, listed
 
 NETWORK_METRICS = (
     END_S,

@@ -22,6 +22,7 @@ from toolkit.core.machines import Machines
 from toolkit.core.part import Spec, default_part
 from toolkit.core.room import check_room
 from toolkit.core.streams import Streams
+from toolkit.core.words import counted
 from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
 
@@ -151,7 +152,8 @@ class ClusterSettings(Fabric):
     def extras(self) -> dict[str, str]:
         device = self.device
         return {
-            "machines": f"{self.workers} workers and {self.servers} servers, each {device.profile or 'as described'}: "
+            "machines": f"{counted(self.workers, 'worker')} and {counted(self.servers, 'server')}, each "
+            f"{device.profile or 'as described'}: "
             f"{device.peak_flops_per_s * device.efficiency / 1e9:.3g} GFLOP/s reached, {device.memory_bytes_per_s / 1e9:.3g} GB/s, "
             f"{device.idle_w:g} W idle, {device.busy_w:g} W busy",
             "topology": self.topology.type_name(),

@@ -9,7 +9,7 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import MetricInfo
 from toolkit.analysis.statistics import multiplicity_note
 from toolkit.analysis.verdict import verdict
-from toolkit.analysis.words import counted
+from toolkit.core.words import counted
 from toolkit.render.console import WIDTH, say, show, table
 
 if TYPE_CHECKING:
@@ -42,12 +42,10 @@ def terminal_tables(result: Comparison, console: Console, findings: Sequence[str
 
 def cell(result: Comparison, arm: str, info: MetricInfo) -> str:
     """The mean of one arm with its interval, or a dash; the number of seeds is told where some had no value."""
-    summary = result.summary
-    row = summary[(summary["arm"] == arm) & (summary["metric"] == info.name)]
-    if row.empty or not row["n"].iloc[0]:
+    mean, low, high, n = result.means.get((arm, info.name), (float("nan"), float("nan"), float("nan"), 0))
+    if not n:
         return "–"
-    mean, low, high, n = row[["mean", "ci95_low", "ci95_high", "n"]].iloc[0].to_list()
-    few = f" (n={int(n)})" if n < len(result.seeds) else ""
+    few = f" (n={n})" if n < len(result.seeds) else ""
     return result.shown(info).with_interval(mean, low, high) + few
 
 

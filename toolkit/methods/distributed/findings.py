@@ -15,8 +15,8 @@ from toolkit.analysis.findings import (
     with_interval,
 )
 from toolkit.analysis.metric import MetricInfo
-from toolkit.analysis.words import counted, listed
 from toolkit.cluster.report import came_to, downtime, late_crashes
+from toolkit.core.words import counted, listed
 
 JUDGED = ("final_accuracy", "end_s", "bytes_busiest_worker", "energy_total_j", "local_s", "wire_s")
 IN_SHORT = JUDGED[:4]

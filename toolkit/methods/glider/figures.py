@@ -54,7 +54,7 @@ def ashore_vs_hours(result: Comparison) -> Figure | None:
             style = ("-", "--", ":")[place // 8 % 3]
             panel.step(grid_s / 3600, np.mean(seeds, axis=0), where="post", color=colours[arm], linestyle=style, label=arm)
     panel.set(xlabel="simulated time (h)", ylabel="accuracy ashore, all classes", ylim=(0, None))
-    figure.legend(loc="outside right upper", fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=9)
     return figure
 
 
@@ -76,7 +76,7 @@ def ashore_vs_energy(result: Comparison) -> Figure | None:
         )
     panel.set_xscale("log")
     panel.set(xlabel="energy of learning and sending (J)", ylabel="accuracy ashore, mean over the run")
-    figure.legend(loc="outside right upper", fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=9)
     return figure
 
 

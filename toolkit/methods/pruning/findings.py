@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.findings import row_of
-from toolkit.analysis.words import counted
 from toolkit.cluster.report import late_crashes
+from toolkit.core.words import counted
 
 Floats = NDArray[np.float64]
 PAPER_REMOVED, PAPER_FACTOR = 0.9542, 16.0

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from toolkit.analysis.comparison import Comparison
+from toolkit.core.words import counted
 from toolkit.methods.rehearsal.cases import cases_table, rehearsal_of, validation_table
 
 
@@ -63,6 +64,6 @@ def _by_network(table: pd.DataFrame) -> list[str]:
         if not first.exchange_s:
             continue  # a single worker
         others = ", ".join(f"{row.network} {row.exchange_s:.3g} s ({row.exchange_s / first.exchange_s:.2f} times)" for row in rest)
-        label = f"{case}, {exchange} over {schedule}, {first.workers} workers"
+        label = f"{case}, {exchange} over {schedule}, {counted(first.workers, 'worker')}"
         sentences.append(f"{label}: an exchange takes {first.exchange_s:.3g} s on {first.network}" + (f", {others}." if others else "."))
     return sentences

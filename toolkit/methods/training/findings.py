@@ -8,7 +8,7 @@ from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.findings import by_verdict
 from toolkit.analysis.metric import describe
 from toolkit.analysis.statistics import UNDECIDED
-from toolkit.analysis.words import counted
+from toolkit.core.words import counted
 
 VERDICTS = {
     "better": "Its accuracy is higher than that of", "worse": "Its accuracy is lower than that of",
