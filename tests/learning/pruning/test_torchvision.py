@@ -26,7 +26,8 @@ def windows() -> Any:
 
 
 CASES = {
-    "transformer": (transformer, 32, 0.29), "windows": (windows, 64, 0.71), "next": (lambda: models.convnext_tiny(num_classes=10), 64, 0.26),
+    "transformer": (transformer, 32, 0.29), "windows": (windows, 64, 0.71),
+    "next": (lambda: models.convnext_tiny(num_classes=10), 64, 0.26),
     "dense head": (lambda: models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=5), 64, 0.30),
 }
 
