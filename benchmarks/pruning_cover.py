@@ -158,8 +158,9 @@ class Unet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.one, self.two, self.up = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1), nn.ConvTranspose2d(32, 16, 2, stride=2)
-        self.norm, self.three, self.head = nn.GroupNorm(4, 32), nn.Conv2d(32, 16, 3, padding=1), nn.Conv2d(16, 5, 1)
+        self.one, self.two = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+        self.up, self.norm, self.three = nn.ConvTranspose2d(32, 16, 2, stride=2), nn.GroupNorm(4, 32), nn.Conv2d(32, 16, 3, padding=1)
+        self.head = nn.Conv2d(16, 5, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         fine = functional.relu(self.one(x))

@@ -155,11 +155,11 @@ def run_point(scenario: Scenario, directory: Path, jobs: int) -> Result:
     return toolkit.run(scenario, out=directory, jobs=jobs, resume=directory.exists())
 
 
-def summary_of(table: pd.DataFrame, sweep: Sweep, metric: str) -> pd.DataFrame:
+def summary_of(table: pd.DataFrame, sweep: Sweep, metric: str, study: Study = ROUTING) -> pd.DataFrame:
     """Mean and 95 % interval over seeds of one metric along one sweep: arm, the axis, mean, low, high, n."""
     rows = table[(table["sweep"] == sweep.name) & (table["metric"] == metric)]
     groups = rows.groupby(["arm", sweep.axis], sort=False)["value"]
-    info = _info(table, metric)
+    info = study.info(table, metric)
     found = [(arm, value, *mean_of(info, group.to_numpy(float))) for (arm, value), group in groups]
     return pd.DataFrame(found, columns=["arm", sweep.axis, "mean", "low", "high", "n"])
 
@@ -179,7 +179,7 @@ def draw(table: pd.DataFrame, sweeps: Sequence[Sweep], path: Path, study: Study 
         for column, sweep in enumerate(sweeps):
             for row, info in enumerate(infos):
                 panel = panels[row, column]
-                found = summary_of(table, sweep, info.name)
+                found = summary_of(table, sweep, info.name, study)
                 for arm, aside in zip(arms, _aside(found[sweep.axis].to_numpy(float), len(arms), sweep.log), strict=True):
                     own = found[(found["arm"] == arm) & found["mean"].notna()].sort_values(sweep.axis)
                     reach = [(own["mean"] - own["low"]).fillna(0.0), (own["high"] - own["mean"]).fillna(0.0)]
@@ -191,7 +191,7 @@ def draw(table: pd.DataFrame, sweeps: Sequence[Sweep], path: Path, study: Study 
                 panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
                 panel.set_xticks([], minor=True)
                 if info.name in SHARES:
-                    least = min(float(summary_of(table, one, info.name)["mean"].min()) for one in sweeps)
+                    least = min(float(summary_of(table, one, info.name, study)["mean"].min()) for one in sweeps)
                     panel.set_ylim(max(0.0, least - 0.1), 1.02)
                 else:
                     panel.set_yscale("log")

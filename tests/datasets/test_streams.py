@@ -10,7 +10,7 @@ import torch
 
 from toolkit.datasets import Dataset
 from toolkit.datasets.digits import load
-from toolkit.datasets.streams import Stream, permuted, rotated, split_classes
+from toolkit.datasets.streams import Stream, blurred, permuted, rotated, split_classes
 from toolkit.errors import DataError
 
 ORDER = [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
@@ -118,3 +118,48 @@ def test_a_quarter_turn_is_exact(digits: Dataset) -> None:
 def test_the_seeds_of_streams_differ(digits: Dataset) -> None:
     one, other = (permuted(digits, 2, np.random.default_rng(seed)).train(1).images for seed in (0, 1))
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("tasks", [2, 5])
+def test_where_borders_blur_every_sample_comes_once(digits: Dataset, tasks: int, share: float) -> None:
+    """Each task gives its share away, as many to each other one; labels and test samples are those of the sharp stream."""
+    sharp = split_classes(digits, tasks, ORDER)
+    blurry = blurred(sharp, share, np.random.default_rng(1))
+    sizes = [blurry.train_size(task) for task in range(tasks)]
+    assert sizes == [len(blurry.train(task)) for task in range(tasks)]
+    assert sum(sizes) == len(digits.train_labels)
+    together = torch.cat([blurry.train(task).images for task in range(tasks)]).flatten(1)
+    order, expected = np.lexsort(together.numpy().T), np.lexsort(digits.train_images.flatten(1).numpy().T)
+    assert np.array_equal(together.numpy()[order], digits.train_images.flatten(1).numpy()[expected])
+    for task in range(tasks):
+        found, own = blurry.train(task), blurry.task_classes(task)
+        assert own == sharp.task_classes(task)
+        outside = sum(int(label) not in own for label in found.labels)
+        others = [round(share * sharp.train_size(other)) for other in range(tasks) if other != task]
+        assert sum(count // (tasks - 1) for count in others) <= outside <= sum(-(-count // (tasks - 1)) for count in others)
+        assert len(found) - outside == sharp.train_size(task) - round(share * sharp.train_size(task))
+        assert torch.equal(blurry.test(task).images, sharp.test(task).images)
+        assert blurry.seen(task) == 10
+    lengths = [blurred(sharp, share, np.random.default_rng(seed)).train_size(0) for seed in range(5)]
+    assert len(set(lengths)) == 1  # what is drawn is which, not how many
+
+
+def test_labels_of_a_blurred_stream_are_those_of_the_sharp_one(digits: Dataset) -> None:
+    sharp = split_classes(digits, 5, ORDER)
+    blurry = blurred(sharp, 0.4, np.random.default_rng(1))
+    for task in range(5):
+        found = blurry.train(task)
+        original = digits.train_labels[blurry.comes == task]
+        assert torch.equal(torch.tensor(ORDER)[found.labels], original)
+
+
+def test_without_blur_nothing_is_drawn_and_nothing_changes(digits: Dataset) -> None:
+    sharp, rng = split_classes(digits, 5, ORDER), np.random.default_rng(3)
+    assert blurred(sharp, 0.0, rng) is sharp
+    assert rng.random() == np.random.default_rng(3).random()
+
+
+def test_one_task_has_no_borders(digits: Dataset) -> None:
+    with pytest.raises(DataError, match="one task has no borders to blur"):
+        blurred(split_classes(digits, 1), 0.2, np.random.default_rng(0))

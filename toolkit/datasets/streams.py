@@ -2,6 +2,7 @@
 
 - ``class``: every task brings classes of its own (class-incremental; with other tasks' scores masked the same stream is task-incremental);
 - ``domain``: every task has all classes, seen through a transform of its own (permuted pixels, rotations);
+- blurred: a class stream of whose training samples a share comes in other tasks than their class's.
 
 Labels are mapped once, by the order in which classes appear: task t of a class stream has the labels t c to (t + 1) c - 1 for ever,
 whatever is trained or left out. What a learner may look at is `Stream.train` of the present task.
@@ -45,6 +46,8 @@ class Stream:
     classes: tuple[tuple[int, ...], ...]
     """Original labels that each task brings; the same ones in every task of a domain stream."""
     transforms: tuple[Transform | None, ...]
+    comes: Tensor | None = None
+    """Task in which each training sample comes, int64 (n,), where that is not always its class's: the borders are blurred."""
 
     @property
     def tasks(self) -> int:
@@ -67,12 +70,17 @@ class Stream:
         return range(min(labels), max(labels) + 1)
 
     def seen(self, task: int) -> int:
-        """Return how many classes have appeared once *task* has begun: labels below it are known."""
+        """Return how many classes have appeared once *task* has begun: labels below it are known.
+
+        Where borders are blurred a class may appear at any time, and all are known from the start.
+        """
+        if self.comes is not None:
+            return self.num_classes
         return max(self.task_classes(past).stop for past in range(task + 1))
 
     def train(self, task: int) -> Samples:
         """Return the training samples of a task in the order of the data set."""
-        return self._part(task, self.dataset.train_images, self.dataset.train_labels)
+        return self._training(task, self.dataset.train_images)
 
     def test(self, task: int) -> Samples:
         """Return the test samples of a task."""
@@ -80,12 +88,16 @@ class Stream:
 
     def train_size(self, task: int) -> int:
         """Return how many training samples a task has, without taking them."""
+        if self.comes is not None:
+            return int((self.comes == task).sum())
         return int(torch.isin(self.dataset.train_labels, torch.tensor(self.classes[task], device=self.dataset.train_labels.device)).sum())
 
     def on(self, device: torch.device) -> Self:
         """Return this stream with its samples on *device*, as bytes."""
         data, names = self.dataset, ("train_images", "train_labels", "test_images", "test_labels")
-        return dataclasses.replace(self, dataset=dataclasses.replace(data, **{name: getattr(data, name).to(device) for name in names}))
+        comes = None if self.comes is None else self.comes.to(device)
+        moved = dataclasses.replace(data, **{name: getattr(data, name).to(device) for name in names})
+        return dataclasses.replace(self, dataset=moved, comes=comes)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Return uint8 *images* as float32 with the whole training set's mean 0 and deviation 1 per channel."""
@@ -94,9 +106,22 @@ class Stream:
     def _order(self) -> list[int]:
         return list(dict.fromkeys(label for labels in self.classes for label in labels))
 
-    def _part(self, task: int, images: Tensor, labels: Tensor) -> Samples:
+    def _training(self, task: int, of_each: Tensor) -> Samples:
+        """Return what a task has *of_each* training sample, in the place of its image, and the labels."""
+        labels = self.dataset.train_labels
+        if self.comes is None:
+            return self._part(task, of_each, labels)
+        self._refuse_others(task)
+        place = torch.tensor(self._order(), device=labels.device).argsort()
+        chosen = self.comes == task
+        return Samples(of_each[chosen], place[labels[chosen]])
+
+    def _refuse_others(self, task: int) -> None:
         if not 0 <= task < self.tasks:
             raise DataError(f"stream: task {task} is not one of 0 to {self.tasks - 1}")
+
+    def _part(self, task: int, images: Tensor, labels: Tensor) -> Samples:
+        self._refuse_others(task)
         place = labels.new_full((self.dataset.num_classes,), -1)
         order = self._order()
         for label in self.classes[task]:
@@ -158,6 +183,32 @@ def _refuse_empty_classes(dataset: Dataset) -> None:
         empty = [str(label) for label in range(dataset.num_classes) if not (held == label).any()]
         if empty:
             raise DataError(f"stream: class {listed(empty)} of {dataset.name} has no {part} image; every class of a stream needs some")
+
+
+def blurred(stream: Stream, share: float, rng: np.random.Generator) -> Stream:
+    """Return the class stream of which each task gives a *share* of its training samples to the others, as many to each (to within one).
+
+    Which ones is drawn; how many each task then has is not. Test samples stay with their classes. A share of 0 gives *stream* itself.
+
+    Raises:
+        DataError: there is one task alone, or so few samples that a task keeps or gets none.
+    """
+    if not share:
+        return stream
+    if stream.tasks < 2:
+        raise DataError("stream: one task has no borders to blur")
+    labels = stream.dataset.train_labels
+    comes = torch.full_like(labels, -1)
+    for task, own in enumerate(stream.classes):
+        mine = torch.isin(labels, torch.tensor(own, device=labels.device)).nonzero()[:, 0]
+        comes[mine] = task
+        given = mine[torch.from_numpy(rng.permutation(len(mine))[: round(share * len(mine))]).to(mine.device)]
+        for place, part in enumerate(torch.tensor_split(given, stream.tasks - 1), start=1):
+            comes[part] = (task + place) % stream.tasks
+    empty = [task for task in range(stream.tasks) if not (comes == task).any()]
+    if empty:
+        raise DataError(f"stream: with {share:g} of its samples given away task {empty[0]} has none")
+    return dataclasses.replace(stream, comes=comes)
 
 
 def permuted(dataset: Dataset, tasks: int, rng: np.random.Generator) -> Stream:

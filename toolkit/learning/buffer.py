@@ -1,11 +1,13 @@
-"""Replay memory: a reservoir that keeps every sample offered so far with the same probability.
+"""Replay memory: a reservoir that keeps every sample offered so far with the same probability, or as many of each class.
 
-Nothing here loops over samples in Python. The slots of a batch are drawn before anybody encodes or copies it, so that late in training,
-when hardly a sample is taken, hardly one has to be prepared; the distribution is that of offering them one by one.
+Nothing here loops over samples in Python, but where classes are balanced. The slots of a batch are drawn before anybody encodes or copies
+it, so that late in training, when hardly a sample is taken, hardly one has to be prepared; the distribution is that of offering them one by
+one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from toolkit.errors import UserError
+from toolkit.learning.class_balance import ClassBalance
+
+ALL = -1
+"""Stands for every label."""
 
 
 class ReplayError(UserError, ValueError):
@@ -35,7 +41,7 @@ class Replayed:
         return len(self.labels)
 
 
-def expected_taken(capacity: int, offered: NDArray[np.float64], count: float) -> NDArray[np.float64]:
+def expected_taken(capacity: float, offered: NDArray[np.float64], count: float) -> NDArray[np.float64]:
     """Return how many of *count* samples a reservoir takes in, in expectation, after which so many have been *offered* in all."""
     found: NDArray[np.float64] = count * np.minimum(1.0, capacity / np.maximum(offered, 1.0))
     return found
@@ -47,15 +53,17 @@ class ReservoirBuffer:
     Args:
         capacity: samples it holds at most.
         generator: where all draws come from; its state is part of `state_dict`.
+        balanced: keep as many samples of each class (`ClassBalance`), and within a class every sample with the same probability.
 
     The shapes and types of images and extras are those of the first samples put in.
     """
 
-    def __init__(self, capacity: int, generator: torch.Generator) -> None:
+    def __init__(self, capacity: int, generator: torch.Generator, *, balanced: bool = False) -> None:
         if capacity < 1:
             raise ReplayError(f"buffer: a capacity of {capacity} holds nothing; it must be at least 1")
         self.capacity = capacity
         self.generator = generator
+        self.balance = ClassBalance() if balanced else None
         self.seen = 0
         """Samples offered so far."""
         self._size = 0
@@ -93,13 +101,20 @@ class ReservoirBuffer:
         """What else is stored, in the order of the slots."""
         return self._extras[name][: self._size]
 
-    def offer(self, count: int) -> tuple[Tensor, Tensor]:
-        """Count *count* samples as offered and decide their fate.
+    def offer(self, count: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Count *count* samples as offered and decide their fate, by their *labels* where classes are balanced.
 
         Returns:
             `taken` (int64, rising): which of the samples are kept at the end of the batch, and `slots` (int64): where each goes. A sample
             that a later one of the same batch would overwrite is not kept.
         """
+        if self.balance is not None:
+            if labels is None or len(labels) != count:
+                raise ReplayError("buffer: a memory that balances classes has to know the labels of what it is offered")
+            self.seen += count
+            taken, slots = self.balance.decide(self.labels.tolist(), labels.tolist(), self.capacity, self.generator)
+            self._size = min(self.capacity, self._size + count)
+            return taken, slots
         free = torch.arange(self._size, self._size + count)
         offered = torch.arange(self.seen + 1, self.seen + count + 1)
         draw = (torch.rand(count, generator=self.generator, dtype=torch.float64) * offered).long()
@@ -132,7 +147,7 @@ class ReservoirBuffer:
 
     def add(self, images: Tensor, labels: Tensor, **extras: Tensor) -> int:
         """Offer samples and store those taken; return how many were."""
-        taken, slots = self.offer(len(labels))
+        taken, slots = self.offer(len(labels), labels)
         self.put(slots, images[taken], labels[taken], **{name: values[taken] for name, values in extras.items()})
         return len(slots)
 
@@ -167,15 +182,21 @@ class ReservoirBuffer:
         """Return the samples in *slots*."""
         return Replayed(self.images[slots], self._labels[slots], {name: values[slots] for name, values in self._extras.items()}, slots)
 
-    def clear(self) -> None:
-        """Forget all samples and that any was offered."""
+    def clear(self) -> dict[int, int]:
+        """Forget all samples and that any was offered; return how many were, by label where classes are balanced, else as one number."""
+        offered = {ALL: self.seen} if self.balance is None else dict(self.balance.offered)
         self.seen = self._size = 0
+        if self.balance is not None:
+            self.balance = ClassBalance()
+        return offered
 
-    def count_as_offered(self, count: int) -> None:
+    def count_as_offered(self, count: int | Mapping[int, int]) -> None:
         """Count samples as offered that were offered elsewhere or before it was cleared, or (negative) as not offered; later ones get
         the odds that this makes.
         """
-        self.seen += count
+        self.seen += count if isinstance(count, int) else sum(count.values())
+        if self.balance is not None and not isinstance(count, int):
+            self.balance.count_as_offered(count)
 
     @property
     def reserved_nbytes(self) -> int:
@@ -188,12 +209,16 @@ class ReservoirBuffer:
             "capacity": self.capacity, "seen": self.seen, "size": self._size, "generator": self.generator.get_state(),
             "images": None if self._images is None else self._images.clone(), "labels": self._labels.clone(),
             "extras": {name: values.clone() for name, values in self._extras.items()},
+            "offered": None if self.balance is None else dict(self.balance.offered),
         }
 
     def load_state_dict(self, state: dict[str, Any], device: torch.device | None = None) -> None:
         """Go on from what `state_dict` returned, with the samples on *device*, or where they were kept."""
         self.capacity, self.seen, self._size = state["capacity"], state["seen"], state["size"]
         self.generator.set_state(state["generator"])
+        self.balance = None if state["offered"] is None else ClassBalance()
+        if self.balance is not None:
+            self.balance.count_as_offered(state["offered"])
         self._images = None if state["images"] is None else state["images"].to(device, copy=True)
         self._labels = state["labels"].to(device, copy=True)
         self._extras = {name: values.to(device, copy=True) for name, values in state["extras"].items()}

@@ -131,7 +131,8 @@ class Suffix(Evaluator):
         return value[self.groups.tape.exits[0]]
 
     def _wrong(self, masks: Mask, first: int) -> Counts:
-        if len(self.calls) == 1 and self.calls[0].name == "linear" and all(tensor.dim() == 2 for tensor in self.kept.values()):
+        one = len(self.calls) == 1 and self.calls[0].name == "linear" and len(self.calls[0].weights()) == 2
+        if one and all(tensor.dim() == 2 for tensor in self.kept.values()):
             return self._last_layer(masks, first)
         counts = np.zeros(len(masks), np.int64)
         for place, mask in enumerate(masks):

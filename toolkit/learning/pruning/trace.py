@@ -42,7 +42,8 @@ class TracedCall:
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
         """Return an argument given by place or by name."""
-        return self.args[place] if len(self.args) > place else self.kwargs.get(name, default)
+        also = self.kwargs.get("axis", default) if name == "dim" else default  # numpy's word, which torch takes too
+        return self.args[place] if len(self.args) > place else self.kwargs.get(name, also)
 
     def given(
         self, value: Mapping[int, Tensor], weights: Mapping[str, Tensor], samples: int, lengths: Mapping[Origin, int]
@@ -125,6 +126,8 @@ def record(model: nn.Module, batch: Tensor) -> Tape:
         tape, longer = _recorded(model, batch, lost), _recorded(model, torch.cat([batch, batch[:1]]), lost)
     if [call.name for call in tape.calls] != [call.name for call in longer.calls]:
         raise Untraceable(f"{type(model).__name__}: what its forward does depends on how many samples there are")
+    if any(not _same(tensor, longer.constants[slot]) for slot, tensor in tape.constants.items()):
+        raise Untraceable(f"{type(model).__name__}: its forward computes something beside torch's functions, which cannot be followed")
     merge = _Merger(type(model).__name__, len(batch))
     calls = [
         replace(call, args=merge(call.args, other.args, call.name), kwargs=merge(call.kwargs, other.kwargs, call.name))
@@ -136,6 +139,11 @@ def record(model: nn.Module, batch: Tensor) -> Tape:
             more = zip(shape, other.shapes.get(slot, shape), strict=False)
             rates[slot] = {axis: after - before for axis, (before, after) in enumerate(more) if after != before}
     return replace(tape, calls=_alive(calls, tape.exits), rates=rates, lost=frozenset(lost))
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether a tensor from nowhere is a constant: the same in both recordings."""
+    return first is second or (first.shape == second.shape and torch.equal(first, second))
 
 
 def _alive(calls: list[TracedCall], exits: tuple[int, ...]) -> tuple[TracedCall, ...]:

@@ -40,6 +40,10 @@ class ContinualMethod(Part, Generic[S]):
     """Whether it uses the learner's replay memory (`Learner.buffer`)."""
     sees_all: ClassVar[bool] = False
     """Whether it learns all tasks at once (the upper bound)."""
+    inserts: ClassVar[bool] = False
+    """Whether the memory chooses what it keeps of what it is offered (`Learner.insert`), and not the method."""
+    blurs: ClassVar[bool] = False
+    """Whether it learns streams whose borders blur: it takes no class that comes for a new one, nor labels below any for the known ones."""
     stores_scores: ClassVar[bool] = False
     """Whether each stored sample has the scores (K float32) of the network that saw it, which equal-bytes budgets must count."""
     reshapes: ClassVar[bool] = False

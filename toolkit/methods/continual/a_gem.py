@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ class AGem(EpisodicMemory, ContinualMethod[Rings]):
 
     Source: Chaudhry et al., *Efficient Lifelong Learning with A-GEM*, ICLR 2019, eq. (11) and algorithm 2.
     """
+
+    blurs: ClassVar[bool] = True
 
     def step(self, learner: Learner, state: Rings, batch: Batch) -> Tensor:
         (scores,) = learner.passes(learner.augmented(batch), batch.labels)

@@ -140,7 +140,7 @@ class Arriving:
             pixels = samples.images.numpy(), samples.labels.numpy()
             dataset = _without_samples(assemble("arriving", pixels, pixels, self._classes))
         classes = (*(() if past is None else past.stream.classes), tuple(own))
-        stream = ArrivingStream(dataset, classes, (None,) * len(classes), [samples])
+        stream = ArrivingStream(dataset, classes, (None,) * len(classes), present=[samples])
         ahead = classes if past is not None else (*classes, (own.stop,))  # a first task is asked what it is worth to a next one
         self.method.check(Stream(dataset, ahead, (None,) * len(ahead)), self._memory)
         if past is None:

@@ -27,8 +27,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, Self, final
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self, final
 
 import torch
 from pydantic import Field, model_validator
@@ -53,13 +53,15 @@ class Frequencies:
     """f: low bands of un-augmented training images, summed by class, float32 (K, C h w)."""
     similarity: Tensor
     """S: cosines of each class's low bands with those of the classes before it, float64 (K, K); 0 where not asked for."""
-    offered: int = 0
-    """Samples that the memory was offered before it was emptied."""
+    offered: dict[int, int] = field(default_factory=dict)
+    """Samples that the memory was offered before it was emptied, as `ReservoirBuffer.clear` says."""
 
 
 @final
 class Clfd(ContinualMethod[Frequencies]):
     """CLFD around a *host*."""
+
+    inserts: ClassVar[bool] = True
 
     host: ContinualMethod = Field(description="the method of continual learning that it goes round")
     parts: Literal["both", "encoder", "selection"] = Field("both", description="what is put round the host; the others are its ablations")
@@ -151,8 +153,7 @@ class Clfd(ContinualMethod[Frequencies]):
         if self.encodes and learner.task == 0 and learner.epoch == learner.last_epoch:
             if self.freeze == "last_epoch" and learner.epochs > 1:
                 encoder_of(learner).requires_grad_(False)
-            state.offered = learner.memory().seen
-            learner.memory().clear()
+            state.offered = learner.memory().clear()
         self.host.begin_epoch(learner, state.host)
 
     def _admit(self, learner: Learner) -> None:
@@ -201,7 +202,7 @@ class Clfd(ContinualMethod[Frequencies]):
         if self.encodes and learner.task == 0:
             encoder_of(learner).requires_grad_(False)
             learner.memory().count_as_offered(state.offered)
-            state.offered = 0
+            state.offered = {}
 
     def predict(self, learner: Learner, state: Frequencies, images: Tensor) -> Tensor:
         return self.host.predict(learner, state.host, images)

@@ -40,6 +40,8 @@ class ClsEr(ContinualMethod[Averages]):
     """
 
     takes_maps: ClassVar[bool] = True
+    inserts: ClassVar[bool] = True
+    blurs: ClassVar[bool] = True
 
     reg_weight: float = Field(0.15, ge=0, description="weight lambda of the consistency with the averaged networks")
     stable_rate: float = Field(0.05, ge=0, le=1, description="probability that the stable average moves after a step")

@@ -24,6 +24,8 @@ class Der(ContinualMethod[None]):
 
     stores_scores: ClassVar[bool] = True
     takes_maps: ClassVar[bool] = True
+    inserts: ClassVar[bool] = True
+    blurs: ClassVar[bool] = True
 
     alpha: float = Field(0.3, ge=0, description="weight of the squared distance between replayed and stored scores")
 

@@ -23,6 +23,8 @@ class Derpp(ContinualMethod[None]):
 
     stores_scores: ClassVar[bool] = True
     takes_maps: ClassVar[bool] = True
+    inserts: ClassVar[bool] = True
+    blurs: ClassVar[bool] = True
 
     alpha: float = Field(0.1, ge=0, description="weight of the squared distance between replayed and stored scores")
     beta: float = Field(0.5, ge=0, description="weight of the cross-entropy of replayed samples")

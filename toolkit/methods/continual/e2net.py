@@ -57,6 +57,8 @@ class E2net(ContinualMethod[Representative]):
 
     stores_scores: ClassVar[bool] = True
     takes_maps: ClassVar[bool] = True
+    inserts: ClassVar[bool] = True
+    blurs: ClassVar[bool] = True
     reshapes: ClassVar[bool] = True
 
     alpha: float = Field(0.1, ge=0, description="weight of the squared distance between replayed and stored scores")

@@ -21,6 +21,8 @@ class Er(ContinualMethod[None]):
     """
 
     takes_maps: ClassVar[bool] = True
+    inserts: ClassVar[bool] = True
+    blurs: ClassVar[bool] = True
 
     reduction: Literal["mean", "sum"] = Field("mean", description="how the losses of present and replayed samples are put together")
 

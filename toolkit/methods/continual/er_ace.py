@@ -25,6 +25,8 @@ class ErAce(ContinualMethod[None]):
     """
 
     takes_maps: ClassVar[bool] = True
+    inserts: ClassVar[bool] = True
+    blurs: ClassVar[bool] = True
 
     def step(self, learner: Learner, state: None, batch: Batch) -> Tensor:
         images = learner.augmented(batch)

@@ -23,6 +23,7 @@ class Ewc(ContinualMethod[Springs]):
     """
 
     replays: ClassVar[bool] = False
+    blurs: ClassVar[bool] = True
 
     strength: float = Field(1000.0, ge=0, description="weight lambda of the penalty")
     largest: float = Field(1e-4, gt=0, description="bound of an importance")

@@ -35,6 +35,7 @@ class Fdr(ContinualMethod[Shares]):
     """
 
     stores_scores: ClassVar[bool] = True
+    blurs: ClassVar[bool] = True
 
     alpha: float = Field(0.3, ge=0, description="weight of the distance to the stored probabilities")
 

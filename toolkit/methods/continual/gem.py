@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from pydantic import Field
@@ -26,6 +26,8 @@ class Gem(EpisodicMemory, ContinualMethod[Rings]):
     Source: Lopez-Paz, Ranzato, *Gradient Episodic Memory for Continual Learning*, NeurIPS 2017, algorithm 1 and eq. (11). Departure: the
     cross-entropy of a past task is among all classes, as in the mammoth library.
     """
+
+    blurs: ClassVar[bool] = True
 
     margin: float = Field(0.5, ge=0, description="least weight of each past gradient in a changed step (gamma)")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from pydantic import Field
@@ -38,6 +38,8 @@ class Gss(ContinualMethod[Scores]):
     subset for all samples of a batch (the mammoth library likewise); gradients of single samples in eval mode, on images without
     augmentation.
     """
+
+    blurs: ClassVar[bool] = True
 
     subset: int = Field(32, ge=1, description="remembered samples that a new one is compared with")
 

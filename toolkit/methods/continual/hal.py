@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from pydantic import Field
@@ -13,7 +13,6 @@ from torch.nn.functional import cross_entropy
 
 from toolkit.datasets.streams import Stream
 from toolkit.errors import ScenarioError
-from toolkit.learning.buffer import ReservoirBuffer
 from toolkit.methods.continual import Batch, ContinualMethod
 from toolkit.methods.continual.bulk import evaluating
 from toolkit.methods.continual.learner import Learner
@@ -43,6 +42,8 @@ class Hal(ContinualMethod[Anchors]):
     anchor would be normalised by itself.
     """
 
+    inserts: ClassVar[bool] = True
+
     reg_weight: float = Field(0.2, ge=0, description="weight lambda of the anchors")
     beta: float = Field(0.5, ge=0, lt=1, description="share of itself that the running mean of features keeps in a step")
     gamma: float = Field(0.1, ge=0, description="weight of the distance to the mean feature when an anchor is learned")
@@ -54,7 +55,7 @@ class Hal(ContinualMethod[Anchors]):
             raise ScenarioError(f"program.buffer.images: {count} anchors of hal leave no place for samples (got {capacity})")
 
     def init(self, learner: Learner) -> Anchors:
-        learner.buffer = ReservoirBuffer(learner.memory().capacity - anchors_of(learner.stream), learner.generator("buffer"))
+        learner.buffer = learner.new_memory(learner.memory().capacity - anchors_of(learner.stream))
         return Anchors(torch.empty((0, *learner.net.map_shape), device=learner.device), no_features(learner))
 
     def begin_task(self, learner: Learner, state: Anchors) -> None:

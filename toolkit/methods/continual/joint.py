@@ -19,6 +19,7 @@ class Joint(ContinualMethod[None]):
     """
 
     replays: ClassVar[bool] = False
+    blurs: ClassVar[bool] = True
     sees_all: ClassVar[bool] = True
 
     def step(self, learner: Learner, state: None, batch: Batch) -> Tensor:

@@ -34,7 +34,7 @@ class Learner:
 
     def __init__(
         self, stream: Stream, net: ContinualNet, *, shared_rng: Draw, batch: int, replay: int, lr: float, bn: Literal["concat", "separate"],
-        augment: Augment, storage: BufferStorage, capacity: int, sgd: Sgd = PLAIN,
+        augment: Augment, storage: BufferStorage, capacity: int, sgd: Sgd = PLAIN, balanced: bool = False,
     ) -> None:
         self.stream = stream
         self.net = net
@@ -46,7 +46,9 @@ class Learner:
         self.shared_rng = shared_rng
         """Numpy generators by name, the same for every arm of a seed; begin anew at each call."""
         self.generators = {name: torch_generator(shared_rng("continual", name)) for name in ("augment", "buffer", "method")}
-        self.buffer: ReservoirBuffer | None = ReservoirBuffer(capacity, self.generators["buffer"]) if capacity else None
+        self.balanced = balanced
+        """Whether the memory keeps as many samples of each class, and not a reservoir of all."""
+        self.buffer: ReservoirBuffer | None = self.new_memory(capacity) if capacity else None
         self.parameters = [weight for weight in net.parameters() if weight.requires_grad]
         self.velocities: dict[int, Tensor] = {}
         """Of weights by their place among `parameters`, where there is momentum."""
@@ -202,6 +204,10 @@ class Learner:
         """Whether there is anything to replay."""
         return self.buffer is not None and len(self.buffer) > 0
 
+    def new_memory(self, capacity: int) -> ReservoirBuffer:
+        """Return an empty memory of the kind that the run has."""
+        return ReservoirBuffer(capacity, self.generator("buffer"), balanced=self.balanced)
+
     def memory(self) -> ReservoirBuffer:
         """Return the replay memory of a method that has one."""
         if self.buffer is None:
@@ -226,7 +232,7 @@ class Learner:
 
     def insert(self, batch: Batch, **extras: Tensor) -> None:
         """Offer *batch*, un-augmented, to the memory; only what is taken is encoded and written."""
-        taken, slots = self.memory().offer(len(batch))
+        taken, slots = self.memory().offer(len(batch), batch.labels)
         if len(taken):
             self.place(slots, batch.images[taken], batch.labels[taken], **{name: values[taken] for name, values in extras.items()})
 

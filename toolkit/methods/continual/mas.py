@@ -22,6 +22,7 @@ class Mas(ContinualMethod[Springs]):
     """
 
     replays: ClassVar[bool] = False
+    blurs: ClassVar[bool] = True
 
     strength: float = Field(1.0, ge=0, description="weight lambda of the penalty")
 

@@ -37,6 +37,7 @@ class Oewc(ContinualMethod[Springs]):
     """
 
     replays: ClassVar[bool] = False
+    blurs: ClassVar[bool] = True
 
     strength: float = Field(10.0, ge=0, description="weight lambda of the penalty")
     gamma: float = Field(1.0, ge=0, le=1, description="share of the old importances that a new task leaves")

@@ -121,7 +121,7 @@ def plan_tasks(
     learner = StandInLearner(
         StandInStream.like(stream), shaped(net), shared_rng=shared_rng, batch=settings.batch, replay=settings.replay, lr=settings.lr,
         bn=settings.bn, augment=settings.augment, storage=BufferStorage(settings.buffer.dtype), capacity=capacity,
-        sgd=settings.sgd,
+        sgd=settings.sgd, balanced=settings.buffer.choice == "balanced",
     )
     learner.net.train()
     with StandIn([*learner.net.parameters(), *learner.net.buffers()]) as standin:
@@ -139,6 +139,10 @@ class _Planner:
     standin: StandIn
     sample_nbytes: int
     plan: TaskPlan = field(default_factory=TaskPlan)
+    places: float = 0.0
+    """Of the memory, for the classes that come now."""
+    before: int = 0
+    """Samples that were offered before any of these classes."""
 
     def task(self, task: int, step_count: StepCount) -> TaskPlan:
         method, learner, state = self.settings.method, self.learner, self.state
@@ -148,6 +152,7 @@ class _Planner:
         samples = task_samples(learner.stream, task, everything=method.sees_all)
         method.begin_task(learner, state)
         self._pay("begin task")
+        self._share_places()
         steps: dict[int, tuple[tuple[Cost, float], ...]] = {}
         for epoch in range(step_count.epochs):
             learner.epoch = epoch
@@ -175,6 +180,17 @@ class _Planner:
         self.plan.assumed = dict(self.standin.assumed)
         return self.plan
 
+    def _share_places(self) -> None:
+        """Say for whom the memory has how many places: all that was ever offered, or the classes of this task beside those before."""
+        learner, memory = self.learner, self.learner.buffer
+        if memory is None:
+            return
+        self.places, self.before = float(memory.capacity), 0
+        if learner.balanced and not self.settings.stream.blur and learner.task:
+            new = learner.seen - learner.stream.seen(learner.task - 1)
+            if new:
+                self.places, self.before = memory.capacity * new / learner.seen, memory.seen
+
     def _sizes(self, samples: int, step_count: StepCount) -> tuple[int, ...]:
         """Samples of a whole batch, and of the last one of an epoch."""
         batch = min(self.settings.batch, samples)
@@ -201,9 +217,9 @@ class _Planner:
         memory = self.learner.buffer
         if memory is None or not offers:
             return np.zeros(count), Work()
-        offered: NDArray[np.float64] = memory.seen + offers * np.arange(1.0, count + 1)
+        offered: NDArray[np.float64] = memory.seen - self.before + offers * np.arange(1.0, count + 1)
         memory.count_as_offered(round(offers * count))
-        taken = expected_taken(memory.capacity, offered, offers)
+        taken = expected_taken(self.places, offered, offers)
         mean = float(taken.mean())
         chance = -math.expm1(-mean)  # that a step writes anything
         return taken * self.sample_nbytes, self.learner.net.encoding_work(max(1, round(mean / chance))).times(chance)

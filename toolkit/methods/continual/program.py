@@ -91,11 +91,15 @@ class Continual(ContinualSettings, Program):
         run_plan = unweighted(self)
         if self.buffer.dtype == "uint8" and run_plan.net.has_front:
             raise ScenarioError("program.buffer.dtype: uint8 keeps pixels, and this method keeps maps; use float32, float16 or int8")
-        device = fabric.machines().first
+        device, name = fabric.machines().first, self.method.type_name()
+        if self.buffer.choice == "balanced" and self.method.replays and not self.method.inserts:
+            raise ScenarioError(f"program.buffer.choice: {name} chooses itself which samples it keeps; leave it out")
+        if self.stream.blur and not self.method.blurs:
+            raise ScenarioError(f"program.stream.blur: {name} takes a task's classes for new ones and needs sharp borders; leave it out")
         self.method.check(run_plan.stream, run_plan.capacity)
         with _single_samples_told():
             needed = max(run_plan.memory_bytes(run_plan.plan(task, device)) for task in range(run_plan.tasks))
-        device.check_fits(needed, f"{self.task.model.name} with {self.method.type_name()} at batch {self.batch}")
+        device.check_fits(needed, f"{self.task.model.name} with {name} at batch {self.batch}")
         if self.buffer.place == "storage" and run_plan.capacity:
             device.check_fits(run_plan.buffer_bytes, f"a replay memory of {run_plan.capacity} samples", "storage")
 
@@ -143,7 +147,7 @@ class Continual(ContinualSettings, Program):
         learner = Learner(
             run_plan.stream, run_plan.net, shared_rng=ctx.shared_rng, batch=self.batch, replay=self.replay, lr=self.lr, bn=self.bn,
             augment=self.augment, storage=BufferStorage(self.buffer.dtype), capacity=run_plan.capacity,
-            sgd=self.sgd,
+            sgd=self.sgd, balanced=self.buffer.choice == "balanced",
         )
         learner.net.train()
         course = ContinualState(self.method, run_plan, learner, None, getattr(ctx, "device", None))

@@ -13,7 +13,7 @@ import torch
 from toolkit.core.device import Device
 from toolkit.core.program import Estimate
 from toolkit.core.work import FLOAT_BYTES
-from toolkit.datasets.streams import Stream
+from toolkit.datasets.streams import Stream, blurred
 from toolkit.errors import ScenarioError
 from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.network import ContinualNet
@@ -218,6 +218,7 @@ def _planned(spec: ContinualSettings, classes: tuple[tuple[int, ...], ...], leng
     """Return the plan of every task of a stream that brings *classes*."""
     run_plan = unweighted(spec)
     stream = Stream(run_plan.stream.dataset, classes, (None,) * len(classes))
+    stream = blurred(stream, spec.stream.blur, np.random.default_rng(0))
     return plan_tasks(
         spec, run_plan.net, stream, capacity=run_plan.capacity, sample_nbytes=run_plan.sample_nbytes, lengths=lengths
     )

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from toolkit.core.part import Spec
 from toolkit.datasets import Dataset
 from toolkit.datasets.own import held_out
-from toolkit.datasets.streams import Stream, named_classes, permuted, rotated, split_classes
+from toolkit.datasets.streams import Stream, blurred, named_classes, permuted, rotated, split_classes
 from toolkit.errors import DataError, ScenarioError
 from toolkit.methods.continual.storage import Dtype
 
@@ -31,8 +31,14 @@ class StreamSpec(Spec):
         None, description="which classes each task brings, by name or label, in any order and number; instead of first and order"
     )
 
+    blur: float = Field(
+        0.0, ge=0, lt=1, description="share of each task's training samples that come in other tasks; 0: tasks have sharp borders"
+    )
+
     @model_validator(mode="after")
     def _one_way_of_cutting(self) -> Self:
+        if self.blur and self.kind != "class":
+            raise ValueError(f"blur: every task of kind {self.kind} has every class already; leave it out")
         if self.classes is not None:
             if self.kind != "class" or self.first is not None or self.order != "natural":
                 raise ValueError("classes: says all there is to say of a stream of kind class; leave out first and order")
@@ -50,10 +56,10 @@ class StreamSpec(Spec):
             if self.validation is not None:
                 dataset = held_out(dataset, self.validation)
             if self.classes is not None:
-                return named_classes(dataset, self.classes)
+                return blurred(named_classes(dataset, self.classes), self.blur, rng)
             if self.kind == "class":
                 order = rng.permutation(dataset.num_classes).tolist() if self.order == "seeded" else None
-                return split_classes(dataset, self.tasks, order, first=self.first)
+                return blurred(split_classes(dataset, self.tasks, order, first=self.first), self.blur, rng)
             if self.first is not None:
                 raise ScenarioError(f"program.stream.first: tasks of kind {self.kind} all have every class; leave it out")
             return (permuted if self.kind == "permuted" else rotated)(dataset, self.tasks, rng)
@@ -105,6 +111,9 @@ class BufferSpec(Spec):
     images: int = Field(50, ge=1, le=10_000_000, description="nominal size: so many samples of the unmodified host")
     equal: Literal["samples", "bytes", "paper"] = Field(
         "bytes", description="what arms have in common: samples, bytes, or CLFD's own rule of four maps for each image"
+    )
+    choice: Literal["reservoir", "balanced"] = Field(
+        "reservoir", description="what stays of all that is offered: every sample with one probability, or as many of each class"
     )
     dtype: Dtype = Field("float32", description="type of a stored value")
     host_dtype: Dtype = Field("float32", description="type that the nominal images are counted in")

@@ -16,6 +16,7 @@ class Sgd(ContinualMethod[None]):
     """Cross-entropy of the present samples over all heads."""
 
     replays: ClassVar[bool] = False
+    blurs: ClassVar[bool] = True
 
     def step(self, learner: Learner, state: None, batch: Batch) -> Tensor:
         return plain_step(learner, batch)

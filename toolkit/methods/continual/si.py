@@ -42,6 +42,7 @@ class Si(ContinualMethod[Synapses]):
     """
 
     replays: ClassVar[bool] = False
+    blurs: ClassVar[bool] = True
 
     strength: float = Field(0.5, ge=0, description="weight c of the penalty")
     damping: float = Field(1.0, gt=0, description="xi, which bounds the importance of weights that hardly moved")

@@ -165,12 +165,12 @@ class StandInStream(Stream):
 
     @classmethod
     def like(cls, stream: Stream) -> StandInStream:
-        return cls(stream.dataset, stream.classes, (None,) * stream.tasks)
+        return cls(stream.dataset, stream.classes, (None,) * stream.tasks, stream.comes)
 
     def train(self, task: int) -> Samples:
         if task not in self.given:
             self.given.clear()
-            labels = self._part(task, self.dataset.train_labels, self.dataset.train_labels).labels
+            labels = self._training(task, self.dataset.train_labels).labels
             self.given[task] = Samples(torch.empty((len(labels), *self.image_shape), dtype=torch.uint8, device=META), labels)
         return self.given[task]
 

@@ -37,6 +37,7 @@ def _step(channels: Channels, call: TracedCall, place: int) -> None:
         channels.of.setdefault(slot, tuple(lies(size) for size in call.shapes[slot]))
     rule = RULES.get(call.name)
     understood = rule is not None and rule(channels, call, place)
+    understood = understood and all(tuple(map(len, channels.of[slot])) == call.shapes[slot] for slot in call.results())
     tensors = [item for item in leaves([call.args, call.kwargs]) if isinstance(item, Slot | Weight)]
     if not understood:
         for tensor in tensors:
@@ -49,7 +50,6 @@ def _step(channels: Channels, call: TracedCall, place: int) -> None:
             channels.fix(number)
     sources = [channels.own_weight(tensor) for tensor in tensors]
     for slot in call.results():
-        assert tuple(map(len, channels.of[slot])) == call.shapes[slot], f"{call.name} gives {call.shapes[slot]}"
         for axis in channels.rates[slot]:
             channels.keep(channels.of[slot][axis])
         if sources and sources[0] is not None and None not in sources:

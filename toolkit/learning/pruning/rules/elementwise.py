@@ -30,6 +30,8 @@ POOLS = re.compile(r"(?:adaptive_)?(?:max|avg|lp)_pool([123])d(?:_with_indices)?
 def broadcast(channels: Channels, call: TracedCall, place: int = -1) -> bool:
     """Tie tensors axis by axis, counted from the last; what is repeated along an axis stays."""
     tensors = [item for item in leaves([call.args, call.kwargs]) if isinstance(item, Slot | Weight)]
+    if len(call.results()) != 1:
+        return False
     (slot,) = call.results()
     result: list[Atoms] = []
     for back, size in enumerate(reversed(call.shapes[slot]), start=1):
@@ -50,8 +52,10 @@ def broadcast(channels: Channels, call: TracedCall, place: int = -1) -> bool:
 
 
 def passed(channels: Channels, call: TracedCall, place: int) -> bool:
-    """One tensor of the same shape, whatever else is given."""
+    """One tensor of the same shape, whatever numbers are given besides; bounds may be tensors as well."""
     tensor, results = operand(call, 0), call.results()
+    if call.name in {"clamp", "clip"}:
+        return broadcast(channels, call, place)
     if tensor is None or len(results) != 1 or shape_of(channels, tensor) != call.shapes[results[0]]:
         return False
     channels.of[results[0]] = channels.axes(tensor)

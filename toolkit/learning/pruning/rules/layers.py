@@ -108,7 +108,7 @@ def embedding(channels: Channels, call: TracedCall, place: int) -> bool:
 def per_channel(channels: Channels, call: TracedCall, place: int) -> bool:
     """BatchNorm, instance norm and slopes: one number per channel, or one for all."""
     tensor = operand(call, 0)
-    if tensor is None:
+    if tensor is None or len(channels.axes(tensor)) < 2:
         return False
     axes = channels.axes(tensor)
     for item in leaves([call.args[1:], call.kwargs]):

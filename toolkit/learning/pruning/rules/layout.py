@@ -283,7 +283,7 @@ def halves(channels: Channels, call: TracedCall, place: int) -> bool:
 
 def strung(channels: Channels, call: TracedCall, place: int) -> bool:
     """Tensors one after the other along a dimension, old or new; the other dimensions are tied."""
-    tensors = [item for item in leaves(call.args[0]) if isinstance(item, Slot | Weight)]
+    tensors = [item for item in leaves(call.argument(0, "tensors")) if isinstance(item, Slot | Weight)]
     (slot,) = call.results()
     dim = int(call.argument(1, "dim", 0)) % len(call.shapes[slot])
     if not tensors:
