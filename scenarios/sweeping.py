@@ -217,7 +217,7 @@ def print_tables(table: pd.DataFrame, sweeps: Sequence[Sweep], study: Study = RO
     for sweep in sweeps:
         for metric in study.metrics:
             info = study.info(table, metric)
-            found = summary_of(table, sweep, metric).set_index(["arm", sweep.axis])
+            found = summary_of(table, sweep, metric, study).set_index(["arm", sweep.axis])
             values = [point.settings[sweep.axis] for point in sweep.points]
             sys.stdout.write(f"\n{sweep.name}: {info.title}, mean ± half of the 95 % interval over {counted(seeds, 'seed')}\n\n")
             sys.stdout.write(_head(sweep.title, values))
