@@ -338,6 +338,36 @@ def test_what_mixes_channels_keeps_them_and_is_named(how: str, says: str) -> Non
     assert groups.kept_for == (says,)
 
 
+class Odd(nn.Module):
+    """What torch's layers can do and hardly anybody asks of them, or what is written down in the forward."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.first, self.head = how, nn.Linear(6, 8), nn.Linear(8, 10)
+        if how == "biases":
+            self.attention = nn.MultiheadAttention(8, 2, add_bias_kv=True, batch_first=True)
+        if how == "recurrent":
+            self.memory = nn.GRU(8, 8, batch_first=True)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        x = self.first(rows)
+        if self.how == "biases":
+            x = self.attention(x, x, x)[0]
+        elif self.how == "recurrent":
+            x = self.memory(x)[0]
+        else:
+            x = functional.group_norm(x.transpose(1, 2), 2).transpose(1, 2)
+        return self.head(x.mean(1))
+
+
+@pytest.mark.parametrize(("how", "says"), [
+    ("biases", "multi_head_attention_forward"), ("recurrent", "gru"), ("groups by number", "a size that is written down"),
+])
+def test_what_has_no_rule_stays_whole_and_is_named(how: str, says: str) -> None:
+    with pytest.raises(PruningError, match=rf"nothing that can be removed \(.*{says}.*\)"):
+        find_groups(Odd(how), ROWS)
+
+
 @pytest.mark.parametrize("name", ["encoder", "crossed", "own attention, fused, by attributes", "next", "one group", "four groups"])
 def test_masks_are_judged_alike_by_gates_and_by_cut_weights(name: str) -> None:
     make, shape = CASES[name]

@@ -232,7 +232,7 @@ def _units(channels: Channels) -> tuple[dict[int, int], tuple[Group, ...], tuple
     sources: list[tuple[str, ...]] = []
     names: dict[str, int] = {}
     for touches, roots in by_touch.items():
-        name = made[roots[0]].rpartition(".")[0]
+        name = made[roots[0]].rpartition(".")[0] or made[roots[0]]
         names[name] = names.get(name, 0) + 1
         label = name if names[name] == 1 else f"{name}#{names[name]}"
         groups.append(Group(label, len(unit_of), len(roots)))

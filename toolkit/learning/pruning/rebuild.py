@@ -16,6 +16,8 @@ from toolkit.learning.pruning.trace import leaves
 
 CLOSE = 1e-3
 """How far a rebuilt network's answers may lie from those under gates, beside the largest of them: single precision is nearer by far."""
+ROUNDINGS = 32
+"""The same in multiples of the type's precision, for half precision."""
 
 
 def keep_indices(owner: Owners, mask: Mask) -> Tensor:
@@ -104,7 +106,8 @@ def _try_out(model: nn.Module, small: nn.Module, groups: Groups, mask: Mask) -> 
                 f"{name}: with fewer units gives {tuple(answer.shape)} for two samples; its forward holds sizes of the whole one"
             )
         one, other = answer.double(), expected.double()
-        if one.numel() and not torch.allclose(one, other, rtol=0, atol=CLOSE * (1 + float(other.abs().max())), equal_nan=True):
+        close = max(CLOSE, ROUNDINGS * torch.finfo(expected.dtype).eps) if expected.dtype.is_floating_point else 0.0
+        if one.numel() and not torch.allclose(one, other, rtol=0, atol=close * (1 + float(other.abs().max())), equal_nan=True):
             raise PruningError(
                 f"{name}: with fewer units answers otherwise than with these units silenced; its forward uses sizes of the whole one"
             )
