@@ -40,10 +40,10 @@ BOMB = "name: x\ncompare:\n" + "  a0: &a0 {x: 1}\n" + "".join(
     ("a: \x07", "is not YAML text"),
 ], ids=range(14))
 def test_text_that_is_no_scenario(text: str, says: str) -> None:
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()
     with pytest.raises(ScenarioError) as caught:
         yaml12.parse(text, "s.yaml")
-    assert time.perf_counter() - begun_s < 5
+    assert time.process_time() - begun_s < 5
     sentence = str(caught.value)
     assert sentence.startswith("s.yaml")
     assert says in sentence
