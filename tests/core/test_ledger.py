@@ -5,9 +5,9 @@ import pytest
 
 from toolkit.core import ledger as module
 from toolkit.core import statefile
-from toolkit.core.context import SimulatedContext
 from toolkit.core.device import Device
 from toolkit.core.ledger import Charge, Ledger, Metric, kept_rows, rows_of
+from toolkit.core.simulated import SimulatedContext
 from toolkit.core.work import Work, padded
 from toolkit.core.world import World
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from toolkit.core import statefile
 from toolkit.core.checkpoint import Checkpoint, Snapshot
-from toolkit.core.context import SimulatedContext
 from toolkit.core.device import Device
 from toolkit.core.ledger import Ledger
+from toolkit.core.simulated import SimulatedContext
 from toolkit.core.world import World
 from toolkit.errors import RunDirectoryError
 

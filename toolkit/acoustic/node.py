@@ -18,9 +18,9 @@ from toolkit.acoustic.phy.fading import FastFading
 from toolkit.acoustic.phy.medium import Medium
 from toolkit.acoustic.phy.modem import Modem
 from toolkit.acoustic.prediction import Truth
-from toolkit.core.context import Sender, SimulatedContext
 from toolkit.core.device import Device
 from toolkit.core.program import Process
+from toolkit.core.simulated import Sender, SimulatedContext
 from toolkit.core.world import World
 
 

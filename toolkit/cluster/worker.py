@@ -13,10 +13,11 @@ from toolkit.cluster.messages import Mail
 from toolkit.cluster.settings import ClusterSettings
 from toolkit.cluster.slowness import Slowness
 from toolkit.core.call_trace import CallTrace, Request
-from toolkit.core.context import Asking, Payload, PeerLost, SimulatedContext
+from toolkit.core.context import Asking, Payload, PeerLost
 from toolkit.core.crowd import Crowd
 from toolkit.core.device import Device
 from toolkit.core.ledger import kept_rows, rows_of
+from toolkit.core.simulated import SimulatedContext
 from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ToolkitError

@@ -16,8 +16,8 @@ from toolkit.acoustic.phy.channel import Channel
 from toolkit.acoustic.phy.fading import FastFading, Shadowing
 from toolkit.acoustic.phy.medium import Medium
 from toolkit.acoustic.phy.modem import Modem
-from toolkit.core.context import SimulatedContext
 from toolkit.core.device import Device
+from toolkit.core.simulated import SimulatedContext
 from toolkit.core.world import World
 
 Floats = NDArray[np.float64]

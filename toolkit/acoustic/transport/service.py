@@ -25,11 +25,12 @@ from toolkit.acoustic.transport import Transport
 from toolkit.acoustic.transport.mail import SeaMail
 from toolkit.acoustic.transport.messages import Message
 from toolkit.collectives import Collectives
-from toolkit.core.context import Payload, Sender
+from toolkit.core.context import Payload
 from toolkit.core.device import Device
 from toolkit.core.fabric import Behaviour
 from toolkit.core.machines import Needs
 from toolkit.core.program import Process
+from toolkit.core.simulated import Sender
 from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError

@@ -10,10 +10,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from toolkit.core.context import Asking, Context, PeerLost, SimulatedContext
+from toolkit.core.context import Asking, Context, PeerLost
 from toolkit.core.fabric import Fabric
 from toolkit.core.machines import Needs
 from toolkit.core.program import Estimate, Process, Program
+from toolkit.core.simulated import SimulatedContext
 from toolkit.core.work import FLOAT_BYTES, Work
 from toolkit.errors import ScenarioError
 from toolkit.learning.diffusion import metrics

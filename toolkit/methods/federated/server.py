@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toolkit.core.context import Asking, Context, SimulatedContext
+from toolkit.core.context import Asking, Context
 from toolkit.core.crowd import Errand
+from toolkit.core.simulated import SimulatedContext
 from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
 from toolkit.learning.meter import elementwise_work

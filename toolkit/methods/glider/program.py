@@ -7,11 +7,12 @@ from typing import ClassVar, final
 import torch
 from pydantic import Field
 
-from toolkit.core.context import Asking, Context, SimulatedContext
+from toolkit.core.context import Asking, Context
 from toolkit.core.fabric import Fabric, Sending
 from toolkit.core.machines import Needs
 from toolkit.core.part import default_part
 from toolkit.core.program import Process, Program
+from toolkit.core.simulated import SimulatedContext
 from toolkit.errors import ScenarioError
 from toolkit.learning.random import torch_generator
 from toolkit.methods.continual.program import Continual, ContinualState
