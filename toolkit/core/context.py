@@ -1,8 +1,8 @@
 """The context of one node: the calls that cost anything, and little else.
 
 A program is a generator that yields what its context's calls return. Three contexts drive the same program:
-`toolkit.core.simulated.SimulatedContext` (events of the simulator, costs charged), `toolkit.core.local.LocalContext` (no clock, no costs), and
-`toolkit.cluster.distributed.DistributedContext` (real processes).
+`toolkit.core.simulated.SimulatedContext` (events of the simulator, costs charged), `toolkit.core.local.LocalContext` (no clock, no costs),
+and `toolkit.cluster.distributed.DistributedContext` (real processes).
 """
 
 from __future__ import annotations
