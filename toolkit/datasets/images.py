@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -105,15 +106,22 @@ def decoded(name: str, files: list[Path], size: int, *, grey: bool) -> Pixels:
         DataError: one cannot be read, or Pillow is not installed.
     """
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image, UnidentifiedImageError
     except ImportError:
         raise DataError(f"{name}: reading images needs Pillow, which is not installed: pip install 'toolkit[images]'") from None
     pixels = np.empty((len(files), size, size, 1 if grey else 3), np.uint8)
     for place, file in enumerate(files):
         try:
             with Image.open(file) as image:
-                square = ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size), Image.Resampling.BILINEAR)
+                pixels[place] = squared(image, size, grey=grey)
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
             raise DataError(f"{name}: {file} cannot be read as an image ({type(error).__name__})") from error
-        pixels[place] = np.asarray(square).reshape(size, size, -1)
     return np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
+
+
+def squared(image: Any, size: int, *, grey: bool) -> Pixels:
+    """Return a picture of Pillow's as (size, size, channels), cut to a square from its middle and scaled."""
+    from PIL import Image, ImageOps
+
+    square = ImageOps.fit(image.convert("L" if grey else "RGB"), (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(square).reshape(size, size, -1)
