@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,7 +196,8 @@ def draw(table: pd.DataFrame, sweeps: Sequence[Sweep], path: Path, study: Study 
                     panel.set_ylim(max(0.0, least - 0.1), 1.02)
                 else:
                     panel.set_yscale("log")
-                panel.set(xlabel=sweep.title if row == len(infos) - 1 or len(sweeps) == 1 else "", ylabel=info.title if column == 0 else "")
+                panel.set_xlabel(sweep.title if row == len(infos) - 1 or len(sweeps) == 1 else "")
+                panel.set_ylabel(textwrap.fill(info.title, 22) if column == 0 else "")
             panels[0, column].set_title(sweep.name)
         handles, labels = panels[0, 0].get_legend_handles_labels()
         seeds = table["seed"].nunique()
