@@ -73,7 +73,7 @@ def test_it_runs_in_a_copy_of_a_shipped_scenario(call: Toolkit, tmp_path: Path) 
     tiny(tmp_path, seeds=1, compare=arms)
     call("simulate", "tiny.yaml", "--out", "runs/copy", "--jobs", "1", "--quiet")
     assert toolkit.load("runs/copy").arms == ["gossip", "flooding"]
-    assert "good; 2 arms x 1 seeds" in call("simulate", "tiny.yaml", "--check")
+    assert "good; 2 arms x 1 seed" in call("simulate", "tiny.yaml", "--check")
     assert "did you mean 'gossip'?" in call("simulate", "tiny.yaml", "--check", "--set", "fabric.routing=gosip", status=2)
 
 

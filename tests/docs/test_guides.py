@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import PAGES, text_of
+from tests.docs.pages import PAGES, forget_modules_below, text_of
 from toolkit.__main__ import main
 from toolkit.core import trust
 
@@ -40,6 +40,4 @@ def test_it_works_as_written(page: str, tmp_path: Path, monkeypatch: pytest.Monk
         elif step["language"] == "python":
             exec(compile(step["text"], page, "exec"), {})
     assert commands >= 2
-    for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(sys.modules[name].__file__):
-            del sys.modules[name]
+    forget_modules_below(tmp_path, before)

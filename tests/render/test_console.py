@@ -31,3 +31,16 @@ def test_tables_have_no_frame_and_their_titles_are_plain(capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert out.startswith("a [title] that is wider than the table\n")
     assert not set("│┃┏╭") & set(out)
+
+
+def test_numbers_of_a_piped_table_are_not_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    shown = table()
+    for number in range(6):
+        shown.add_column(f"column {number}", no_wrap=True)
+    shown.add_row(*(f"{number}.23456789" for number in range(6)))
+    out = console()
+    show(out, "title", shown)
+    text = capsys.readouterr().out
+    assert out.width == 40
+    assert all(f"{number}.23456789" in text for number in range(6))

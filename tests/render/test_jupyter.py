@@ -150,4 +150,4 @@ def test_running_in_a_notebook_tells_how_far_it_is(notebook: Shown, tmp_path: Pa
     result = toolkit.run(tiny(tmp_path), set={"seeds": 1, "compare": {"flooding": {"fabric.routing": "flooding"}}}, out=tmp_path / "out")
     assert result.arms == ["flooding"]
     assert result.seeds == [1]
-    assert notebook.texts[-1].startswith("1 of 1 runs, 100%")
+    assert notebook.texts[-1].startswith("1 of 1 run, 100%")

@@ -41,7 +41,18 @@ def table() -> Table:
 
 
 def show(out: Console, title: str, filled: Table) -> None:
-    """Print a table below its title, which may be wider than the table; both within the width of *out* or 120 columns."""
+    """Print a table below its title, which may be wider than the table.
+
+    On a terminal within its width. Where output is piped a table takes what it needs, up to 120 columns: numbers are not cut for prose's sake.
+    """
+    from rich.measure import Measurement
+
     if title:
         say(out, title, "bold")
-    out.print(filled, width=min(WIDTH, out.width))
+    before = out.width
+    if not out.is_terminal:
+        out.width = max(before, min(WIDTH, Measurement.get(out, out.options.update(width=WIDTH), filled).maximum))
+    try:
+        out.print(filled, width=min(WIDTH, out.width))
+    finally:
+        out.width = before

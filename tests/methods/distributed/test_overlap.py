@@ -29,6 +29,7 @@ WORKERS = 4
 MODEL = {"name": "mlp", "options": {"hidden": [512, 512, 512], "image_size": 8}}
 DEVICE = {
     "profile": "raspberry_pi_5", "overhead_s": 0.0, "convolution_overhead_s": 0.0, "memory_bytes_per_s": 4e9, "memory_bytes": 8e9,
+    "message_overhead_s": 1e-5,
 }
 
 
@@ -97,7 +98,7 @@ def closed_form_s(arm: Scenario) -> float:
     program: Any = arm.program
     device, task = arm.fabric.device, program.task.load()
     ring = Collectives.model_validate({"all_reduce": "ring"}).all_reduce
-    cost = LinkCost(2e-5, 8 / 2e9, 12 / 4 / 4e9)  # adding reads two numbers and writes one
+    cost = LinkCost(2e-5 + 2 * device.message_overhead_s, 8 / 2e9, 12 / 4 / 4e9)  # adding reads two numbers and writes one
     done = wire = 0.0
     buckets = program.buckets()
     for bucket, (work, _) in zip(buckets, pieces(task.gradient_work(16), task.gradient_count(16), buckets), strict=True):
@@ -140,7 +141,7 @@ def test_a_step_by_parts_takes_what_the_closed_form_says() -> None:
     program: Any = arm.program
     device, task, method = arm.fabric.device, program.task.load(), program.method  # type: ignore[attr-defined]
     ring = Collectives.model_validate({"all_gather": "ring"}).all_gather
-    compressor, cost = method._compressor(), LinkCost(2e-5, 8 / 2e9, 0.0)
+    compressor, cost = method._compressor(), LinkCost(2e-5 + 2 * device.message_overhead_s, 8 / 2e9, 0.0)
     buckets = program.buckets()
     there, free = [], 0.0
     for bucket, (work, _) in zip(buckets, pieces(task.gradient_work(16), task.gradient_count(16), buckets), strict=True):
