@@ -43,7 +43,7 @@ def table() -> Table:
 def show(out: Console, title: str, filled: Table) -> None:
     """Print a table below its title, which may be wider than the table.
 
-    On a terminal within its width. Where output is piped a table takes what it needs, up to 120 columns: numbers are not cut for prose's sake.
+    On a terminal within its width. Where output is piped a table takes what it needs, up to 120 columns, so that no number is cut.
     """
     from rich.measure import Measurement
 
