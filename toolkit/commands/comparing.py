@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from toolkit.called import program
-from toolkit.commands.telling import USUAL_EXIT, columns, told
+from toolkit.commands.telling import USUAL_EXIT, told
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,19 +35,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from toolkit.across import compare
+    from toolkit.render.console import console, say, show
 
     found = compare(*args.runs)
     if args.csv:
         sys.stdout.write(found.differences.to_csv(index=False))
         return 0
-    console = Console(highlight=False, width=columns() if not sys.stdout.isatty() else None)
+    out = console()
     for table in tables(found, args.metric):
-        console.print(table)
+        show(out, "", table)
     for note in found.notes():
-        console.print(note, markup=False)
+        say(out, note)
     return 0
 
 
