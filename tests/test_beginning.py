@@ -139,7 +139,7 @@ def broken(family: str, name: str, old: str, new: str) -> list[str]:
 @pytest.mark.parametrize(("family", "old", "new", "law"), [
     ("routing", 'node.tracker.drop(packet, "unheard")', "pass",
      "a packet that nobody can carry on is lost for a reason"),
-    ("routing", "node.rng.random() < self.settings.p", "id(packet) // 16 % 3", "the same seed gives the same run"),
+    ("routing", "node.rng.random() < self.settings.p", "__import__('random').random() < self.settings.p", "the same seed gives the same run"),
     ("routing", "hops=frame.hops + 1", "hops=frame.hops", "no packet circles and sinks never forward"),
     ("routing", "if node.ends(packet):", "if False:", "good links deliver everything"),
     ("routing", 'Field(0.8, gt=0, le=1, description="probability with which a packet is repeated")', "Field(0.8, gt=0, le=1)",
@@ -153,7 +153,7 @@ def broken(family: str, name: str, old: str, new: str) -> list[str]:
     ("prediction", "def work(self", "def worked(self", ""),
     ("mobility", "self.radius_m * np.cos(angle)", "900 * np.cos(1000 * angle)", "nobody jumps and nobody flies"),
     ("mobility", "moved = home_m.copy()", "moved = home_m", "homes are left as they were"),
-    ("program", "rng.standard_exponential()", "float(hash(str(id(ctx))) % 100) / 50", "the same seed gives the same messages"),
+    ("program", "rng.standard_exponential()", "__import__('random').expovariate(1.0)", "the same seed gives the same messages"),
 ], ids=range(14))
 def test_a_part_that_is_wrong_breaks_a_law(family: str, old: str, new: str, law: str) -> None:
     if not law:  # it is none at all

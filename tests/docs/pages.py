@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 from tests.test_simulate import ROOT
 
@@ -70,10 +68,3 @@ def commands(page: str) -> Iterator[list[str]]:
 def blocks(page: str, language: str) -> list[str]:
     """The code of one language on a page, block by block."""
     return [block for name, block in FENCE.findall(text_of(page)) if name == language]
-
-
-def forget_modules_below(folder: Path, before: set[str]) -> None:
-    """Let modules that were imported from *folder* since *before* be found by nobody else."""
-    for name in set(sys.modules) - before:
-        if str(folder) in str(getattr(sys.modules[name], "__file__", None)):
-            del sys.modules[name]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import PAGES, forget_modules_below, text_of
+from tests.docs.pages import PAGES, text_of
 from toolkit.__main__ import main
 from toolkit.core import trust
 
@@ -25,7 +25,6 @@ def test_it_works_as_written(page: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv(trust.VARIABLE, raising=False)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    before = set(sys.modules)
     commands = 0
     for step in STEP.finditer(text_of(page)):
         if step["file"]:
@@ -40,4 +39,3 @@ def test_it_works_as_written(page: str, tmp_path: Path, monkeypatch: pytest.Monk
         elif step["language"] == "python":
             exec(compile(step["text"], page, "exec"), {})
     assert commands >= 2
-    forget_modules_below(tmp_path, before)

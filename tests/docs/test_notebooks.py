@@ -9,7 +9,6 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
-from tests.docs.pages import forget_modules_below
 from tests.test_simulate import ROOT
 
 FOLDER = ROOT / "docs" / "notebooks"
@@ -25,9 +24,7 @@ def test_it_runs(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     monkeypatch.setattr(sys, "path", [*sys.path])
     mpl.use("agg")
     script = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
-    before = set(sys.modules)
     exec(compile(script, f"{name}.py", "exec"), {"__name__": "notebook"})
-    forget_modules_below(tmp_path, before)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
