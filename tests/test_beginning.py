@@ -139,7 +139,8 @@ def broken(family: str, name: str, old: str, new: str) -> list[str]:
 @pytest.mark.parametrize(("family", "old", "new", "law"), [
     ("routing", 'node.tracker.drop(packet, "unheard")', "pass",
      "a packet that nobody can carry on is lost for a reason"),
-    ("routing", "node.rng.random() < self.settings.p", "__import__('random').random() < self.settings.p", "the same seed gives the same run"),
+    ("routing", "node.rng.random() < self.settings.p", "__import__('random').random() < self.settings.p",
+     "the same seed gives the same run"),
     ("routing", "hops=frame.hops + 1", "hops=frame.hops", "no packet circles and sinks never forward"),
     ("routing", "if node.ends(packet):", "if False:", "good links deliver everything"),
     ("routing", 'Field(0.8, gt=0, le=1, description="probability with which a packet is repeated")', "Field(0.8, gt=0, le=1)",
