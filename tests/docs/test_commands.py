@@ -12,6 +12,7 @@ import pytest
 from tests.docs.pages import PAGES, commands
 from tests.test_simulate import ROOT
 from toolkit.commands import COMMANDS
+from toolkit.simulate import main as simulate
 
 FOLDERS = ("scenarios/", "benchmarks/", "scripts/", "docs/", "data/")
 OTHERS = {"pytest", "venv", "pip", "http", "sphinx", "jupyter", "torch"}
@@ -57,3 +58,27 @@ def test_commands_can_be_given(page: str, capsys: pytest.CaptureFixture[str]) ->
         except SystemExit as ended:
             status = ended.code
         assert status == 0, f"{page}: {shown}: {capsys.readouterr().err}"
+
+
+def simulations() -> list[tuple[str, ...]]:
+    """What pages say to simulate, each once, as it would be checked; runs of data that not everybody has are left out."""
+    found = dict.fromkeys(
+        tuple(word for word in given if word not in {"--resume", "--check"})
+        for page in PAGES for words in commands(page) for name, given in [arguments_of(words)] if name == "simulate"
+    )
+    wrong = "fabric.layout.nodes=many"  # docs/start.md shows what is said of it
+    return [words for words in found if words and (ROOT / words[0]).is_file() and wrong not in words]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", simulations(), ids=" ".join)
+def test_what_is_to_be_simulated_is_good(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every scenario that a page says to run, with the settings it gives: read, and all its input files looked at."""
+    monkeypatch.chdir(ROOT)
+    status = simulate([*words, "--check"])
+    said = capsys.readouterr().err
+    if "TOOLKIT_DATA" in said or "board.yaml" in said or "rotating_block" in said:
+        pytest.skip("needs data, or a file that the page makes first")
+    assert status == 0, said
