@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -12,15 +11,14 @@ from hypothesis import HealthCheck, settings
 # Properties are tried as often on a busy machine as on an idle one: how long that takes there is no fault of theirs.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
-WRITTEN = tempfile.gettempdir()
 
 
 @pytest.fixture(autouse=True)
-def modules_of_a_test_are_its_own() -> Iterator[None]:
-    """Forget afterwards what was imported from temporary folders, which are on the path no longer."""
-    before = set(sys.modules)
+def modules_of_a_test_are_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget afterwards what was imported from folders of tests, which are on the path no longer."""
+    written, before = str(tmp_path_factory.getbasetemp()), set(sys.modules)
     yield
     for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None)).startswith(WRITTEN):
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(written):
             del sys.modules[name]
-    sys.path[:] = [place for place in sys.path if not place.startswith(WRITTEN)]
+    sys.path[:] = [place for place in sys.path if not place.startswith(written)]
