@@ -75,6 +75,7 @@ def test_runs_have_the_same_bytes_on_any_engine(name: str, tmp_path: Path) -> No
     assert whole(tmp_path / "here") == whole(tmp_path / "there")
 
 
+@pytest.mark.slow
 def test_a_dask_scheduler_elsewhere_is_used(tmp_path: Path) -> None:
     """A scheduler and two workers, each a process of its own; one worker is killed while they work, and nothing is lost."""
     pytest.importorskip("distributed")

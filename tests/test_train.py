@@ -122,6 +122,7 @@ def finished(path: Path, out: Path, *options: str, processes: int = 2) -> tuple[
     return process.returncode, said, errors
 
 
+@pytest.mark.slow
 def test_a_resumed_run_counts_both_parts_and_only_the_same_settings_go_on(tmp_path: Path) -> None:
     spec = scenario({"type": "gs_sgd", "density": 0.05}, workers=2, steps=6, save_every=2)
     path, out = written(tmp_path, spec), tmp_path / "out"
@@ -158,6 +159,7 @@ def test_a_resumed_run_counts_both_parts_and_only_the_same_settings_go_on(tmp_pa
     assert "fabric.workers 2 (now 1), processes 2 (now 1)" in errors
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_ends_every_rank_and_is_told_once_and_last(tmp_path: Path) -> None:
     """Whichever rank it is of: the others learn of it from that one, and do not wait for it or call it lost."""
     path, out = written(tmp_path, scenario("dense", workers=2, steps=4, save_every=2)), tmp_path / "out"
@@ -220,6 +222,7 @@ def test_without_torchrun_a_finished_arm_is_skipped_too(tmp_path: Path, capsys: 
     assert "was made with fabric.workers 2 (now 1)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_number_of_workers_is_told_above_the_table(tmp_path: Path) -> None:
     spec = scenario("dense", workers=4, steps=1)
     tree = {**spec.dump(), "compare": {
