@@ -9,7 +9,7 @@ import pytest
 
 from tests.test_bounds import specs
 from toolkit import catalogue
-from toolkit.commands import describing, listing
+from toolkit.commands import beginning, describing, listing
 from toolkit.core.device import Device
 from toolkit.core.part import Part
 from toolkit.description import kind, settings
@@ -133,3 +133,14 @@ def test_all_members_can_be_described() -> None:
             head, text, _ = describing.found(f"{family.key}/{name}")
             assert head.startswith(f"{name}: ")
             assert text
+
+
+def test_a_part_in_this_folder_is_described_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert beginning.main(["mac", "hushed"]) == 0
+    for name in ("hushed", "hushed.py", "./hushed.py"):
+        capsys.readouterr()
+        assert describing.main([name]) == 0
+        assert capsys.readouterr().out.startswith("hushed: MAC, hushed.py")

@@ -68,7 +68,7 @@ def found(name: str) -> tuple[str, str, list[Setting]]:
         return "scenario: what is run", inspect.getdoc(Scenario) or "", list(settings(Scenario))
     for members in catalogue.own(Path()).values():
         for member in members:
-            if name in {member.name, str(member.path)}:
+            if name == member.name or Path(name) == member.path:
                 from toolkit.named import own_part
 
                 part = own_part(str(member.path))
