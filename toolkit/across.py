@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from toolkit.analysis.comparison import Comparison
 from toolkit.analysis.metric import MetricInfo
-from toolkit.analysis.statistics import CONFIDENCE, mean_interval
+from toolkit.analysis.statistics import CONFIDENCE, mean_interval, of_difference, paired
 from toolkit.core import yaml12
 from toolkit.errors import RunDirectoryError
 from toolkit.render.result import Result
@@ -79,11 +79,10 @@ class Across:
             mine, theirs = (values_of(self.runs[name], which, info.name) for name, which in ((run, arm), (other, against)))
             if not why:
                 both = mine.index.intersection(theirs.index)
-                gap = (mine[both] - theirs[both]).to_numpy(float)
-                interval = mean_interval(np.where(np.abs(gap) <= 1e-12 * np.abs(mine[both].to_numpy(float)), 0.0, gap))
+                interval = mean_interval(paired(np.asarray(mine[both], np.float64), np.asarray(theirs[both], np.float64)))
             else:
                 interval = welch(np.asarray(mine, np.float64), np.asarray(theirs, np.float64))
-            yield info.name, info.unit, run, arm, other, against, *interval, UNPAIRED if why else PAIRED
+            yield info.name, info.unit, run, arm, other, against, *of_difference(info, interval), UNPAIRED if why else PAIRED
 
     def notes(self) -> list[str]:
         """Return a sentence for whatever makes these runs less alike than their numbers: other worlds or versions, no seeds in common."""

@@ -24,10 +24,11 @@ NICKNAMES = {
 }
 """What else people may call a family, by its key; singular and plural of its own word count anyway."""
 PROFILES = {
-    "device": ("cluster/profiles", "Machines that compute: a name for `device`."),
-    "modem": ("acoustic/phy/modems", "Acoustic modems: a name for `modem`."),
-    "link": ("cluster/links", "Links between machines: a name for `link`."),
+    "device": ("cluster/profiles", f"{OURS}.core.device", "Device", "Machines that compute: a name for `device`."),
+    "modem": ("acoustic/phy/modems", f"{OURS}.acoustic.phy.modem", "Modem", "Acoustic modems: a name for `modem`."),
+    "link": ("cluster/links", f"{OURS}.cluster.link", "Link", "Links between machines: a name for `link`."),
 }
+"""Folder of each kind of profile, module and class that it fills, and what it is."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ class Family:
     about: str
     module: str = ""
     item: str = ""
-    """The class that defines it, for families of parts."""
+    """The class that defines it, or that a profile fills; nothing of networks and data sets."""
     patterns: tuple[str, ...] = ()
 
     @property
     def is_of_parts(self) -> bool:
-        return bool(self.item)
+        return bool(self.patterns)
 
     @property
     def names(self) -> set[str]:
@@ -200,7 +201,7 @@ def part_families() -> tuple[Family, ...]:
 @lru_cache(maxsize=1)
 def families() -> tuple[Family, ...]:
     """All families: of parts, and of what a scenario names without a part."""
-    others = [Family(key, f"{key} profile", about) for key, (_, about) in PROFILES.items()]
+    others = [Family(key, f"{key} profile", about, module, item) for key, (_, module, item, about) in PROFILES.items()]
     others.append(Family("model", "network to be learnt", "Networks: a name for `task.model`."))
     others.append(Family("dataset", "data set", "Labelled images: a name for `task.dataset`."))
     return tuple(sorted((*part_families(), *others), key=lambda family: family.key))

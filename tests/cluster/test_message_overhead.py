@@ -83,6 +83,19 @@ def test_closed_forms_have_it_in_alpha(kind: str, pricing: str) -> None:
     assert world.now == pytest.approx(chosen.seconds(16_000, 4, cost), rel=1e-9)
 
 
+@pytest.mark.parametrize("schedule", ["ring", "rabenseifner", "recursive_doubling"])
+def test_both_pricings_spend_the_same_joules(schedule: str) -> None:
+    """A round of these schedules is a message from everybody to somebody."""
+    def act(ctx: Context) -> Asking:
+        yield from ctx.all_reduce(SizeOnlyPayload(4_000))
+
+    spent_j = [
+        simulate(cluster(4, device=SPENDING, collectives={"all_reduce": schedule}, pricing=pricing), act)[0].ledger.charges()
+        .query("kind == 'tx'")["energy_j"].sum() for pricing in ("messages", "ideal")
+    ]
+    assert spent_j[1] == pytest.approx(spent_j[0], rel=1e-9)
+
+
 def test_without_it_nothing_changes() -> None:
     def act(ctx: Context) -> Asking:
         yield from ctx.all_reduce(SizeOnlyPayload(4_000))

@@ -108,10 +108,10 @@ def differences(report: pd.DataFrame, infos: Sequence[MetricInfo] = ()) -> pd.Da
         for other in arms[1:]:
             if arms[0] not in table or other not in table:
                 continue
-            gap = _paired(table[arms[0]].to_numpy(float), table[other].to_numpy(float))
+            gap = paired(table[arms[0]].to_numpy(float), table[other].to_numpy(float))
             if not len(gap):
                 continue
-            mean, low, high, n = _cut_off(info, -1.0, mean_interval(gap))
+            mean, low, high, n = of_difference(info, mean_interval(gap))
             rows.append((info.name, info.unit, arms[0], other, mean, low, high, n, _p_value(gap),
                          family(info.name, infos), np.nan, _verdict(low, high, info.better)))
     frame = pd.DataFrame(rows, columns=DIFFERENCE_COLUMNS)
@@ -119,7 +119,13 @@ def differences(report: pd.DataFrame, infos: Sequence[MetricInfo] = ()) -> pd.Da
     return frame.assign(p_holm=adjusted.astype(float))
 
 
-def _paired(first: Floats, second: Floats) -> Floats:
+def of_difference(info: MetricInfo, found: tuple[float, float, float, int]) -> tuple[float, float, float, int]:
+    """Return *found*, mean and interval of a difference, that of two shares cut off at -1 and 1."""
+    return _cut_off(info, -1.0, found)
+
+
+def paired(first: Floats, second: Floats) -> Floats:
+    """Return *first* minus *second* where both are finite; what numbers differ by when they are rounded is 0."""
     both = np.isfinite(first) & np.isfinite(second)
     gap = first[both] - second[both]
     rounding = ROUNDING * np.maximum(np.abs(first[both]), np.abs(second[both]))

@@ -71,10 +71,10 @@ class ClusterCrowd:
         self.carried_nbytes = np.zeros((2, spec.workers))
         """Down to each client, and up from it."""
         server = spec.device_of(built.nodes[spec.workers])
-        self._server_s, self._server_j = server.message_overhead_s or 0.0, server.handling_j
+        self._server_s, self._server_j = server.handling_s, server.handling_j
         self._server_until_s = 0.0
         """When the server has handled all messages that it has by now: one at a time."""
-        self._client_s = [each.message_overhead_s or 0.0 for each in self.devices]
+        self._client_s = [each.handling_s for each in self.devices]
         self._client_j = [each.handling_j for each in self.devices]
         self._steps_s: dict[tuple[int, Work], float] = {}
         self._agenda: list[tuple[float, int, _Due]] = []

@@ -15,6 +15,8 @@ from toolkit.core.device import Device
 from toolkit.core.size_only import SizeOnlyPayload
 
 PROBE_BYTES = 1 << 20
+ONE_A_MESSAGE = LinkCost(1.0, 0.0, 0.0)
+"""With which a closed form says how many messages follow one another."""
 
 
 class _Present(NamedTuple):
@@ -83,22 +85,26 @@ class IdealCollectives:
                 total = total + vector
             results = [total.clone() for _ in here]
             dur_s, sent_bytes = schedule.seconds(nbytes, size, cost, servers), schedule.total_bytes(nbytes, size, servers)
+            rounds = schedule.seconds(0, size, ONE_A_MESSAGE, servers)
         elif kind == "all_gather":
             gather = self._collectives.all_gather
             results = [[vector.clone() for vector in vectors] for _ in here]
             dur_s, sent_bytes = gather.seconds(nbytes, size, cost), gather.total_bytes(nbytes, size)
+            rounds = gather.seconds(0, size, ONE_A_MESSAGE)
         else:
             results = [vectors[root].clone() for _ in here]
             dur_s = depth(size) * (cost.alpha_s + nbytes * cost.beta_s_per_byte)
             sent_bytes = (size - 1) * nbytes
+            rounds = depth(size)
         for present, result in zip(here, results, strict=True):
             present.event._ok, present.event._value = True, result
             self._mail.env.schedule(present.event, delay=dur_s)
-            self._charge(present.node, sent_bytes / len(here), phase, dur_s)
+            self._charge(present.node, sent_bytes / len(here), rounds, phase, dur_s)
 
-    def _charge(self, node: int, nbytes: float, phase: str, dur_s: float) -> None:
-        """Write down one worker's part of a collective."""
-        energy_j = nbytes * self._mail.path(0, 1).energy_j_per_byte if self._nodes > 1 else 0.0
+    def _charge(self, node: int, nbytes: float, messages: float, phase: str, dur_s: float) -> None:
+        """Write down one worker's part of a collective, in which it sends as many messages as it receives, one in each round."""
+        path = self._mail.path(0, 1) if self._nodes > 1 else None
+        energy_j = nbytes * path.energy_j_per_byte + messages * path.handling_j if path is not None else 0.0
         self._mail.ledger.charge(
             self._mail.env.now, dur_s, node, -1, "tx", phase=phase, nbytes=round(nbytes), energy_j=energy_j, outcome="delivered",
         )

@@ -183,7 +183,7 @@ class Mail:
         latency_s = network.latency_factor * sum(float(built.delay_s[link]) for link in route)
         energy_j = 8.0 * sum(float(built.energy_j_per_bit[link]) for link in route)
         ends = [self._devices.get(node) for node in (src, dst)] if src != dst else [None, None]
-        sent_in_s, received_in_s = ((device.message_overhead_s or 0.0) if device else 0.0 for device in ends)
+        sent_in_s, received_in_s = (device.handling_s if device else 0.0 for device in ends)
         handling_j = sum(device.handling_j for device in ends if device)
         path = Path(src, dst, uses, latency_s, energy_j, sent_in_s, received_in_s, handling_j)
         mailbox = self._mailboxes[src, dst] = Mailbox(path)

@@ -95,7 +95,7 @@ def _other(family: Family, member: Member) -> tuple[str, str, list[Setting]]:
         from toolkit.description import plain_value, settings
         from toolkit.named import class_of
 
-        known = {row.path: row for row in settings(class_of(*PROFILED[family.key]))}
+        known = {row.path: row for row in settings(class_of(family.module, family.item))}
         values = yaml12.read(member.path)
         rows = [known[key]._replace(default=plain_value(value)) for key, value in values.items() if key in known and key != "source"]
         return head, str(values.get("source", "")), rows
@@ -109,12 +109,6 @@ def _other(family: Family, member: Member) -> tuple[str, str, list[Setting]]:
     ]
     own = ast.get_docstring(node) or ""
     return head, own if family.key == "model" else f"{ast.get_docstring(where.tree) or ''}\n\n{own}", rows
-
-
-PROFILED = {
-    "device": ("toolkit.core.device", "Device"), "modem": ("toolkit.acoustic.phy.modem", "Modem"), "link": ("toolkit.cluster.link", "Link"),
-}
-"""Module and class that a kind of profile fills."""
 
 
 def _lines(rows: list[Setting]) -> Iterator[str]:

@@ -85,9 +85,14 @@ class Device(Profiled):
         return time_s + self.overhead_s * other_starts + max(other_flops / reached, memory_s)
 
     @property
+    def handling_s(self) -> float:
+        """Time in s that one end takes for a message."""
+        return self.message_overhead_s or 0.0
+
+    @property
     def handling_j(self) -> float:
         """Energy in J of one end's handling of a message, beyond what the machine draws idle."""
-        return (self.message_overhead_s or 0.0) * max(0.0, self.busy_w - self.idle_w)
+        return self.handling_s * max(0.0, self.busy_w - self.idle_w)
 
     def storage_s(self, read_bytes: float = 0, write_bytes: float = 0) -> float:
         """Return the time in s of reading and writing that much storage, one after the other."""

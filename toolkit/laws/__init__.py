@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from toolkit.core.part import Part
+from toolkit.core.part import Part, Spec
 from toolkit.core.trust import why
 from toolkit.errors import ToolkitError
 
@@ -48,9 +48,12 @@ def title(law: Law) -> str:
     return law.__name__.replace("_", " ")
 
 
-def judged(part: Part, laws: tuple[Law, ...] | None = None) -> Iterator[Verdict]:
+def judged(part: Spec, laws: Sequence[Law] | None = None) -> Iterator[Verdict]:
     """Hold *part* against the laws of its family, or others, one after the other."""
-    for law in laws_of(type(part)) if laws is None else laws:
+    if laws is None:
+        assert isinstance(part, Part)
+        laws = laws_of(type(part))
+    for law in laws:
         try:
             law(part)
         except LawBroken as error:

@@ -17,7 +17,7 @@ from toolkit.core.part import explain
 from toolkit.core.profiles import Profiled
 from toolkit.core.work import Work
 from toolkit.errors import ScenarioError
-from toolkit.laws import LawBroken, Verdict, require, title
+from toolkit.laws import Verdict, judged, require
 
 
 def its_source_is_told(part: Profiled) -> None:
@@ -114,12 +114,4 @@ def judged_file(path: str) -> tuple[str, Sequence[Verdict]]:
 
 def judged_profile(part: Profiled) -> list[Verdict]:
     """Hold a device, modem or link against the laws of its kind."""
-    found = []
-    for law in LAWS[type(part)]:
-        try:
-            law(part)
-        except LawBroken as error:
-            found.append(Verdict(title(law), str(error)))
-        else:
-            found.append(Verdict(title(law), ""))
-    return found
+    return list(judged(part, LAWS[type(part)]))
