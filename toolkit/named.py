@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic_core import PydanticCustomError
 
 from toolkit.core import trust
-from toolkit.core.part import Part, Spec, import_part, module_exists, nearest
+from toolkit.core.part import Part, Spec, import_part, module_exists, nearest, not_yet, parts_of
 from toolkit.errors import ScenarioError, listed, shortened
 
 
@@ -68,21 +68,15 @@ def own_part(name: str) -> type[Part]:
         module = import_part(module_name)
     except PydanticCustomError as error:
         raise ScenarioError(error.message()) from error
-    return _only_part(module_name, vars(module), name)
+    return _only_part(parts_of(module), name)
 
 
-def _only_part(module: str, names: dict[str, object], asked: str) -> type[Part]:
-    parts = [
-        item for item in names.values()
-        if inspect.isclass(item) and issubclass(item, Part) and item.__module__ == module and not item.is_family()
-        and not item.__pydantic_generic_metadata__["args"]
-    ]
+def _only_part(parts: list[type[Part]], asked: str) -> type[Part]:
     if not parts:
         raise ScenarioError(f"{shortened(asked)}: has no part in it, a class derived from that of a family (see 'toolkit list')")
     whole = [part for part in parts if not inspect.isabstract(part)]
     if not whole:
-        lacks = listed(sorted(parts[0].__abstractmethods__))
-        raise ScenarioError(f"{shortened(asked)}: class {parts[0].__name__} is no {parts[0].family} yet, since it does not define {lacks}")
+        raise ScenarioError(f"{shortened(asked)}: {not_yet(parts[0])}")
     if len(whole) > 1:
         raise ScenarioError(f"{shortened(asked)}: defines {len(whole)} parts, {listed(part.__name__ for part in whole)}; a file holds one")
     return whole[0]

@@ -191,15 +191,10 @@ class Part(Spec):
         place = f"'{module.__name__}' ({Path(file).name})" if file else f"'{module.__name__}'"
         if members:
             return f"{place} defines {len(members)} of family {cls.family}, {listed(each.__name__ for each in members)}; a file holds one"
-        classes = [
-            item for item in vars(module).values()
-            if inspect.isclass(item) and issubclass(item, Part) and item.__module__ == module.__name__ and not item.is_family()
-            and not item.__pydantic_generic_metadata__["args"]
-        ]
+        classes = parts_of(module)
         unfinished = [item for item in classes if issubclass(item, cls) and inspect.isabstract(item)]
         if unfinished:
-            lacks = listed(sorted(unfinished[0].__abstractmethods__))
-            return f"{place}: class {unfinished[0].__name__} is no {cls.family} yet, since it does not define {lacks}"
+            return f"{place}: {not_yet(unfinished[0])}"
         base = next(base for base in cls.__mro__ if "family" in base.__dict__)
         others = [item for item in classes if not inspect.isabstract(item)]
         instead = f"; {others[0].__name__} in it is of family {others[0].family}" if others else ""
@@ -268,6 +263,20 @@ def default_part(name: str, description: str | None = None) -> Any:
 
 EXTRAS = {"torch": "learn", "safetensors": "learn", "pywt": "learn", "sklearn": "learn", "gsw": "sea"}
 """Which optional group of dependencies brings a package."""
+
+
+def parts_of(module: ModuleType) -> list[type[Part]]:
+    """Return the classes of parts that a module defines itself, those that lack methods among them."""
+    return [
+        item for item in vars(module).values()
+        if inspect.isclass(item) and issubclass(item, Part) and item.__module__ == module.__name__ and not item.is_family()
+        and not item.__pydantic_generic_metadata__["args"]
+    ]
+
+
+def not_yet(part: type[Part]) -> str:
+    """Say which methods a class lacks to be a part."""
+    return f"class {part.__name__} is no {part.family} yet, since it does not define {listed(sorted(part.__abstractmethods__))}"
 
 
 def import_part(path: str) -> ModuleType:
