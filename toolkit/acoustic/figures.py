@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -35,6 +37,8 @@ Floats = NDArray[np.float64]
 DAY_S = 86_400.0
 SHOWN_S = 10_800
 """The horizon that the figure of one link shows, where it was scored."""
+NOTE_COLUMNS = 105
+"""Characters of a small note that fit into the width of the figure of one link."""
 Z90 = 1.6449  # half width of the central 90 % of a normal, in standard deviations
 
 SEA_CAPTIONS: dict[str, str] = {
@@ -242,7 +246,7 @@ def link_forecast(result: Comparison) -> Figure | None:
     label_above(figure, panel, columns=4)
     left_out = _not_drawn(result, all_means, (arm, link, step))
     if left_out:
-        figure.supxlabel(f"not drawn: {left_out}", x=0.01, ha="left", fontsize=9, color=FAINT)
+        figure.supxlabel(textwrap.fill(f"not drawn: {left_out}", NOTE_COLUMNS), x=0.01, ha="left", fontsize=9, color=FAINT)
     return figure
 
 
