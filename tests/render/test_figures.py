@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests import fake_run
+from toolkit.acoustic import figures
 from toolkit.acoustic.figures import SEA_CAPTIONS, rmse_vs_horizon
 from toolkit.render.figures import COLOURS, arm_colours, arm_markers, bars_with_intervals, save, style
 from toolkit.render.result import Result
@@ -118,6 +119,16 @@ def test_errors_stand_at_their_horizons_and_arms_by_less_than_those_differ(drawn
 def test_the_forecast_figure_names_what_it_leaves_out(drawn: dict[str, Figure]) -> None:
     told = drawn["link_forecast"].get_supxlabel()
     assert told == "not drawn: arms ewma <fast>; horizons 1 h, 6 h; 2 other seeds"
+
+
+def test_a_long_note_stays_within_its_figure(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = ", ".join(f"DBCAR-harmonic {number}" for number in range(9))
+    monkeypatch.setattr(figures, "_not_drawn", lambda *_: f"arms {arms}")
+    figure = result.plot()["link_forecast"]
+    figure.canvas.draw()
+    (note,) = [text for text in figure.texts if text.get_text().startswith("not drawn")]
+    assert note.get_window_extent().x1 <= figure.bbox.x1
+    assert " ".join(note.get_text().split()) == f"not drawn: arms {arms}"
 
 
 def test_delays_that_lie_far_apart_have_a_logarithmic_axis(result: Result) -> None:
