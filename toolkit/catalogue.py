@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from toolkit.core.once import read_once
 from toolkit.errors import ScenarioError, listed
 
 PACKAGE = Path(__file__).parent
@@ -95,7 +96,7 @@ class Source:
     """Name to (module, name there), of what is imported."""
 
 
-@lru_cache(maxsize=2048)
+@read_once(2048)
 def source(path: Path, module: str) -> Source:
     """Parse a file.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from toolkit.acoustic.prediction.exogenous import is_number, read_times
 from toolkit.core.inputs import number, read_columns
+from toolkit.core.once import read_once
 from toolkit.core.part import nearest
 from toolkit.errors import DataError, listed
 
@@ -52,9 +52,9 @@ class Columns(NamedTuple):
     snr: str
 
 
-@lru_cache(maxsize=4)
+@read_once(4)
 def read(path: Path, columns: Columns) -> LinkLog:
-    """Read a log, once per process.
+    """Read a log, once until it changes.
 
     Raises:
         DataError: no such columns, a cell that is no time, node or number, a link of a node to itself, or two rows of one link at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import final
 
@@ -12,6 +11,7 @@ from pydantic import Field
 from toolkit.collectives import AllReduce
 from toolkit.core.call_trace import Request
 from toolkit.core.context import Context
+from toolkit.core.once import read_once
 from toolkit.core.program import Process, Program
 from toolkit.core.size_only import SizeOnlyPayload
 from toolkit.core.work import Work
@@ -63,7 +63,7 @@ def _together(ctx: Context, row: Request) -> Process:
         yield from ctx.broadcast(payload, row.peer, row.phase)
 
 
-@lru_cache(maxsize=1)
+@read_once(1)
 def _scripts(path: Path) -> dict[int, list[Request]]:
     """Return the requests of a run by node, read once for all nodes of a run."""
     if not path.is_file():

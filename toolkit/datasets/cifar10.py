@@ -9,11 +9,12 @@ JPEG copies are not the original pixels: accuracies from them compare with each 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from toolkit.core.once import read_once
 from toolkit.datasets import Dataset, Indices, Pixels, assemble, find
 from toolkit.datasets.layouts import read_binary, read_jpeg_npz, read_pickle
 
@@ -46,7 +47,7 @@ def _layout(folder: Path) -> tuple[str, Callable[[Path], tuple[Pixels, Indices]]
     return None
 
 
-@lru_cache(maxsize=2)
+@read_once(2)
 def _read(folder: Path) -> Dataset:
     layout = _layout(folder)
     assert layout is not None, "find() has looked"

@@ -7,9 +7,9 @@ Source: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
+from toolkit.core.once import read_once
 from toolkit.datasets import Dataset, assemble, find
 from toolkit.datasets.layouts import read_binary, read_jpeg_npz, read_pickle
 
@@ -35,7 +35,7 @@ def _ending(folder: Path) -> str:
     return next((end for end in (" ", ".bin", ".npz") if whole(end)), "")
 
 
-@lru_cache(maxsize=2)
+@read_once(2)
 def _read(folder: Path) -> Dataset:
     end = _ending(folder)
     parts = []

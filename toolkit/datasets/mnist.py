@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.core.once import read_once
 from toolkit.datasets import Dataset, Indices, MissingDataError, Pixels, assemble, every_fifth, find
 from toolkit.errors import DataError
 
@@ -54,7 +55,7 @@ def _idx(folder: Path, split: str, what: str) -> Path | None:
     return next((folder / f"{stem}{end}" for stem in stems for end in ("", ".gz") if (folder / f"{stem}{end}").is_file()), None)
 
 
-@lru_cache(maxsize=4)
+@read_once(4)
 def _read(folder: Path) -> Dataset:
     reader = _read_npz if _npz(folder) and _idx(folder, "train", "images") is None else _read_idx
     train, test = reader(folder, "train"), reader(folder, "test")

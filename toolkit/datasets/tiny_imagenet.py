@@ -7,11 +7,11 @@ order of the sorted names; the validation set is the test set, since the labels 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from toolkit.core.once import read_once
 from toolkit.datasets import Dataset, Indices, Pixels, assemble, find
 from toolkit.datasets.layouts import decode, read_jpeg_npz
 from toolkit.errors import DataError
@@ -38,7 +38,7 @@ def _train_npz(folder: Path) -> Path | None:
     return next(iter(sorted(folder.glob("train*.npz"))), None)
 
 
-@lru_cache(maxsize=1)
+@read_once(1)
 def _read(folder: Path) -> Dataset:
     train = _train_npz(folder)
     if train is not None:

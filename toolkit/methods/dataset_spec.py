@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, model_serializer, model_
 
 from toolkit import datasets
 from toolkit.core import trust
+from toolkit.core.once import read_once
 from toolkit.core.part import Spec, nearest
 from toolkit.datasets import Dataset
 from toolkit.errors import DataError, listed, shortened
@@ -85,8 +86,13 @@ class DatasetSpec(Spec):
         """
         return _loaded(self, path)
 
+    def files(self, path: str | None = None) -> list[Path]:
+        """The files and folders that it is read from, as far as a scenario names them."""
+        named = [value for value in self.options.values() if isinstance(value, str)]
+        return [Path(name) for name in (*named, path) if name is not None]
 
-@lru_cache(maxsize=4)
+
+@read_once(4, lambda spec, path: spec.files(path))
 def _loaded(spec: DatasetSpec, path: str | None) -> Dataset:
     call = spec._reader()
     kinds = type_hints(call)

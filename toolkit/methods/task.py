@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import final
 
 import torch
 from pydantic import Field
 
+from toolkit.core.once import read_once
 from toolkit.core.part import Spec
 from toolkit.datasets import Dataset, MissingDataError
 from toolkit.methods.classification import Classification
@@ -53,7 +53,7 @@ class TaskSpec(Spec):
         return _load(self)
 
 
-@lru_cache(maxsize=4)
+@read_once(4, lambda spec: spec.dataset.files(spec.path))
 def _load(spec: TaskSpec) -> Classification:
     if spec.blank is not None:
         return Classification(spec.blank.load(), spec.model, spec.skew)

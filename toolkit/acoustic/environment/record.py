@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from toolkit.acoustic.environment import Floats, Span
 from toolkit.core.inputs import COLUMN, number, read_columns, read_header
+from toolkit.core.once import read_once
 from toolkit.errors import DataError
 
 
@@ -76,7 +76,7 @@ def read_file(
     )
 
 
-@lru_cache(maxsize=16)
+@read_once(16)
 def read(
     path: Path, value_column: str, time_column: str, *, hour_column: str | None, utc_offset_hours: float, max_gap_s: float,
     year: int | None = None,
@@ -85,7 +85,7 @@ def read(
 
     Times are ISO 8601 in *time_column* (without an offset they are local at *utc_offset_hours*). With *hour_column*, as in TMY
     files, *time_column* is a date (month/day/year) and *hour_column* the hour that ends, 01:00 to 24:00.
-    *year*, if given, replaces the year of every such date. A file is read once per process.
+    *year*, if given, replaces the year of every such date. A file is read once until it changes.
 
     Raises:
         DataError: a cell that is no time or number, times out of order or twice, a gap over *max_gap_s*; says line and remedy.

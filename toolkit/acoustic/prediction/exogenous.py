@@ -8,7 +8,6 @@ the next one; missing numbers are refused when the file is read.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -17,6 +16,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from toolkit.acoustic.prediction.series import Floats
 from toolkit.core.inputs import InputFile, number, read_columns
+from toolkit.core.once import read_once
 from toolkit.core.part import Spec
 from toolkit.errors import DataError
 
@@ -105,7 +105,7 @@ class _Grid(NamedTuple):
     """As in the last cell with a row."""
 
 
-@lru_cache(maxsize=8)
+@read_once(8)
 def _on_grid(path: Path, time: str, columns: tuple[str, ...], step_s: float) -> _Grid:
     texts = read_columns(path, [time, *columns])
     times_s = read_times(path, time, texts[time])

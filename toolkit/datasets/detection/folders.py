@@ -11,12 +11,12 @@ from __future__ import annotations
 import tarfile
 import warnings
 import xml.etree.ElementTree as ET
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from toolkit.core.once import read_once
 from toolkit.datasets.cache import cache_folder, decoded_once
 from toolkit.datasets.detection.annotations import Annotations, Box, ImageEntry, read_coco
 from toolkit.datasets.detection.checks import Flaw, flaws, image_flaws, told, usable
@@ -57,7 +57,7 @@ def checked(json: str | Path, images: str | Path | None = None) -> tuple[Annotat
     return usable(annotations, found), found
 
 
-@lru_cache(maxsize=16)
+@read_once(16)
 def _flaws_of_images(annotations: Annotations, folder: Path) -> list[Flaw]:
     return image_flaws(annotations, folder)
 
@@ -135,7 +135,7 @@ def _set(annotations: Annotations, folder: Path, side: int, category_ids: tuple[
     return DetectionSet(annotations.name, pixels, side, scaled_annotations(annotations, side), category_ids, annotations)
 
 
-@lru_cache(maxsize=16)
+@read_once(16)
 def unpacked(images: Path) -> Path:
     """Return the folder of *images*; a tar file is unpacked into the cache, once.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from toolkit.core.once import read_once
 from toolkit.datasets import find
 from toolkit.datasets.detection import folders
 from toolkit.datasets.detection.annotations import Annotations, Box, ImageEntry
@@ -52,7 +52,7 @@ class Course(NamedTuple):
         return _together(self.steps)
 
 
-@lru_cache(maxsize=4)
+@read_once(4, lambda data, split: [Path(data.folder)] if data.folder else [])
 def course(data: DataSettings, split: SplitSettings) -> Course:
     """Return the images of *data*, split by *split*.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -10,6 +9,7 @@ from pydantic import Field
 
 from toolkit.core.bounds import Positive
 from toolkit.core.inputs import InputFile, number, read_columns
+from toolkit.core.once import read_once
 from toolkit.core.part import Spec, nearest
 from toolkit.errors import DataError
 
@@ -58,7 +58,7 @@ class MeasuredRuns(Spec):
         raise DataError(f"{self.file}: has no row of {model} with method '{method}' on {workers} workers (it has: {has})")
 
 
-@lru_cache(maxsize=4)
+@read_once(4)
 def _rows(path: Path) -> dict[tuple[str, str, int], Throughput]:
     columns = read_columns(path, ["model", "batch", "method", "workers", "samples_per_s"])
     rows: dict[tuple[str, str, int], Throughput] = {}
