@@ -92,7 +92,6 @@ def test_digits_do_not_import_scikit_learn_and_are_kept(monkeypatch) -> None:
         assert not name.startswith("sklearn")
         return usual(name, *rest)
 
-    digits._read.cache_clear()
     monkeypatch.setattr(builtins, "__import__", watched)
     assert digits.load() is digits.load()
 
@@ -156,7 +155,6 @@ def test_mnist_from_npz_files(tmp_path) -> None:
         np.savez(tmp_path / f"{split}.npz", images=pixels(12, 28, 28), labels=np.arange(12, dtype=np.uint8) % 10)
     assert mnist.load(tmp_path).train_images.shape == (12, 1, 28, 28)
     np.savez(tmp_path / "test.npz", pictures=pixels(12, 28, 28))
-    mnist._read.cache_clear()
     with pytest.raises(DataError, match="no array 'images'; it has pictures"):
         mnist.load(tmp_path)
 
@@ -332,7 +330,6 @@ def test_tiny_imagenet_is_read_from_its_folder(tmp_path) -> None:
     assert data.test_labels.tolist() == [1]
     assert data.train_images[1, :, 5, 5].tolist()[2] > 240
     (tmp_path / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn99\n")
-    tiny_imagenet._read.cache_clear()
     with pytest.raises(DataError, match=r"one of the 2 classes of wnids\.txt"):
         tiny_imagenet.load(tmp_path)
 

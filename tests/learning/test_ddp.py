@@ -282,7 +282,7 @@ def enter(rank: int, ranks: int, port: int, folder: str, work: Any, values: dict
     dist.init_process_group("gloo")
     result = work(**values)
     torch.save(result, Path(folder) / f"{rank}.pt")
-    dist.destroy_process_group()
+    os._exit(0)  # DDP keeps gloo's threads for ever: one that is still in a callback when Python ends would abort the process
 
 
 def free_port() -> int:

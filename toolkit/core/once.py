@@ -7,13 +7,16 @@ from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+DEPTH = 2
+"""Folders within folders that are looked into: classes of images, or the lists beside them."""
 
-def state_of(path: Path) -> tuple[object, ...]:
-    """Return what a file, or a folder with what lies directly in it, is known again by: place, sizes and times of change."""
+
+def state_of(path: Path, depth: int = DEPTH) -> tuple[object, ...]:
+    """Return what a file, or a folder with what lies in it and in its folders, is known again by: place, sizes and times of change."""
     try:
-        place = path.resolve()
+        place = path.resolve() if depth == DEPTH else path
         stat = place.stat()
-        within = sorted((each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in place.iterdir()) if place.is_dir() else ()
+        within = sorted((state_of(each, depth - 1) for each in place.iterdir()), key=str) if depth and place.is_dir() else ()
     except (OSError, ValueError):  # it is not there, or no path: whoever reads it says so
         return (str(path),)
     return (str(place), stat.st_size, stat.st_mtime_ns, *within)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toolkit.acoustic.environment import Span, Wind, record
+from toolkit.acoustic.environment import Span, Wind
 from toolkit.acoustic.environment.synthetic_wind import SyntheticWind
 from toolkit.acoustic.environment.wind_record import WindRecord
 from toolkit.errors import DataError
@@ -44,7 +44,6 @@ def test_a_plain_file_of_two_columns_needs_no_settings_and_is_in_utc(tmp_path: P
     for header in ("time,wind_speed_m_s", "Date,Wind", "when,ff"):
         path = tmp_path / "plain.csv"
         path.write_text("\n".join([header, *(row.replace("Z", "") for row in GOOD)]) + "\n", encoding="utf-8")
-        record.read.cache_clear()
         wind = WindRecord(file=path).init(span(0, 10_800), rng())
         np.testing.assert_allclose(wind([0, 3600, 7200, 10_800]), [2, 4, 3, 5])
 
