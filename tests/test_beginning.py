@@ -16,7 +16,7 @@ from toolkit.laws import judged
 from toolkit.named import own_part
 from toolkit.scenario import Scenario
 
-PARTS = ["routing", "mac", "prediction", "mobility", "program", "distributed", "continual"]
+PARTS = ["routing", "mac", "prediction", "mobility", "program", "distributed", "continual", "pruning"]
 
 
 @pytest.fixture(autouse=True)
@@ -155,7 +155,20 @@ def broken(family: str, name: str, old: str, new: str) -> list[str]:
     ("mobility", "self.radius_m * np.cos(angle)", "900 * np.cos(1000 * angle)", "nobody jumps and nobody flies"),
     ("mobility", "moved = home_m.copy()", "moved = home_m", "homes are left as they were"),
     ("program", "rng.standard_exponential()", "__import__('random').expovariate(1.0)", "the same seed gives the same messages"),
-], ids=range(14))
+    ("continual", "return loss.detach()", "return loss.detach() + __import__('torch').rand(())", "a seed decides weights and costs"),
+    ("continual", "images = learner.augmented(batch)",
+     "self.__dict__.setdefault('seen', batch.images)\n        images = learner.augmented(batch)\n"
+     "        images = images + self.__dict__['seen'][:len(images)].float().mean() / 255", "the past is out of reach"),
+    ("continual", "self.weight * cross_entropy",
+     "self.__dict__.setdefault('n', []).append(1) or len(self.__dict__['n']) % 7 * cross_entropy", "a run goes on from a checkpoint"),
+    ("continual", "learner.insert(batch)", "pass", "the memory keeps within its budget"),
+    ("continual", "learner.descend(loss)", "learner.descend(loss)\n        float(loss) * 1e4 % 2 > 1 and learner.passes(images, batch.labels)",
+     "what is charged was planned"),
+    ("pruning", "return self.problem.genome.repair(masks, self.problem.saliency)",
+     "masks[-1, self.problem.genome.parts[0]] = False\n        return masks", "every mask leaves a network"),
+    ("pruning", "shares, self.left = self.left[: self.problem.evaluations], []", "shares = self.left", "every mask leaves a network"),
+    ("pruning", "rank < share * len(rank)", "rank < np.random.random() * len(rank)", "the same seed chooses the same"),
+], ids=range(22))
 def test_a_part_that_is_wrong_breaks_a_law(family: str, old: str, new: str, law: str) -> None:
     if not law:  # it is none at all
         from toolkit.errors import ScenarioError

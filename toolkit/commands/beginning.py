@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ABOUT = {
     "routing": "a routing protocol at sea", "mac": "a MAC at sea", "prediction": "a predictor of SNR", "mobility": "how nodes move",
     "program": "traffic", "distributed": "a way of exchanging gradients", "continual": "a method of continual learning",
+    "pruning": "a way of choosing what is pruned",
     "model": "a network to be learnt", "dataset": "a data set", "device": "a machine that computes", "modem": "an acoustic modem",
     "link": "a link between machines", "scenario": "a small scenario at sea",
 }

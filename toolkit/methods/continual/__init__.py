@@ -51,6 +51,11 @@ class ContinualMethod(Part, Generic[S]):
     takes_maps: ClassVar[bool] = False
     """Whether CLFD can go round it: it replays what the memory stores, and knows no images but by `Learner.passes` and `encode`."""
 
+    plans_within: ClassVar[float] = 0.01
+    """Share by which costs may differ from their plan; more where a step's cost hangs on values, of which the plan has the expectation."""
+    plans_writes: ClassVar[bool] = True
+    """Whether how much goes into the memory is known beforehand, and does not hang on values."""
+
     def __class_getitem__(cls, parameters: Any) -> Any:
         """The type of a state is for readers and type checkers; it makes no class of its own, which would look like another member."""
         return cls

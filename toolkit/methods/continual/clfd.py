@@ -103,6 +103,11 @@ class Clfd(ContinualMethod[Frequencies]):
         return self.host.stores_scores
 
     @property
+    def plans_within(self) -> float:  # type: ignore[override]
+        """How many images the memory takes, each of which is encoded, is an expectation."""
+        return max(0.02, self.host.plans_within)
+
+    @property
     def encodes(self) -> bool:
         return self.parts != "selection"
 

@@ -58,6 +58,8 @@ class E2net(ContinualMethod[Representative]):
     stores_scores: ClassVar[bool] = True
     takes_maps: ClassVar[bool] = True
     inserts: ClassVar[bool] = True
+    plans_within: ClassVar[float] = 0.15
+    """Its subnet is found by a search, whose expectation is planned."""
     blurs: ClassVar[bool] = True
     reshapes: ClassVar[bool] = True
 

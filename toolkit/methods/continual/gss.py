@@ -40,6 +40,8 @@ class Gss(ContinualMethod[Scores]):
     """
 
     blurs: ClassVar[bool] = True
+    plans_writes: ClassVar[bool] = False
+    """What comes into a full memory hangs on gradients."""
 
     subset: int = Field(32, ge=1, description="remembered samples that a new one is compared with")
 
