@@ -71,7 +71,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     eighty = [{"id": number, "name": f"kind {number}"} for number in range(1, 81)]
     images = [{"id": number, "file_name": f"{number}.png", "width": 64, "height": 64} for number in range(1, 81)]
     boxes = [
-        {"id": number, "image_id": number, "category_id": number, "bbox": [8, 8, 20, 30], "area": 600, "iscrowd": 0} for number in range(1, 81)
+        {"id": each["id"], "image_id": each["id"], "category_id": each["id"], "bbox": [8, 8, 20, 30], "area": 600, "iscrowd": 0}
+        for each in images
     ]
     (tmp_path / "instances_train.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": eighty}))
     monkeypatch.chdir(tmp_path)
