@@ -120,3 +120,9 @@ def test_a_scenario_names_the_file_beside_it(tmp_path: Path) -> None:
         model = spec.build(seeded(3), num_classes=10, in_channels=3, image_size=16)
     assert torch.equal(answers(model), answers(theirs))
     assert ModelSpec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_a_name_alone_is_a_network() -> None:
+    assert ModelSpec.model_validate("resnet20") == ModelSpec.model_validate({"name": "resnet20"})
+    with pytest.raises(ValueError, match="'resnet2' is not a model; did you mean"):
+        ModelSpec.model_validate("resnet2")

@@ -6,10 +6,10 @@ import importlib
 import inspect
 import pkgutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self, final
+from typing import Any, ClassVar, Self, final
 
 import torch
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, model_serializer, model_validator
@@ -39,14 +39,22 @@ class ModelSpec(Spec):
     """A network of `toolkit.models` by the name of its function, or one of one's own: ``nets:Net`` from `nets.py` beside the scenario.
 
     What is named after the colon is called with the options; what of `num_classes`, `in_channels`, `image_size` and `generator` its
-    signature has, is given to it. Without `generator` its weights are drawn from torch's own state, which is seeded for the call.
+    signature has, is given to it. Without `generator` its weights are drawn from torch's own state, which is seeded for the call. A name
+    alone will do: ``model: resnet20``.
     """
+
+    short: ClassVar[Mapping[str, Any]] = {"description": "the name of a network, or module:Class of your own", "type": "string"}
 
     name: str = Field("small_cnn", description="function in toolkit/models, e.g. small_cnn, lenet5, resnet20, or module:Class of your own")
     options: dict[str, Any] = Field(default_factory=dict, description="its arguments, e.g. {width: 32}")
     weights: str | None = Field(None, description="safetensors file of its first weights, beside the scenario or absolute")
     features: str | None = Field(None, description="module or method that gives features, by path, where they are wanted apart")
     classifier: str | None = Field(None, description="linear layer after them, by path; without it the last one, found by running it")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
 
     @model_serializer(mode="wrap")
     def _plain(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
