@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from typing import Any, Literal, final
 
 import numpy as np
@@ -220,10 +219,11 @@ class SeaNetwork:
             node.peers = self.nodes
             node.state = self.routing.init(node)
             self.routing.learn(node, past)
+            self.medium.listen(node.id, self.routing.listener(node))
         if self.service is not None:
             self.service.wire(self.nodes, self.medium)
         for node in self.nodes:
-            world.env.process(spec.mac.run(node.mac))
+            spec.mac.serve(node.mac)
             for process in self.routing.processes(node):
                 world.env.process(process)
         budget = LinkBudget(spec.modem)
@@ -289,7 +289,7 @@ class SeaNetwork:
         note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
         tracker = NodeBook(
             self.tracker if trace is None else TracedTracker(self.tracker, rank, trace), self.routing.type_name(), rank,
-            lambda: self.world.now,
+            self.world.env,
         )
         mac = MacInterface(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
         node: SeaNode[Any] = SeaNode(
@@ -297,7 +297,6 @@ class SeaNetwork:
             residual=self.batteries.residual, fading=self.spec.fading, sinks=range(self.spec.layout.node_count, self.count),
             addresses=self.routing.addresses,
         )
-        self.medium.listen(rank, partial(self.routing.on_receive, node))
         return node
 
     def _open_trace(self) -> Trace:

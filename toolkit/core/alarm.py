@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Any
 
 import simpy
-from simpy.events import NORMAL, URGENT, Event, Timeout
+from simpy.events import NORMAL, PENDING, URGENT, Event, Timeout
 
 
 class Clock(simpy.Environment):
     """SimPy's environment with a shorter loop, whose time may also be moved on by who knows that nothing else is due meanwhile."""
+
+    now = property(attrgetter("_now"))  # SimPy's own is a function of Python, and this one is not
 
     def run(self, until: float | Event | None = None) -> Any:
         """Take one event after the other: up to a time, up to an event, or as long as there are any."""
@@ -45,6 +48,17 @@ class Clock(simpy.Environment):
         event.env, event.callbacks, event._value, event._delay, event._ok = self, [], value, delay, True
         heappush(self._queue, (self._now + delay, NORMAL, next(self._eid), event))
         return event
+
+    def succeed_in(self, delay_s: float, event: Event, value: Any = None) -> None:
+        """Let *event*, which nobody has let happen yet, happen after *delay_s* with a value.
+
+        Raises:
+            RuntimeError: it has happened, or is going to.
+        """
+        if event._value is not PENDING:
+            raise RuntimeError(f"{event!r} has happened, or is going to, and cannot happen once more")
+        event._ok, event._value = True, value
+        heappush(self._queue, (self._now + delay_s, NORMAL, next(self._eid), event))
 
     def call_in(self, delay_s: float, action: Callable[[Any], None]) -> None:
         """Call *action* once after *delay_s*; nobody can wait for it."""

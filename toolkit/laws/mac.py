@@ -36,7 +36,7 @@ def run(part: Mac, *, rate_per_s: float = 0.1, seed: int = 1) -> tuple[Cell, lis
 
 def _sent(frame: Frame) -> Any:
     """What became of a frame: True where it was sent, False where it was dropped, None where nobody has said."""
-    return frame.sent.value if frame.sent is not None and frame.sent.triggered else None
+    return frame.sent.value if frame.sent is not None and frame.sent.processed else None
 
 
 def every_frame_is_sent_or_dropped_once(part: Mac) -> None:

@@ -165,7 +165,11 @@ class Medium:
         return self._sending_until_s[node] > now or bool(self._keeper.kernel.busy(node, now, self._keeper.where()))
 
     def transmit(self, node: int, frame: Frame) -> Timeout:
-        """Send *frame* from *node*; the event fires when the last bit has left.
+        """Send *frame* from *node*; the event fires when the last bit has left. Errors are those of `begin`."""
+        return self._env.timeout(self.begin(node, frame))
+
+    def begin(self, node: int, frame: Frame) -> float:
+        """Begin to send *frame* from *node*; return how many seconds that takes.
 
         Raises:
             CausalityError: the node is still sending another frame.
@@ -205,7 +209,7 @@ class Medium:
         if due_s < self._wake_s:
             self._wake_s = due_s
             self._env.ring_at(due_s, self._alarm)
-        return self._env.timeout(dur_s)
+        return dur_s
 
     def carry(self, node: int, packet: Packet, frame: Frame, ways_s: Mapping[int, float], arrive: Callable[[int], None]) -> None:
         """Charge a *frame* with *packet* to *node*, and to receivers as if it reached each of them for certain, so much later.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import ClassVar, final
 
 from pydantic import Field
@@ -39,8 +38,10 @@ class FloodingRouter(Router):
     def __init__(self, spec: Flooding, node: SeaNode) -> None:
         self.spec = spec
         self.node = node
-        self.heard_s: OrderedDict[tuple[int, int], float] = OrderedDict()
+        self.heard_s: dict[tuple[int, int], float] = {}
         """By (source, sequence), when a packet was heard for the first time."""
+        self.tidy_s = 0.0
+        """When those that were heard too long ago are forgotten next."""
         self.dice: list[float] = []
         """Numbers of U(0, 1) not used yet, the next one last."""
 
@@ -82,14 +83,15 @@ class FloodingRouter(Router):
         return dice.pop()
 
     def _first_copy(self, packet: Packet) -> bool:
-        """Whether the packet was not heard within `cache_s`; remember it then, and forget what is older."""
+        """Whether the packet was not heard within `cache_s`; remember it then, and now and again forget what is older."""
         heard_s, now = self.heard_s, self.node.now
         since_s = now - self.spec.cache_s
         before_s = heard_s.get(packet.key)
         if before_s is not None and before_s >= since_s:
             return False
-        while heard_s and next(iter(heard_s.values())) < since_s:
-            heard_s.popitem(last=False)
+        if now >= self.tidy_s:
+            self.heard_s = heard_s = {key: heard for key, heard in heard_s.items() if heard >= since_s}
+            self.tidy_s = now + self.spec.cache_s
         heard_s[packet.key] = now
         self.node.mac.ignore(packet, now + self.spec.cache_s - 1e-6)  # the medium need not ask again
         return True
