@@ -178,10 +178,14 @@ _TABLES = (
 """Those with two dimensions."""
 
 
-def plan(room: Room) -> Any:
-    """Return address, length and width of every array of *room*: all that a compiled function is given.
+ARRAYS = len(Room._fields)
 
-    A call with one small array costs a third of a microsecond, and with all of them five. *room* has to be kept while the plan is used.
+
+def plan(room: Room) -> Any:
+    """Return address, length and width of every array of *room*. Its own address is all that a compiled function is given.
+
+    A call with one small array costs a third of a microsecond, and with all of them five. Room and plan have to be kept while that
+    address is used.
     """
     numbers = []
     for array, dtype in zip(room, LAYOUT, strict=True):
@@ -208,10 +212,12 @@ if COMPILED:
         place, dtype = 3 * Room._fields.index(name), getattr(LAYOUT, name)
 
         def table(where):
-            return numba.carray(_pointer(where[place]), (where[place + 1], where[place + 2]), dtype)
+            plan = numba.carray(_pointer(where), (3 * ARRAYS,), np.int64)
+            return numba.carray(_pointer(plan[place]), (plan[place + 1], plan[place + 2]), dtype)
 
         def line(where):
-            return numba.carray(_pointer(where[place]), (where[place + 1],), dtype)
+            plan = numba.carray(_pointer(where), (3 * ARRAYS,), np.int64)
+            return numba.carray(_pointer(plan[place]), (plan[place + 1],), dtype)
 
         return jit(table if name in _TABLES else line)
 
@@ -653,7 +659,7 @@ def _let_arrive(frame, node, start_s, dur_s, power, count, where):
     hearer[row, k] = node
 
 
-# What the medium calls: *where* is the room, or the plan of it where the functions are compiled
+# What the medium calls: *where* is the room, or the address of its plan where the functions are compiled
 
 
 @jit
@@ -809,19 +815,24 @@ class Kernel(NamedTuple):
     send: Callable[..., Any]
     settle: Callable[..., Any]
     busy: Callable[..., Any]
-    where: Callable[[Room], Any]
-    """What the functions are given of a room."""
+    where: Callable[[Room], tuple[Any, Any]]
+    """What the functions are given of a room, and what has to be kept while they are."""
 
 
-def _itself(room: Room) -> Room:
-    return room
+def _itself(room: Room) -> tuple[Room, Room]:
+    return room, room
+
+
+def _address(room: Room) -> tuple[int, Any]:
+    numbers = plan(room)
+    return numbers.ctypes.data, numbers
 
 
 PLAIN = Kernel(advance, send, settle, busy, _itself)
 
 SIGNATURES = {
-    "advance": "(float64, float64, int64[::1])", "send": "(float64, float64, int64, int64, int64, int64, int64, int64[::1])",
-    "settle": "(int64, float64, int64[::1])", "busy": "(int64, float64, int64[::1])",
+    "advance": "(float64, float64, int64)", "send": "(float64, float64, int64, int64, int64, int64, int64, int64)",
+    "settle": "(int64, float64, int64)", "busy": "(int64, float64, int64)",
 }
 
 
@@ -846,7 +857,7 @@ def compiled() -> Kernel:
             dispatcher = getattr(module, function)
             dispatcher.compile(signature)
             entries[function] = next(iter(dispatcher.overloads.values())).entry_point
-    return Kernel(**entries, where=plan)
+    return Kernel(**entries, where=_address)
 
 
 @contextmanager

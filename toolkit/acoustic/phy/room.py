@@ -46,7 +46,8 @@ class RoomKeeper:
         self._begun: dict[int, int] = {}
         self.kernel = phy.PLAIN
         self.room = self._empty(self._settings(modem, interference, duration_s, block), modem, block)
-        self.given: Any = self.kernel.where(self.room)
+        self.given: Any
+        self._renew()
 
     def _settings(self, modem: Modem, interference: Interference, duration_s: float, block: RowBuffer) -> NDArray[Any]:
         success, code = modem.success_table(), block.strings.code
@@ -84,7 +85,10 @@ class RoomKeeper:
     def use(self, kernel: phy.Kernel) -> None:
         """Let what is given be what this form of the kernel takes."""
         self.kernel = kernel
-        self.given = kernel.where(self.room)
+        self._renew()
+
+    def _renew(self) -> None:
+        self.given, self._kept = self.kernel.where(self.room)
 
     def where(self) -> Any:
         """What all functions of the kernel are given, after a look at channel and packets, which may have moved on."""
@@ -97,7 +101,7 @@ class RoomKeeper:
     def replace(self, **arrays: NDArray[Any]) -> None:
         """Let the room have other arrays."""
         self.room = self.room._replace(**arrays)
-        self.given = self.kernel.where(self.room)
+        self._renew()
 
     def live(self) -> NDArray[np.int64]:
         """Numbers of the frames that are kept."""
