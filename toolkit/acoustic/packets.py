@@ -65,7 +65,7 @@ class Packet:
     @property
     def reason(self) -> str:
         """Why the last copy was dropped, or a reception of it failed."""
-        return self.drop_reasons.strings.strings[int(self.drop_reasons.codes[self.id])]
+        return self.drop_reasons.strings.strings[self.drop_reasons.codes.item(self.id)]
 
     @reason.setter
     def reason(self, reason: str) -> None:

@@ -57,6 +57,9 @@ IDLE, NO_DRAWS, NO_ROWS, OVER, DECODED, SEEN_FAILED, SEEN_DECODED = range(7)
 # sent from one cell.
 NO_FRAME, NO_ARRIVAL, NO_ROW, NO_FADES, NO_CROWD = -1, -2, -3, -4, -5
 
+BLOCK = 16
+"""So many frames sent from one cell are compared with a node at once."""
+
 _F, _I = "f8", "i8"
 
 STATE = np.dtype([
@@ -76,9 +79,6 @@ SETTINGS = np.dtype([
     ("tx", _I), ("rx", _I), ("sent", _I),  # codes of strings
 ])
 FLIGHT = np.dtype([("t0_s", _F), ("dur_s", _F), ("since_s", _F), ("src", "i4"), ("slot", "i4")])  # of a frame; since its epoch began
-PASSER = np.dtype([  # what is asked first of a frame, in few bytes: where it was sent
-    ("t0_s", _F), ("frame", _I), ("x_m", "f4"), ("y_m", "f4"), ("z_m", "f4"), ("dur_s", "f4"),
-])
 FRAME = np.dtype([
     ("gone_s", _F), ("dst", _I), ("nbytes", _I), ("kind", _I), ("packet", _I),  # gone: nothing undecided overlaps with it any more
     ("hearers", _I), ("heard", _I),  # how many nodes could lock on it, and at how many of them it has ended
@@ -145,10 +145,22 @@ class Room(NamedTuple):
     """(slots, m) mean power of the links."""
     beside: Any
     """(cells, 9) a cell and those around it, or -1: whoever is in reach is in one of them. Where all pairs have a matrix there is one."""
-    crowd: Any
-    """(cells, many) of PASSER: what was sent from each cell, at its count there modulo *many*, a power of two."""
+    sent_s: Any
+    """(cells, many) when each of the frames that were sent from a cell was, at its count there modulo *many*, a power of two."""
+    sent_for_s: Any
+    """(cells, many) for how long; these six are no records, so that one instruction compares several."""
+    sent_x_m: Any
+    """(cells, many) from where."""
+    sent_y_m: Any
+    """(cells, many) from where."""
+    sent_z_m: Any
+    """(cells, many) from where."""
+    sent_frame: Any
+    """(cells, many) their numbers."""
     crowds: Any
     """(cells, 2) of those the counts of the oldest and of the next one."""
+    hits: Any
+    """(BLOCK,) scratch: which of as many frames may overlap."""
     draws: Any
     """Uniform random numbers, used from the last to the first."""
     reasons: Any
@@ -167,13 +179,15 @@ LAYOUT = Room(
     state=STATE, settings=SETTINGS, table=np.dtype(_F), flights=FLIGHT, frames=FRAME, hearers=HEARER, fades=np.dtype(_F),
     supply=np.dtype(_F), queue=DUE, nodes=NODE, arrivals=ARRIVAL, near=NEAR, delay_s=np.dtype(_F), drift=np.dtype(_F), gain=np.dtype(_F),
     place=np.dtype(_F), span_s=np.dtype(_F), reach=np.dtype(_I), target=np.dtype("i4"), power=np.dtype(_F), beside=np.dtype(_I),
-    crowd=PASSER, crowds=np.dtype(_I), draws=np.dtype(_F),
+    sent_s=np.dtype(_F), sent_for_s=np.dtype("f4"), sent_x_m=np.dtype("f4"), sent_y_m=np.dtype("f4"), sent_z_m=np.dtype("f4"),
+    sent_frame=np.dtype(_I), crowds=np.dtype(_I), hits=np.dtype("u1"), draws=np.dtype(_F),
     reasons=np.dtype("i2"), afloat=np.dtype("i4"), muted=MUTED, rows=ROW, tally=np.dtype(_I),
 )
 """What the elements of every array are."""
 
 _TABLES = (
-    "hearers", "fades", "arrivals", "delay_s", "drift", "gain", "place", "reach", "target", "power", "beside", "crowd", "crowds", "muted",
+    "hearers", "fades", "arrivals", "delay_s", "drift", "gain", "place", "reach", "target", "power", "beside", "sent_s", "sent_for_s",
+    "sent_x_m", "sent_y_m", "sent_z_m", "sent_frame", "crowds", "muted",
 )
 """Those with two dimensions."""
 
@@ -228,7 +242,9 @@ state_in, settings_in, table_in, flights_in, frames_in = map(_array, ("state", "
 hearers_in, fades_in, supply_in, queue_in, nodes_in = map(_array, ("hearers", "fades", "supply", "queue", "nodes"))
 arrivals_in, near_in, delay_in, drift_in, gain_in = map(_array, ("arrivals", "near", "delay_s", "drift", "gain"))
 place_in, span_in, reach_in, target_in, power_in = map(_array, ("place", "span_s", "reach", "target", "power"))
-beside_in, crowd_in, crowds_in = map(_array, ("beside", "crowd", "crowds"))
+beside_in, crowds_in, sent_in, sent_for_in = map(_array, ("beside", "crowds", "sent_s", "sent_for_s"))
+sent_x_in, sent_y_in, sent_z_in, sent_frame_in = map(_array, ("sent_x_m", "sent_y_m", "sent_z_m", "sent_frame"))
+hits_in = _array("hits")
 draws_in, reasons_in, afloat_in, muted_in = map(_array, ("draws", "reasons", "afloat", "muted"))
 rows_in, tally_in = map(_array, ("rows", "tally"))
 
@@ -285,29 +301,49 @@ def _around(node, low_s, high_s, where):
 
     What cannot overlap, wherever both have moved to meanwhile, is seen from the distance between their places.
     """
-    state, nodes, beside, crowd, crowds = state_in(where), nodes_in(where), beside_in(where), crowd_in(where), crowds_in(where)
-    sent_s, number, dur_s, xs_m, ys_m, zs_m = crowd["t0_s"], crowd["frame"], crowd["dur_s"], crowd["x_m"], crowd["y_m"], crowd["z_m"]
-    x_m, y_m, z_m = nodes["x_m"][node], nodes["y_m"][node], nodes["z_m"][node]
+    state, nodes, beside, crowds = state_in(where), nodes_in(where), beside_in(where), crowds_in(where)
     speed_m_s, slack_m, oldest = settings_in(where)["speed_m_s"][0], state["slack_m"][0], state["oldest"][0]
     early_s = low_s - nodes["farthest_s"][node] - state["longest_s"][0] - slack_m / speed_m_s
-    mask = crowd.shape[1] - 1
+    mask = sent_in(where).shape[1] - 1
+    hits = hits_in(where)
     found = 0
     for side in range(9):
         cell = beside[nodes["cell"][node], side]
         if cell < 0:
             continue
-        for k in range(crowds[cell, 1] - 1, crowds[cell, 0] - 1, -1):
-            at = k & mask
-            t0_s = sent_s[cell, at]
-            if t0_s < early_s or number[cell, at] < oldest:
-                break
-            dx_m, dy_m, dz_m = xs_m[cell, at] - x_m, ys_m[cell, at] - y_m, zs_m[cell, at] - z_m
-            square_m2 = dx_m * dx_m + dy_m * dy_m + dz_m * dz_m
-            far_m = max(0.0, (high_s - t0_s) * speed_m_s + slack_m)
-            near_m = max(0.0, (low_s - t0_s - dur_s[cell, at]) * speed_m_s - slack_m)
-            if (square_m2 <= far_m * far_m) & (square_m2 >= near_m * near_m):  # one branch, which is seldom taken
-                found = _consider(number[cell, at], node, low_s, high_s, found, where)
+        number, sent_s = sent_frame_in(where)[cell], sent_in(where)[cell]
+        first, k = crowds[cell, 0], crowds[cell, 1] - 1
+        while k >= first and sent_s[k & mask] >= early_s and number[k & mask] >= oldest:
+            block = k & ~(BLOCK - 1)
+            if _compare(cell, block & mask, node, low_s, high_s, where) > 0:
+                for one in range(k, max(first, block) - 1, -1):
+                    if hits[one - block] and number[one & mask] >= oldest:
+                        found = _consider(number[one & mask], node, low_s, high_s, found, where)
+            k = block - 1
     return found
+
+
+@jit
+def _compare(cell, at, node, low_s, high_s, where):
+    """Mark in `hits` which of the frames sent from *cell*, at place *at* and after it, can overlap at *node*; return how many.
+
+    A loop without a branch over columns, so that several of its passes are done at once.
+    """
+    state, nodes = state_in(where), nodes_in(where)
+    speed_m_s, slack_m = settings_in(where)["speed_m_s"][0], state["slack_m"][0]
+    x_m, y_m, z_m = np.float32(nodes["x_m"][node]), np.float32(nodes["y_m"][node]), np.float32(nodes["z_m"][node])
+    sent_s, dur_s, hits = sent_in(where)[cell, at : at + BLOCK], sent_for_in(where)[cell, at : at + BLOCK], hits_in(where)
+    xs_m, ys_m, zs_m = sent_x_in(where)[cell, at : at + BLOCK], sent_y_in(where)[cell, at : at + BLOCK], sent_z_in(where)[cell, at : at + BLOCK]
+    count = 0
+    for i in range(BLOCK):
+        dx_m, dy_m, dz_m = xs_m[i] - x_m, ys_m[i] - y_m, zs_m[i] - z_m
+        square_m2 = dx_m * dx_m + dy_m * dy_m + dz_m * dz_m
+        far_m = max(0.0, (high_s - sent_s[i]) * speed_m_s + slack_m)
+        near_m = max(0.0, (low_s - sent_s[i] - dur_s[i]) * speed_m_s - slack_m)
+        hit = (square_m2 <= far_m * far_m) & (square_m2 >= near_m * near_m)
+        hits[i] = hit
+        count += hit
+    return count
 
 
 @jit
@@ -724,10 +760,11 @@ def send(now_s, dur_s, node, dst, nbytes, kind, packet, where):
         return NO_ARRIVAL, 0, False, np.inf
     if tally[0] >= tally[1]:
         return NO_ROW, 0, False, np.inf
-    crowd, crowds, cell = crowd_in(where), crowds_in(where), nodes["cell"][node]
-    while crowds[cell, 0] < crowds[cell, 1] and crowd["frame"][cell, crowds[cell, 0] & (crowd.shape[1] - 1)] < state["oldest"][0]:
+    crowds, cell = crowds_in(where), nodes["cell"][node]
+    many = sent_in(where).shape[1]
+    while crowds[cell, 0] < crowds[cell, 1] and sent_frame_in(where)[cell, crowds[cell, 0] & (many - 1)] < state["oldest"][0]:
         crowds[cell, 0] += 1
-    if crowds[cell, 1] - crowds[cell, 0] == crowd.shape[1]:
+    if crowds[cell, 1] - crowds[cell, 0] == many:
         return NO_CROWD, 0, False, np.inf
     frame = state["next"][0]
     row = frame % rows
@@ -755,14 +792,14 @@ def send(now_s, dur_s, node, dst, nbytes, kind, packet, where):
     flights["since_s"][row] = now_s - state["epoch_s"][0]
     flights["src"][row] = node
     flights["slot"][row] = state["slot"][0]
-    at = crowds[cell, 1] & (crowd.shape[1] - 1)
+    at = crowds[cell, 1] & (many - 1)
     crowds[cell, 1] += 1
-    crowd["t0_s"][cell, at] = now_s
-    crowd["frame"][cell, at] = frame
-    crowd["x_m"][cell, at] = nodes["x_m"][node]
-    crowd["y_m"][cell, at] = nodes["y_m"][node]
-    crowd["z_m"][cell, at] = nodes["z_m"][node]
-    crowd["dur_s"][cell, at] = dur_s
+    sent_in(where)[cell, at] = now_s
+    sent_for_in(where)[cell, at] = dur_s
+    sent_x_in(where)[cell, at] = nodes["x_m"][node]
+    sent_y_in(where)[cell, at] = nodes["y_m"][node]
+    sent_z_in(where)[cell, at] = nodes["z_m"][node]
+    sent_frame_in(where)[cell, at] = frame
     frames["gone_s"][row] = now_s + nodes["farthest_s"][node] + dur_s + 2.0 * state["longest_s"][0]
     frames["dst"][row] = dst
     frames["nbytes"][row] = nbytes

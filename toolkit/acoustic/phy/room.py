@@ -24,6 +24,7 @@ DRAWS, FADES = 1024, 64
 """Uniform numbers drawn at a time, and frames whose fades are."""
 
 PLACE = ("x_m", "y_m", "z_m")
+SENT = ("sent_s", "sent_for_s", "sent_x_m", "sent_y_m", "sent_z_m", "sent_frame")
 
 
 class RoomKeeper:
@@ -76,7 +77,8 @@ class RoomKeeper:
             queue=np.zeros(ROWS, dtype=phy.DUE), nodes=nodes, arrivals=np.zeros((count, PLACES), dtype=phy.ARRIVAL),
             near=np.zeros(ROWS, dtype=phy.NEAR), delay_s=matrix, drift=matrix, gain=matrix, place=np.zeros((0, 6)), span_s=np.zeros(0),
             reach=np.zeros((0, count + 1), dtype=np.int64), target=np.zeros((0, 0), dtype=np.int32), power=np.zeros((0, 0)),
-            beside=np.array([[0] + 8 * [-1]]), crowd=np.zeros((1, ROWS), dtype=phy.PASSER), crowds=np.zeros((1, 2), dtype=np.int64),
+            beside=np.array([[0] + 8 * [-1]]), **{name: np.zeros((1, ROWS), dtype=getattr(phy.LAYOUT, name)) for name in SENT},
+            crowds=np.zeros((1, 2), dtype=np.int64), hits=np.zeros(phy.BLOCK, dtype=np.uint8),
             draws=np.zeros(DRAWS), reasons=self._reasons.codes,
             afloat=np.zeros(256, dtype=np.int32), muted=np.zeros((0, count), dtype=phy.MUTED),
             rows=block.rows, tally=block.tally,
@@ -119,23 +121,31 @@ class RoomKeeper:
 
     def more_crowd(self) -> None:
         """Let there be room for twice as many frames that are in the water from one cell."""
-        self._gather(2 * self.room.crowd.shape[1])
+        self._gather(2 * self.room.sent_s.shape[1])
 
     def _gather(self, many: int = 0) -> None:
         """Sort the frames in the water by the present cells of their senders, with room for *many* in each at least."""
         room = self.room
-        width = room.crowd.shape[1]
-        old = np.concatenate([room.crowd[cell, np.arange(*span) % width] for cell, span in enumerate(room.crowds.tolist())])
-        old = old[old["frame"] >= room.state["oldest"]]
-        old = old[np.argsort(old["frame"])]
-        cells = room.nodes["cell"][room.flights["src"][old["frame"] % len(room.flights)]]
+        width = room.sent_s.shape[1]
+        first, count = room.crowds[:, 0], room.crowds[:, 1] - room.crowds[:, 0]
+        old_cells = np.repeat(np.arange(len(room.crowds)), count)
+        places = (np.arange(len(old_cells)) - np.repeat(np.cumsum(count) - count - first, count)) % width
+        old = {name: getattr(room, name)[old_cells, places] for name in SENT}
+        number = old["sent_frame"]
+        order = np.argsort(number)
+        order = order[number[order] >= room.state["oldest"]]
+        cells = room.nodes["cell"][room.flights["src"][number[order] % len(room.flights)]]
         counts = np.bincount(cells, minlength=len(room.beside))
         many = max(many, width, 1 << int(counts.max()).bit_length())
-        crowd, crowds = np.zeros((len(room.beside), many), dtype=phy.PASSER), np.zeros((len(room.beside), 2), dtype=np.int64)
-        for cell, passer in zip(cells.tolist(), old, strict=True):
-            crowd[cell, crowds[cell, 1]] = passer
-            crowds[cell, 1] += 1
-        self.replace(crowd=crowd, crowds=crowds)
+        by_cell = np.argsort(cells, kind="stable")
+        order, cells = order[by_cell], cells[by_cell]
+        new = np.arange(len(cells)) - np.repeat(np.cumsum(counts) - counts, counts)
+        crowds = np.zeros((len(room.beside), 2), dtype=np.int64)
+        crowds[:, 1] = counts
+        wider = {name: np.zeros((len(room.beside), many), dtype=column.dtype) for name, column in old.items()}
+        for name, column in old.items():
+            wider[name][cells, new] = column[order]
+        self.replace(**wider, crowds=crowds)
 
     def more_arrivals(self) -> None:
         """Let there be room for twice as many arrivals at one node."""
