@@ -143,6 +143,12 @@ class Room(NamedTuple):
     """(slots, m) receivers of the links, in order for each sender."""
     power: Any
     """(slots, m) mean power of the links."""
+    strong: Any
+    """(slots, n + 1) where those links of each sender begin that any node could lock on; (0, n + 1) where levels fade."""
+    strong_target: Any
+    """(slots, k) receivers of the strong links, in order for each sender."""
+    strong_power: Any
+    """(slots, k) their mean power."""
     beside: Any
     """(cells, 9) a cell and those around it, or -1: whoever is in reach is in one of them. Where all pairs have a matrix there is one."""
     sent_s: Any
@@ -178,7 +184,8 @@ class Room(NamedTuple):
 LAYOUT = Room(
     state=STATE, settings=SETTINGS, table=np.dtype(_F), flights=FLIGHT, frames=FRAME, hearers=HEARER, fades=np.dtype(_F),
     supply=np.dtype(_F), queue=DUE, nodes=NODE, arrivals=ARRIVAL, near=NEAR, delay_s=np.dtype(_F), drift=np.dtype(_F), gain=np.dtype(_F),
-    place=np.dtype(_F), span_s=np.dtype(_F), reach=np.dtype(_I), target=np.dtype("i4"), power=np.dtype(_F), beside=np.dtype(_I),
+    place=np.dtype(_F), span_s=np.dtype(_F), reach=np.dtype(_I), target=np.dtype("i4"), power=np.dtype(_F), strong=np.dtype(_I), strong_target=np.dtype("i4"), strong_power=np.dtype(_F),
+    beside=np.dtype(_I),
     sent_s=np.dtype(_F), sent_for_s=np.dtype("f4"), sent_x_m=np.dtype("f4"), sent_y_m=np.dtype("f4"), sent_z_m=np.dtype("f4"),
     sent_frame=np.dtype(_I), crowds=np.dtype(_I), hits=np.dtype("u1"), draws=np.dtype(_F),
     reasons=np.dtype("i2"), afloat=np.dtype("i4"), muted=MUTED, rows=ROW, tally=np.dtype(_I),
@@ -186,7 +193,8 @@ LAYOUT = Room(
 """What the elements of every array are."""
 
 _TABLES = (
-    "hearers", "fades", "arrivals", "delay_s", "drift", "gain", "place", "reach", "target", "power", "beside", "sent_s", "sent_for_s",
+    "hearers", "fades", "arrivals", "delay_s", "drift", "gain", "place", "reach", "target", "power", "strong", "strong_target",
+    "strong_power", "beside", "sent_s", "sent_for_s",
     "sent_x_m", "sent_y_m", "sent_z_m", "sent_frame", "crowds", "muted",
 )
 """Those with two dimensions."""
@@ -242,6 +250,7 @@ state_in, settings_in, table_in, flights_in, frames_in = map(_array, ("state", "
 hearers_in, fades_in, supply_in, queue_in, nodes_in = map(_array, ("hearers", "fades", "supply", "queue", "nodes"))
 arrivals_in, near_in, delay_in, drift_in, gain_in = map(_array, ("arrivals", "near", "delay_s", "drift", "gain"))
 place_in, span_in, reach_in, target_in, power_in = map(_array, ("place", "span_s", "reach", "target", "power"))
+strong_in, strong_target_in, strong_power_in = map(_array, ("strong", "strong_target", "strong_power"))
 beside_in, crowds_in, sent_in, sent_for_in = map(_array, ("beside", "crowds", "sent_s", "sent_for_s"))
 sent_x_in, sent_y_in, sent_z_in, sent_frame_in = map(_array, ("sent_x_m", "sent_y_m", "sent_z_m", "sent_frame"))
 hits_in = _array("hits")
@@ -377,33 +386,23 @@ def _way_s(slot, a, b, since_s, where):
 @jit
 def _consider(frame, node, low_s, high_s, found, where):
     """List *frame* in `near`, among the *found* ones, if it overlaps at *node*; return how many there are."""
-    flights, gain, drift, fades, near = flights_in(where), gain_in(where), drift_in(where), fades_in(where), near_in(where)
-    row = frame % len(flights)
-    sender, slot = flights["src"][row], flights["slot"][row]
-    large = len(reach_in(where)) > 0
-    matrix = slot * len(nodes_in(where))
-    if large:
-        start_s = _way_s(slot, sender, node, flights["since_s"][row], where)
+    near, here = near_in(where), arrivals_in(where)[node]
+    known = _find(node, frame, where)  # of what the node could lock on, all is at hand
+    if known >= 0:
+        own, start_s, end_s, power = False, here["start_s"][known], here["end_s"][known], here["power"][known]
     else:
-        start_s = delay_in(where)[matrix + node, sender]
-        if len(drift) > 0:
-            start_s += drift[matrix + node, sender] * flights["since_s"][row]
-    start_s += flights["t0_s"][row]
-    end_s = start_s + flights["dur_s"][row]
+        flights = flights_in(where)
+        row = frame % len(flights)
+        own = flights["src"][row] == node
+        start_s = _start_s(row, node, where)
+        end_s = start_s + flights["dur_s"][row]
+        power = 0.0
     if start_s > high_s or end_s <= low_s:
         return found
-    fade = node
-    if not large:
-        power = gain[matrix + sender, node]
-    elif sender == node:
-        fade, power = 0, 0.0
-    else:
-        link = _link(slot, sender, node, where)
-        if link < 0:
+    if known < 0 and not own:
+        power = _power(row, node, where)
+        if power < 0.0:
             return found
-        fade, power = link - reach_in(where)[slot, sender], power_in(where)[slot, link]
-    if fades.shape[1] > 0:
-        power *= fades[row, fade]
     place = found
     while place > 0 and near["frame"][place - 1] > frame:
         near[place] = near[place - 1]
@@ -412,8 +411,40 @@ def _consider(frame, node, low_s, high_s, found, where):
     near["end_s"][place] = end_s
     near["power"][place] = power
     near["frame"][place] = frame
-    near["own"][place] = sender == node
+    near["own"][place] = own
     return found + 1
+
+
+@jit
+def _start_s(row, node, where):
+    """When the frame in *row* begins at *node*."""
+    flights, drift = flights_in(where), drift_in(where)
+    sender, slot = flights["src"][row], flights["slot"][row]
+    if len(reach_in(where)) > 0:
+        way_s = _way_s(slot, sender, node, flights["since_s"][row], where)
+    else:
+        matrix = slot * len(nodes_in(where))
+        way_s = delay_in(where)[matrix + node, sender]
+        if len(drift) > 0:
+            way_s += drift[matrix + node, sender] * flights["since_s"][row]
+    return way_s + flights["t0_s"][row]
+
+
+@jit
+def _power(row, node, where):
+    """How strongly the frame in *row* arrives at *node*, which has not sent it; below 0 where that is out of reach."""
+    flights, fades = flights_in(where), fades_in(where)
+    sender, slot = flights["src"][row], flights["slot"][row]
+    if len(reach_in(where)) > 0:
+        link = _link(slot, sender, node, where)
+        if link < 0:
+            return -1.0
+        fade, power = link - reach_in(where)[slot, sender], power_in(where)[slot, link]
+    else:
+        fade, power = node, gain_in(where)[slot * len(nodes_in(where)) + sender, node]
+    if fades.shape[1] > 0:
+        power *= fades[row, fade]
+    return power
 
 
 @jit
@@ -647,6 +678,19 @@ def _lay_out(frame, node, now_s, dur_s, where):
     since_s = now_s - state["epoch_s"][0]
     fade = fades.shape[1] > 0
     count = 0
+    if len(strong_in(where)) > 0:
+        for link in range(strong_in(where)[slot, node], strong_in(where)[slot, node + 1]):
+            j, power = strong_target_in(where)[slot, link], strong_power_in(where)[slot, link]
+            if power >= least[j]:
+                if len(reach_in(where)) > 0:
+                    start_s = _way_s(slot, node, j, since_s, where)
+                else:
+                    start_s = delay_s[slot * len(nodes) + node, j]
+                    if len(drift) > 0:
+                        start_s += drift[slot * len(nodes) + node, j] * since_s
+                _let_arrive(frame, j, start_s + now_s, dur_s, power, count, where)
+                count += 1
+        return count
     if len(reach_in(where)) > 0:
         first = reach[slot, node]
         for link in range(first, reach[slot, node + 1]):

@@ -66,6 +66,9 @@ class RoomKeeper:
     def _empty(self, settings: NDArray[Any], modem: Modem, block: RowBuffer) -> phy.Room:
         count = self._count
         width = 0 if self._wide else count
+        links = {name: np.zeros((0, columns), dtype=getattr(phy.LAYOUT, name)) for name, columns in (
+            ("reach", count + 1), ("target", 0), ("power", 0), ("strong", count + 1), ("strong_target", 0), ("strong_power", 0),
+        )}
         fade = width if self._fading.kind != "none" else 0
         nodes = np.zeros(count, dtype=phy.NODE)
         nodes["locked"] = -1
@@ -73,10 +76,10 @@ class RoomKeeper:
         return phy.Room(
             state=np.zeros(1, dtype=phy.STATE), settings=settings, table=np.ascontiguousarray(modem.success_table().log_rate),
             flights=np.zeros(ROWS, dtype=phy.FLIGHT), frames=np.zeros(ROWS, dtype=phy.FRAME),
-            hearers=np.zeros((ROWS, max(1, width)), dtype=phy.HEARER), fades=np.zeros((ROWS, fade)), supply=np.zeros(0),
+            hearers=np.zeros((ROWS, max(1, fade)), dtype=phy.HEARER), fades=np.zeros((ROWS, fade)), supply=np.zeros(0),
             queue=np.zeros(ROWS, dtype=phy.DUE), nodes=nodes, arrivals=np.zeros((count, PLACES), dtype=phy.ARRIVAL),
             near=np.zeros(ROWS, dtype=phy.NEAR), delay_s=matrix, drift=matrix, gain=matrix, place=np.zeros((0, 6)), span_s=np.zeros(0),
-            reach=np.zeros((0, count + 1), dtype=np.int64), target=np.zeros((0, 0), dtype=np.int32), power=np.zeros((0, 0)),
+            **links,
             beside=np.array([[0] + 8 * [-1]]), **{name: np.zeros((1, ROWS), dtype=getattr(phy.LAYOUT, name)) for name in SENT},
             crowds=np.zeros((1, 2), dtype=np.int64), hits=np.zeros(phy.BLOCK, dtype=np.uint8),
             draws=np.zeros(DRAWS), reasons=self._reasons.codes,
@@ -216,8 +219,23 @@ class RoomKeeper:
         self.room.gain[here] = channel.power
         if len(self.room.drift):
             self.room.drift[here] = 0.0 if channel.drift is None else channel.drift
+        if self._fading.kind == "none":
+            sender, target = np.nonzero(channel.power >= self.room.state["quietest"])
+            self._lay_strong(slot, sender, target, channel.power[sender, target])
         farthest_s: Floats = channel.delay_s.max(axis=1, initial=0.0)
         return farthest_s
+
+    def _lay_strong(self, slot: int, sender: NDArray[np.int64], target: NDArray[Any], power: Floats) -> None:
+        """Keep by themselves the links that any node could lock on: those that a frame is laid out on where nothing fades."""
+        counts = np.bincount(sender, minlength=self._count)
+        room, most = self.room, len(target)
+        self.replace(
+            strong=_grown(room.strong, slot + 1, self._count + 1), strong_target=_grown(room.strong_target, slot + 1, most),
+            strong_power=_grown(room.strong_power, slot + 1, most),
+            hearers=_grown(room.hearers, len(room.hearers), int(counts.max(initial=1))),
+        )
+        self.room.strong[slot, 1:] = np.cumsum(counts)
+        self.room.strong_target[slot, :most], self.room.strong_power[slot, :most] = target, power
 
     def _lay_links(self, channel: WideChannel, slot: int) -> Floats:
         """Keep places and the levels of the links in reach; return the longest delay in reach."""
@@ -229,11 +247,14 @@ class RoomKeeper:
         self.replace(
             place=_grown(room.place, (slot + 1) * count, 6), span_s=_grown(room.span_s[:, None], slot + 1, 1)[:, 0].copy(),
             reach=_grown(room.reach, slot + 1, count + 1), target=_grown(room.target, slot + 1, most),
-            power=_grown(room.power, slot + 1, most), hearers=_grown(room.hearers, len(room.hearers), widest),
-            beside=channel.grid.beside,
+            power=_grown(room.power, slot + 1, most), beside=channel.grid.beside,
         )
-        if self._fading.kind != "none":
-            self.replace(fades=_grown(room.fades, len(room.fades), widest))
+        if self._fading.kind == "none":
+            strong = links.power >= room.state["quietest"]
+            sender = np.repeat(np.arange(count), np.diff(links.begin))
+            self._lay_strong(slot, sender[strong], links.target[strong], links.power[strong])
+        else:
+            self.replace(fades=_grown(room.fades, len(room.fades), widest), hearers=_grown(room.hearers, len(room.hearers), widest))
         room = self.room
         room.place[here, :3], room.place[here, 3:] = channel.position_m, channel.later_m
         room.span_s[slot] = channel.span_s
