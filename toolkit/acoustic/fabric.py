@@ -212,6 +212,8 @@ class SeaNetwork:
                 spec.transport, world, self.tracker, routing=self.routing, batteries=self.batteries, airtime_s=spec.modem.frame_s,
                 nodes=spec.layout.node_count, sinks=spec.layout.sink_count,
             )
+        for name in ("mac", "routing", "traffic"):
+            streams.foresee(name, count=self.count)
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
         self.batteries.watch(self.nodes)

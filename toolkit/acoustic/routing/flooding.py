@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar, final
 
 from pydantic import Field
@@ -63,18 +64,17 @@ class FloodingRouter(Router):
 
     def _broadcast(self, packet: Packet, hops: int, delay_s: float) -> None:
         """Send a copy after *delay_s*, and let go of it once it has left."""
+        self.node.ctx.world.env.call_in(delay_s, partial(self._send, packet, hops))
+
+    def _send(self, packet: Packet, hops: int, _: object) -> None:
         node = self.node
+        nbytes = HEADER_BYTES + packet.nbytes
+        sent = node.send_frame(Frame("data", node.id, BROADCAST, nbytes, packet=packet, hops=hops, depth_m=node.depth_m))
+        if sent.callbacks is not None:
+            sent.callbacks.append(partial(self._let_go, packet))
 
-        def let_go(_: object) -> None:
-            node.tracker.drop(packet, "" if packet.reason else "void")  # heard by those alone who had it already
-
-        def send(_: object) -> None:
-            nbytes = HEADER_BYTES + packet.nbytes
-            sent = node.send_frame(Frame("data", node.id, BROADCAST, nbytes, packet=packet, hops=hops, depth_m=node.depth_m))
-            if sent.callbacks is not None:
-                sent.callbacks.append(let_go)
-
-        node.ctx.world.env.call_in(delay_s, send)
+    def _let_go(self, packet: Packet, _: object) -> None:
+        self.node.tracker.drop(packet, "" if packet.reason else "void")  # heard by those alone who had it already
 
     def _throw(self) -> float:
         dice = self.dice
