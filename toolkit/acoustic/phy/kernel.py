@@ -184,8 +184,8 @@ class Room(NamedTuple):
 LAYOUT = Room(
     state=STATE, settings=SETTINGS, table=np.dtype(_F), flights=FLIGHT, frames=FRAME, hearers=HEARER, fades=np.dtype(_F),
     supply=np.dtype(_F), queue=DUE, nodes=NODE, arrivals=ARRIVAL, near=NEAR, delay_s=np.dtype(_F), drift=np.dtype(_F), gain=np.dtype(_F),
-    place=np.dtype(_F), span_s=np.dtype(_F), reach=np.dtype(_I), target=np.dtype("i4"), power=np.dtype(_F), strong=np.dtype(_I), strong_target=np.dtype("i4"), strong_power=np.dtype(_F),
-    beside=np.dtype(_I),
+    place=np.dtype(_F), span_s=np.dtype(_F), reach=np.dtype(_I), target=np.dtype("i4"), power=np.dtype(_F),
+    strong=np.dtype(_I), strong_target=np.dtype("i4"), strong_power=np.dtype(_F), beside=np.dtype(_I),
     sent_s=np.dtype(_F), sent_for_s=np.dtype("f4"), sent_x_m=np.dtype("f4"), sent_y_m=np.dtype("f4"), sent_z_m=np.dtype("f4"),
     sent_frame=np.dtype(_I), crowds=np.dtype(_I), hits=np.dtype("u1"), draws=np.dtype(_F),
     reasons=np.dtype("i2"), afloat=np.dtype("i4"), muted=MUTED, rows=ROW, tally=np.dtype(_I),
@@ -342,7 +342,8 @@ def _compare(cell, at, node, low_s, high_s, where):
     speed_m_s, slack_m = settings_in(where)["speed_m_s"][0], state["slack_m"][0]
     x_m, y_m, z_m = np.float32(nodes["x_m"][node]), np.float32(nodes["y_m"][node]), np.float32(nodes["z_m"][node])
     sent_s, dur_s, hits = sent_in(where)[cell, at : at + BLOCK], sent_for_in(where)[cell, at : at + BLOCK], hits_in(where)
-    xs_m, ys_m, zs_m = sent_x_in(where)[cell, at : at + BLOCK], sent_y_in(where)[cell, at : at + BLOCK], sent_z_in(where)[cell, at : at + BLOCK]
+    xs_m, ys_m = sent_x_in(where)[cell, at : at + BLOCK], sent_y_in(where)[cell, at : at + BLOCK]
+    zs_m = sent_z_in(where)[cell, at : at + BLOCK]
     count = 0
     for i in range(BLOCK):
         dx_m, dy_m, dz_m = xs_m[i] - x_m, ys_m[i] - y_m, zs_m[i] - z_m

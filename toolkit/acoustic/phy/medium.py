@@ -312,7 +312,7 @@ class Medium:
                 frame = self._carried[number % len(self._carried)]
                 if told >= SEEN_FAILED:
                     self._show(node, number, sinr_db)
-                if told == DECODED or told == SEEN_DECODED:
+                if told in (DECODED, SEEN_DECODED):
                     self._listeners[node](frame, sinr_db)
                 if over and frame.packet is not None:
                     self._tracker.drop(frame.packet, "")
