@@ -64,5 +64,5 @@ class _Hash:
 
 
 def _mix(x: NDArray[np.uint32], y: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    value = x * np.uint32(0xCA01F9DD) - y * np.uint32(0x4973F715)
+    value: NDArray[np.uint32] = x * np.uint32(0xCA01F9DD) - y * np.uint32(0x4973F715)
     return value ^ value >> np.uint32(16)

@@ -36,7 +36,7 @@ class Streams:
         family, member = "/".join(str(word) for word in name[:-1]), name[-1]
         states = self._foreseen.get(family)
         if states is not None and type(member) is int and 0 <= member < len(states):
-            return np.random.Generator(np.random.PCG64(Seeded(states[member])))
+            return np.random.Generator(np.random.PCG64(Seeded(states[member])))  # type: ignore[arg-type]  # any ISeedSequence will do
         digest = _digest("/".join(str(word) for word in name))
         words = tuple(int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4))
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=words))
