@@ -297,7 +297,7 @@ class SeaNetwork:
         node: SeaNode[Any] = SeaNode(
             rank, is_sink, ctx=ctx, mac=mac, channel=self.channel, modem=self.spec.modem, tracker=tracker, truth=self._truth,
             residual=self.batteries.residual, fading=self.spec.fading, sinks=range(self.spec.layout.node_count, self.count),
-            addresses=self.routing.addresses,
+            addresses=self.routing.addresses, lifetime_s=float(getattr(self.routing, "lifetime_s", np.inf)),
         )
         return node
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from operator import attrgetter
 from typing import Any, Generic
 
@@ -77,7 +79,19 @@ class MacInterface:
             self._queue.appendleft(frame)
         else:
             self._queue.append(frame)
+            if frame.until_s < math.inf:
+                self._clock.call_in(max(0.0, frame.until_s - self._clock.now), partial(self._end_wait, frame))
         return frame.sent
+
+    def is_over(self, frame: Frame) -> bool:
+        """Whether what *frame* carries has had its life, so that it is not worth sending any more."""
+        return bool(frame.until_s < self._clock.now)
+
+    def _end_wait(self, frame: Frame, _: object) -> None:
+        """Drop a frame whose life ends while it waits."""
+        if frame in self._queue:
+            self._queue.remove(frame)
+            self.give_up(frame, "expired")
 
     def next_frame(self) -> Event:
         """The next frame to be sent, as soon as there is one."""
@@ -124,9 +138,15 @@ class MacInterface:
         return self._medium.busy(self.node)
 
     def transmit(self, frame: Frame) -> Event:
-        """Send a frame; the event fires when the last bit has left, and is the one by which routing is told."""
+        """Send a frame; the event fires when the last bit has left, and is the one by which routing is told.
+
+        A frame whose packet has had its life is dropped instead, and so is one of a node without power.
+        """
         if not self.has_power():
             self.give_up(frame, "dead")
+            return self._ctx.sleep(0.0)
+        if self.is_over(frame):
+            self.give_up(frame, "expired")
             return self._ctx.sleep(0.0)
         sent = frame.sent
         if sent is None:
@@ -135,7 +155,10 @@ class MacInterface:
         return sent
 
     def emit(self, frame: Frame) -> Timeout:
-        """Send a frame without telling routing that it has left: the MAC may have to send it again (see `tell_sent`)."""
+        """Send a frame without telling routing that it has left: the MAC may have to send it again (see `tell_sent`).
+
+        A MAC that sends frames of routing in this way asks `is_over` first, and gives up those.
+        """
         if not self.has_power():
             self._on_drop(frame, "dead")
             return self._ctx.sleep(0.0)
@@ -219,6 +242,8 @@ class SeaNode(Generic[State]):
     """Ids of all sinks, whose places everybody may know."""
     peers: Sequence[SeaNode] = ()
     """All nodes and sinks by id, for idealisations that look past the water."""
+    lifetime_s: float = math.inf
+    """Age at which the routing protocol gives a packet up; no modem begins to send it later."""
     addresses: bool = False
     """Whether the routing protocol brings packets to whatever node they are for."""
     onward: Callable[[Packet, int], None] | None = None
@@ -267,8 +292,11 @@ class SeaNode(Generic[State]):
 
     def send_frame(self, frame: Frame) -> Event:
         """Hand a frame to the MAC; the event fires when it has left the modem (value True) or was dropped (False)."""
-        if frame.kind == "data" and frame.packet is not None:
-            frame.kind = frame.packet.kind
+        packet = frame.packet
+        if packet is not None:
+            if frame.kind == "data":
+                frame.kind = packet.kind
+            frame.until_s = packet.created_s + self.lifetime_s
         return self.mac.enqueue(frame)
 
     def ends(self, packet: Packet) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol
 
@@ -89,6 +90,8 @@ class Frame:
     """Depth of the sender."""
     body: Any = None
     """Further header fields of the protocol; their size is part of `nbytes`."""
+    until_s: float = math.inf
+    """When what it carries has had its life: a modem that has not begun to send it by then drops it (expired)."""
     sent: Event | None = field(default=None, repr=False)
     """Fires when the last bit has left the modem."""
 
