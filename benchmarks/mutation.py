@@ -80,7 +80,8 @@ GROUPS = {
     ),
     "kernel": Group(
         "acoustic",
-        "phy/kernel",
+        "phy/kernel/due phy/kernel/way phy/kernel/surroundings phy/kernel/deciding phy/kernel/receiving phy/kernel/sending"
+        " phy/kernel/advancing phy/kernel/records",
         "tests/acoustic/phy tests/acoustic/water/test_sea.py tests/acoustic/mac",
         PLAIN,
         "tests/acoustic/test_trace.py tests/acoustic/test_batteries.py tests/acoustic/test_channel_record.py",

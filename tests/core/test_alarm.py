@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import simpy
 
-from toolkit.core.alarm import Alarm, Clock
+from toolkit.core.alarm import FAR_S, Alarm, Clock
 
 
 def story(env: simpy.Environment, until: tuple[float, ...]) -> list[tuple[float, str]]:
@@ -116,3 +118,31 @@ def test_time_can_be_moved_on_by_who_knows_what_is_ahead() -> None:
     assert clock.ahead[0][0] == 2.0
     clock.move_to(1.5)
     assert clock.now == 1.5
+
+
+def test_far_events_come_in_the_order_of_one_heap() -> None:
+    """Timeouts and calls, near and far, some at the same time, some set on the way: in the order of time, then of being set."""
+    dice = random.Random(4)
+    happened: list[tuple[float, int]] = []
+    expected: list[tuple[float, int]] = []
+    clock = Clock()
+
+    def plan(number: int, delay_s: float) -> None:
+        due_s = clock.now + delay_s
+        expected.append((due_s, number))
+
+        def happen(_: object) -> None:
+            happened.append((clock.now, number))
+            if number < 300:
+                plan(number + 300, dice.choice([0.0, 1.0, FAR_S, FAR_S + 1.0, 3.0 * FAR_S, 50.0 * FAR_S]))
+
+        if number % 2:
+            clock.call_in(delay_s, happen)
+        else:
+            clock.timeout(delay_s).callbacks.append(happen)
+
+    for number in range(300):
+        plan(number, dice.choice([1.0, FAR_S, 2.0 * FAR_S, 400.0 * FAR_S, dice.uniform(0.0, 1000.0 * FAR_S)]))
+    clock.run(until=2000.0 * FAR_S)
+    assert happened == sorted(expected, key=lambda event: event[0])  # stable: those of one time as they were set
+    assert len(happened) == 600

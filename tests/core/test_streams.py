@@ -3,7 +3,9 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import pytest
 
+from toolkit.core.seeds import Seeded
 from toolkit.core.streams import Streams
 
 
@@ -37,3 +39,17 @@ def test_the_numbers_of_a_name_are_for_ever() -> None:
     words = np.frombuffer(hashlib.blake2b(b"mac/3", digest_size=16).digest(), "<u4").tolist()
     expected = np.random.default_rng(np.random.SeedSequence(7, spawn_key=words)).random(4)
     np.testing.assert_array_equal(Streams(7).rng("mac", 3).random(4), expected)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**40 + 5, 2**130 + 3])
+def test_streams_that_are_foreseen_are_the_same_streams(seed: int) -> None:
+    foreseen, single = Streams(seed), Streams(seed)
+    foreseen.foresee("mac", "deep", count=20)
+    for member in range(22):  # two more than were foreseen
+        np.testing.assert_array_equal(foreseen.rng("mac", "deep", member).random(5), single.rng("mac", "deep", member).random(5))
+    np.testing.assert_array_equal(foreseen.rng("mac", 3).integers(0, 9, 5), single.rng("mac", 3).integers(0, 9, 5))
+
+
+def test_a_known_seed_answers_what_it_knows() -> None:
+    with pytest.raises(ValueError, match="8 words of uint32 are not known"):
+        Seeded(np.zeros(4, dtype=np.uint64)).generate_state(8)

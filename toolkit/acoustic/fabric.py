@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from typing import Any, Literal, final
 
 import numpy as np
@@ -213,6 +212,8 @@ class SeaNetwork:
                 spec.transport, world, self.tracker, routing=self.routing, batteries=self.batteries, airtime_s=spec.modem.frame_s,
                 nodes=spec.layout.node_count, sinks=spec.layout.sink_count,
             )
+        for name in ("mac", "routing", "traffic"):
+            streams.foresee(name, count=self.count)
         self.nodes = [self._node(rank, is_sink=rank >= spec.layout.node_count) for rank in range(self.count)]
         self._describe(past)
         self.batteries.watch(self.nodes)
@@ -220,10 +221,11 @@ class SeaNetwork:
             node.peers = self.nodes
             node.state = self.routing.init(node)
             self.routing.learn(node, past)
+            self.medium.listen(node.id, self.routing.listener(node))
         if self.service is not None:
             self.service.wire(self.nodes, self.medium)
         for node in self.nodes:
-            world.env.process(spec.mac.run(node.mac))
+            spec.mac.serve(node.mac)
             for process in self.routing.processes(node):
                 world.env.process(process)
         budget = LinkBudget(spec.modem)
@@ -289,15 +291,14 @@ class SeaNetwork:
         note_drop = _note_drop if trace is None else trace.watch_mac(rank, _note_drop)
         tracker = NodeBook(
             self.tracker if trace is None else TracedTracker(self.tracker, rank, trace), self.routing.type_name(), rank,
-            lambda: self.world.now,
+            self.world.env,
         )
         mac = MacInterface(rank, ctx, self.medium, self.spec.mac.queue_limit, note_drop)
         node: SeaNode[Any] = SeaNode(
             rank, is_sink, ctx=ctx, mac=mac, channel=self.channel, modem=self.spec.modem, tracker=tracker, truth=self._truth,
             residual=self.batteries.residual, fading=self.spec.fading, sinks=range(self.spec.layout.node_count, self.count),
-            addresses=self.routing.addresses,
+            addresses=self.routing.addresses, lifetime_s=float(getattr(self.routing, "lifetime_s", np.inf)),
         )
-        self.medium.listen(rank, partial(self.routing.on_receive, node))
         return node
 
     def _open_trace(self) -> Trace:

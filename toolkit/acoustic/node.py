@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
+from operator import attrgetter
 from typing import Any, Generic
 
 import numpy as np
@@ -36,6 +39,8 @@ class MacInterface:
         self._limit = queue_limit
         self._on_drop = on_drop
         self._wanted: Event | None = None
+        self._clock = ctx.world.env
+        self._at_once = self._sending = False
         self.has_power: Callable[[], bool] = lambda: True
         """Asked before a frame is sent; without power nothing is."""
         self._silent = False
@@ -59,9 +64,11 @@ class MacInterface:
 
     def enqueue(self, frame: Frame) -> Event:
         """Queue a frame (an ack before all others); the event fires when it has been sent."""
-        frame.sent = self._ctx.world.env.event()
+        frame.sent = self._clock.event()
         if self._silent:
             self.give_up(frame, "dead")
+        elif self._at_once and not self._sending:
+            self._send(frame)
         elif self._wanted is not None:
             self._wanted.succeed(frame)
             self._wanted = None
@@ -72,21 +79,50 @@ class MacInterface:
             self._queue.appendleft(frame)
         else:
             self._queue.append(frame)
+            if frame.until_s < math.inf:
+                self._clock.call_in(max(0.0, frame.until_s - self._clock.now), partial(self._end_wait, frame))
         return frame.sent
+
+    def is_over(self, frame: Frame) -> bool:
+        """Whether what *frame* carries has had its life, so that it is not worth sending any more."""
+        return bool(frame.until_s < self._clock.now)
+
+    def _end_wait(self, frame: Frame, _: object) -> None:
+        """Drop a frame whose life ends while it waits."""
+        if frame in self._queue:
+            self._queue.remove(frame)
+            self.give_up(frame, "expired")
 
     def next_frame(self) -> Event:
         """The next frame to be sent, as soon as there is one."""
-        event = self._ctx.world.env.event()
+        event = self._clock.event()
         if self._queue:
             event.succeed(self._queue.popleft())
         else:
             self._wanted = event
         return event
 
+    def send_at_once(self) -> None:
+        """Send every frame as soon as the modem is free, from now on and without a process that asks for the next one."""
+        self._at_once = True
+
+    def _send(self, frame: Frame) -> None:
+        self._sending = True
+        done = self.transmit(frame)
+        if done.callbacks is not None:
+            done.callbacks.append(self._is_free)
+
+    def _is_free(self, _: object) -> None:
+        if self._queue:
+            frame = self._queue.popleft()
+            self._clock.call_in(0.0, lambda _: self._send(frame))  # whoever waits for the last frame is told before the next one
+        else:
+            self._sending = False
+
     @property
     def now(self) -> float:
         """Time in s; all modems have the same clock."""
-        return self._ctx.now
+        return float(self._clock.now)
 
     @property
     def size(self) -> int:
@@ -101,24 +137,28 @@ class MacInterface:
         """Carrier sense: whether the channel is busy here and now."""
         return self._medium.busy(self.node)
 
-    def transmit(self, frame: Frame) -> Timeout:
-        """Send a frame; the event fires when the last bit has left."""
+    def transmit(self, frame: Frame) -> Event:
+        """Send a frame; the event fires when the last bit has left, and is the one by which routing is told.
+
+        A frame whose packet has had its life is dropped instead, and so is one of a node without power.
+        """
         if not self.has_power():
             self.give_up(frame, "dead")
             return self._ctx.sleep(0.0)
-        done = self._medium.transmit(self.node, frame)
+        if self.is_over(frame):
+            self.give_up(frame, "expired")
+            return self._ctx.sleep(0.0)
         sent = frame.sent
-        if sent is not None and done.callbacks is not None:
-            event = sent
-
-            def tell(_: object) -> None:
-                event.succeed(True)
-
-            done.callbacks.append(tell)
-        return done
+        if sent is None:
+            return self._medium.transmit(self.node, frame)
+        self._clock.succeed_in(self._medium.begin(self.node, frame), sent, True)
+        return sent
 
     def emit(self, frame: Frame) -> Timeout:
-        """Send a frame without telling routing that it has left: the MAC may have to send it again (see `tell_sent`)."""
+        """Send a frame without telling routing that it has left: the MAC may have to send it again (see `tell_sent`).
+
+        A MAC that sends frames of routing in this way asks `is_over` first, and gives up those.
+        """
         if not self.has_power():
             self._on_drop(frame, "dead")
             return self._ctx.sleep(0.0)
@@ -147,7 +187,7 @@ class MacInterface:
 
     def event(self) -> Event:
         """An event that the MAC lets happen itself."""
-        return self._ctx.world.env.event()
+        return self._clock.event()
 
     def sleep_until(self, t_s: float) -> Timeout:
         return self._ctx.sleep(max(0.0, t_s - self.now))
@@ -202,6 +242,8 @@ class SeaNode(Generic[State]):
     """Ids of all sinks, whose places everybody may know."""
     peers: Sequence[SeaNode] = ()
     """All nodes and sinks by id, for idealisations that look past the water."""
+    lifetime_s: float = math.inf
+    """Age at which the routing protocol gives a packet up; no modem begins to send it later."""
     addresses: bool = False
     """Whether the routing protocol brings packets to whatever node they are for."""
     onward: Callable[[Packet, int], None] | None = None
@@ -212,9 +254,7 @@ class SeaNode(Generic[State]):
         self._clock = self.ctx.world.env
         self._rng: np.random.Generator | None = None
 
-    @property
-    def now(self) -> float:
-        return self._clock.now
+    now = property(attrgetter("_clock.now"), doc="Time in s.")  # without a function of Python: it is asked for with every frame
 
     @property
     def depth_m(self) -> float:
@@ -252,8 +292,11 @@ class SeaNode(Generic[State]):
 
     def send_frame(self, frame: Frame) -> Event:
         """Hand a frame to the MAC; the event fires when it has left the modem (value True) or was dropped (False)."""
-        if frame.kind == "data" and frame.packet is not None:
-            frame.kind = frame.packet.kind
+        packet = frame.packet
+        if packet is not None:
+            if frame.kind == "data":
+                frame.kind = packet.kind
+            frame.until_s = packet.created_s + self.lifetime_s
         return self.mac.enqueue(frame)
 
     def ends(self, packet: Packet) -> bool:

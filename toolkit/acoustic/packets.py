@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 from simpy.events import Event
 
 from toolkit.acoustic.phy.kernel import OUTCOMES
+from toolkit.core.alarm import Clock
 from toolkit.core.context import Delivery
 from toolkit.core.row_buffer import StringTable
 from toolkit.core.world import World
@@ -65,7 +66,7 @@ class Packet:
     @property
     def reason(self) -> str:
         """Why the last copy was dropped, or a reception of it failed."""
-        return self.drop_reasons.strings.strings[int(self.drop_reasons.codes[self.id])]
+        return self.drop_reasons.strings.strings[self.drop_reasons.codes.item(self.id)]
 
     @reason.setter
     def reason(self, reason: str) -> None:
@@ -89,6 +90,8 @@ class Frame:
     """Depth of the sender."""
     body: Any = None
     """Further header fields of the protocol; their size is part of `nbytes`."""
+    until_s: float = math.inf
+    """When what it carries has had its life: a modem that has not begun to send it by then drops it (expired)."""
     sent: Event | None = field(default=None, repr=False)
     """Fires when the last bit has left the modem."""
 
@@ -116,10 +119,10 @@ class ProtocolWarning(UserWarning):
 class NodeBook:
     """The book of packets as one node has it: what a protocol takes and lets go of is counted, and a mistake in it is named."""
 
-    def __init__(self, tracker: NodeTracker, protocol: str, node: int, now: Callable[[], float]) -> None:
+    def __init__(self, tracker: NodeTracker, protocol: str, node: int, clock: Clock) -> None:
         self._tracker = tracker
         self._who = f"routing '{protocol}', node {node}"
-        self._now = now
+        self._clock = clock
         self._held: dict[int, tuple[Packet, int, float]] = {}
         """Packets held: how many copies, and since when."""
         self._closed = False
@@ -136,8 +139,8 @@ class NodeBook:
         """This node takes a copy."""
         if self._closed:
             return
-        _, count, since_s = self._held.get(packet.id, (packet, 0, self._now()))
-        self._held[packet.id] = (packet, count + 1, since_s)
+        held = self._held.get(packet.id)
+        self._held[packet.id] = (packet, 1, self._clock.now) if held is None else (packet, held[1] + 1, held[2])
         self._tracker.hold(packet)
 
     def drop(self, packet: Packet, reason: str) -> None:
@@ -148,16 +151,16 @@ class NodeBook:
         """
         if self._closed:
             return
-        _, count, since_s = self._held.get(packet.id, (packet, 0, 0.0))
-        if count == 0:
+        held = self._held.get(packet.id)
+        if held is None:
             raise ScenarioError(
                 f"{self._who}: drops packet {packet.id} (number {packet.seq} of node {packet.src}), of which it holds no copy; a protocol "
                 "calls node.tracker.hold(packet) once for every copy that it takes, and node.tracker.drop once for every one that it held"
             )
-        if count == 1:
+        if held[1] == 1:
             del self._held[packet.id]
         else:
-            self._held[packet.id] = (packet, count - 1, since_s)
+            self._held[packet.id] = (packet, held[1] - 1, held[2])
         self._tracker.drop(packet, reason)
 
     def refuse(self, packet: Packet, reason: str) -> None:
@@ -179,7 +182,8 @@ class NodeBook:
 
     def overdue(self, longest_s: float) -> str:
         """Say of what the node has held for over *longest_s* seconds that it should have been dropped; empty where there is nothing."""
-        late = [(packet, self._now() - since_s) for packet, _, since_s in self._held.values() if self._now() - since_s > longest_s]
+        now = self._clock.now
+        late = [(packet, now - since_s) for packet, _, since_s in self._held.values() if now - since_s > longest_s]
         if not late:
             return ""
         packet, held_s = late[0]

@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Any
 
 import simpy
-from simpy.events import NORMAL, URGENT, Event, Timeout
+from simpy.events import NORMAL, PENDING, URGENT, Event, Timeout
+
+FAR_S = 100.0
+"""What is due later than this waits in a heap of its own: thousands of sleepers make each step of the near one dear."""
 
 
 class Clock(simpy.Environment):
-    """SimPy's environment with a shorter loop, whose time may also be moved on by who knows that nothing else is due meanwhile."""
+    """SimPy's environment with a shorter loop, whose time may also be moved on by who knows that nothing else is due meanwhile.
+
+    Timeouts and calls that are far ahead wait in a second heap. The first one has a call in it at the time of the earliest of them,
+    which brings over those that are near by then: order is by time, urgency and number, as in one heap.
+    """
+
+    def __init__(self, initial_time: float = 0) -> None:
+        super().__init__(initial_time)
+        self._far: list[Any] = []
+        self._bring_s = math.inf
+
+    def _push_far(self, entry: tuple[float, int, int, Any]) -> None:
+        heappush(self._far, entry)
+        self._call_for_far()
+
+    def _call_for_far(self) -> None:
+        """See to it that far events are brought over no later than the earliest of them is due."""
+        if self._far and self._far[0][0] < self._bring_s:
+            call: Any = Call()
+            call.callbacks = [self._bring]
+            self._bring_s = self._far[0][0]
+            heappush(self._queue, (self._bring_s, URGENT, next(self._eid), call))
+
+    def _bring(self, _: object) -> None:
+        if self._now >= self._bring_s:
+            self._bring_s = math.inf
+        far, queue, near_s = self._far, self._queue, self._now + FAR_S
+        while far and far[0][0] <= near_s:
+            heappush(queue, heappop(far))
+        self._call_for_far()
+
+    now = property(attrgetter("_now"))  # SimPy's own is a function of Python, and this one is not
 
     def run(self, until: float | Event | None = None) -> Any:
         """Take one event after the other: up to a time, up to an event, or as long as there are any."""
@@ -43,14 +79,33 @@ class Clock(simpy.Environment):
             raise ValueError(f"a delay of {delay} s is negative")
         event = Timeout.__new__(Timeout)
         event.env, event.callbacks, event._value, event._delay, event._ok = self, [], value, delay, True
-        heappush(self._queue, (self._now + delay, NORMAL, next(self._eid), event))
+        entry = (self._now + delay, NORMAL, next(self._eid), event)
+        if delay <= FAR_S:
+            heappush(self._queue, entry)
+        else:
+            self._push_far(entry)
         return event
+
+    def succeed_in(self, delay_s: float, event: Event, value: Any = None) -> None:
+        """Let *event*, which nobody has let happen yet, happen after *delay_s* with a value.
+
+        Raises:
+            RuntimeError: it has happened, or is going to.
+        """
+        if event._value is not PENDING:
+            raise RuntimeError(f"{event!r} has happened, or is going to, and cannot happen once more")
+        event._ok, event._value = True, value
+        heappush(self._queue, (self._now + delay_s, NORMAL, next(self._eid), event))
 
     def call_in(self, delay_s: float, action: Callable[[Any], None]) -> None:
         """Call *action* once after *delay_s*; nobody can wait for it."""
         call: Any = Call()
         call.callbacks = [action]
-        heappush(self._queue, (self._now + delay_s, NORMAL, next(self._eid), call))
+        entry = (self._now + delay_s, NORMAL, next(self._eid), call)
+        if delay_s <= FAR_S:
+            heappush(self._queue, entry)
+        else:
+            self._push_far(entry)
 
     @property
     def ahead(self) -> list[Any]:

@@ -36,7 +36,7 @@ def run(part: Mac, *, rate_per_s: float = 0.1, seed: int = 1) -> tuple[Cell, lis
 
 def _sent(frame: Frame) -> Any:
     """What became of a frame: True where it was sent, False where it was dropped, None where nobody has said."""
-    return frame.sent.value if frame.sent is not None and frame.sent.triggered else None
+    return frame.sent.value if frame.sent is not None and frame.sent.processed else None
 
 
 def every_frame_is_sent_or_dropped_once(part: Mac) -> None:
@@ -84,7 +84,25 @@ def states_fill_the_run(part: Mac) -> None:
         require(abs(filled_s - DURATION_S) < 1e-6, f"the modem of node {node} is busy and idle for {filled_s:.6f} s of {DURATION_S:g}")
 
 
+def nothing_is_sent_after_its_life(part: Mac) -> None:
+    """Of twelve frames at once that have 10 ms to live, those that the modem has not begun by then are dropped, the waiting at once."""
+    net = cell(part, TRIANGLE, duration_s=900.0)
+    frames = net.offer([(1.0, Frame("data", 0, 1, 60, until_s=1.01)) for _ in range(12)])
+    net.pool.world.env.run(until=1.02)
+    early = net.pool.world.ledger.charges()
+    begun = int(((early.kind == "tx") & (early.phase == "data")).sum())
+    told = [reason for _, reason in net.drops]
+    wanted = len(told) >= 11 and told == ["expired"] * len(told)
+    require(wanted, f"after the life of twelve frames the eleven that wait are dropped as {told}")
+    net.pool.run()
+    rows = net.pool.world.ledger.charges()
+    late = rows[(rows.kind == "tx") & (rows.phase == "data") & (rows.t0_s > 1.01)]
+    require(not len(late), f"{len(late)} frames are sent after their life")
+    require(len(net.drops) == 12 - begun, "a frame is neither sent nor dropped")
+    require(all(_sent(frame) is not None for frame in frames), "who waits for a frame that had its life is never told")
+
+
 LAWS = (
     every_frame_is_sent_or_dropped_once, a_light_load_gets_through, the_same_seed_gives_the_same_run, a_full_queue_drops,
-    states_fill_the_run,
+    states_fill_the_run, nothing_is_sent_after_its_life,
 )

@@ -130,5 +130,5 @@ def cell(mac: Mac, positions_m: Sequence[Place], **settings: Any) -> Cell:
         for node in range(count)
     ]
     for interface in interfaces:
-        sea.world.env.process(mac.run(interface))
+        mac.serve(interface)
     return Cell(sea, interfaces, drops)

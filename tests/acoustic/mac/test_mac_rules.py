@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from toolkit.acoustic.mac import Mac
 from toolkit.acoustic.mac.aloha import Aloha
 from toolkit.acoustic.mac.broadcast import Broadcast
 from toolkit.acoustic.mac.csma_aloha import CsmaAloha
@@ -26,6 +27,25 @@ def sendings(net) -> list[tuple[int, float, float]]:
     rows = net.pool.world.ledger.charges()
     rows = rows[rows.kind == "tx"].sort_values("t0_s")
     return [(int(node), float(t), float(t + d)) for node, t, d in zip(rows.node, rows.t0_s, rows.dur_s, strict=True)]
+
+
+def test_aloha_without_a_process_is_aloha(cell, monkeypatch) -> None:
+    """It serves the queue by calls; the rule, as `run` states it, gives the same run to the row, and tells the same senders the same."""
+
+    def told(part: Aloha) -> tuple:
+        net = cell(part, PAIR, duration_s=100.0)
+        frames = net.offer(poisson(np.random.default_rng(5), 30.0, 90.0, 2))
+        for number, frame in enumerate(frames):
+            frame.hops = number
+        net.pool.run()
+        return net.pool.world.ledger.charges(), [frame.sent.value for frame in frames], [(frame.hops, why) for frame, why in net.drops]
+
+    by_calls = told(Aloha(queue_limit=2))
+    monkeypatch.setattr(Aloha, "serve", Mac.serve)
+    by_process = told(Aloha(queue_limit=2))
+    assert by_calls[0].equals(by_process[0])
+    assert by_calls[1:] == by_process[1:]
+    assert by_calls[2], "some are dropped"
 
 
 def test_slotted_aloha_begins_at_slots(cell) -> None:

@@ -177,19 +177,19 @@ def simulate(spec: Scenario, seed: int, *, compiled: bool):
     network = spec.fabric.build(world)
     medium, sent = network.medium, []
     medium.use(kernel.compiled() if compiled else kernel.PLAIN)
-    transmit = medium.transmit
+    begin = medium.begin
 
     def monitor(node: int, frame: Frame):
-        done = transmit(node, frame)
+        dur_s = begin(node, frame)
         channel, room = network.channel, medium._keeper.room
         fades = room.fades[(room.state["next"][0] - 1) % len(room.fades)]
         sent.append(Sent(
-            world.now, spec.fabric.modem.frame_s(frame.nbytes), node, frame.nbytes,
+            world.now, dur_s, node, frame.nbytes,
             delays(network, node, world.now), (channel.power[node] * fades).tolist(),
         ))
-        return done
+        return dur_s
 
-    medium.transmit = monitor
+    medium.begin = monitor
     network.launch(spec.program)
     world.env.run(until=DURATION_S)
     network.finish()

@@ -9,6 +9,7 @@ import pytest
 from toolkit.acoustic import fabric
 from toolkit.acoustic.phy import kernel
 from toolkit.acoustic.phy import wide as wide_channel
+from toolkit.acoustic.phy.kernel.way import link_of
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError, ToolkitError
 from toolkit.scenario import Scenario
@@ -119,5 +120,5 @@ def test_a_link_is_found_by_its_ends_and_no_other_is_taken_for_it(monkeypatch) -
     there = {(sender, int(target)): place for sender in range(64) for place, target in
              enumerate(links.target[links.begin[sender] : links.begin[sender + 1]], start=int(links.begin[sender]))}
     assert 0 < len(there) < 64 * 63 / 2
-    found = {(a, b): kernel._link(0, a, b, where) for a in range(64) for b in range(64)}
+    found = {(a, b): link_of(0, a, b, where) for a in range(64) for b in range(64)}
     assert found == {pair: there.get(pair, -1) for pair in found}

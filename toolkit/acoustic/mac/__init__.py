@@ -24,6 +24,10 @@ class Mac(Part):
     def run(self, mac: MacInterface) -> Process:
         """Serve the queue for ever."""
 
+    def serve(self, mac: MacInterface) -> None:
+        """Begin to serve the queue: start `run`."""
+        mac.start(self.run(mac))
+
     def guarded_m(self) -> float | None:
         """The distance that its timing allows for, beyond which nodes that hear each other are in the way; None where none is supposed."""
         return None

@@ -17,3 +17,6 @@ class Aloha(Mac):
         while True:
             frame = yield mac.next_frame()
             yield mac.transmit(frame)
+
+    def serve(self, mac: MacInterface) -> None:
+        mac.send_at_once()  # what `run` does, without a process to be resumed twice for every frame

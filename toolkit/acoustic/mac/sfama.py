@@ -95,12 +95,19 @@ class Sfama(Mac):
             if not (yield from self._free_slot(mac, state)):
                 mac.give_up(frame)
                 return
+            if mac.is_over(frame):
+                mac.give_up(frame, "expired")
+                return
             now = round(mac.now / slot_s)
             state.engaged = True
             yield mac.emit(Frame("rts", mac.node, frame.dst, CONTROL_BYTES, body=Reservation(slots)))
             granted = yield from self._await(mac, state, "cts", frame.dst, slot_s * (now + 2))
             if granted:
                 yield mac.sleep_until(slot_s * (now + 2))
+                if mac.is_over(frame):
+                    state.engaged = False
+                    mac.give_up(frame, "expired")
+                    return
                 yield mac.emit(frame)
                 acknowledged = yield from self._await(mac, state, "mac_ack", frame.dst, slot_s * (now + 3 + slots))
                 if acknowledged:

@@ -14,6 +14,7 @@ from toolkit.acoustic.packets import Frame, Packet, PacketTracker
 from toolkit.acoustic.phy import kernel as phy
 from toolkit.acoustic.phy.channel import Channel, Floats
 from toolkit.acoustic.phy.fading import FastFading
+from toolkit.acoustic.phy.kernel import DECODED, IDLE, NO_ROWS, OVER, SEEN_DECODED, SEEN_FAILED
 from toolkit.acoustic.phy.modem import Modem
 from toolkit.acoustic.phy.room import DRAWS, ROWS, Interference, RoomKeeper
 from toolkit.core.alarm import Alarm
@@ -56,6 +57,9 @@ class Nobody:
     ) -> None: ...
 
 
+_NOBODY = Nobody()
+
+
 class Medium:
     """Carries frames between modems and charges both ends.
 
@@ -72,7 +76,7 @@ class Medium:
         self._world = world
         self._env = world.env
         self._ahead = world.env.ahead
-        self._observer: Observer = Nobody()
+        self._observer: Observer = _NOBODY
         self._channel = channel
         self._modem = modem
         self._tracker = tracker
@@ -165,7 +169,11 @@ class Medium:
         return self._sending_until_s[node] > now or bool(self._keeper.kernel.busy(node, now, self._keeper.where()))
 
     def transmit(self, node: int, frame: Frame) -> Timeout:
-        """Send *frame* from *node*; the event fires when the last bit has left.
+        """Send *frame* from *node*; the event fires when the last bit has left. Errors are those of `begin`."""
+        return self._env.timeout(self.begin(node, frame))
+
+    def begin(self, node: int, frame: Frame) -> float:
+        """Begin to send *frame* from *node*; return how many seconds that takes.
 
         Raises:
             CausalityError: the node is still sending another frame.
@@ -201,11 +209,12 @@ class Medium:
                 self._tracker.hold(packet)
             if not hearers:
                 packet.reason = "unheard"
-        self._observer.sent(row, dur_s, node, frame, heard=hearers > 0)
+        if self._observer is not _NOBODY:
+            self._observer.sent(row, dur_s, node, frame, heard=hearers > 0)
         if due_s < self._wake_s:
             self._wake_s = due_s
             self._env.ring_at(due_s, self._alarm)
-        return self._env.timeout(dur_s)
+        return dur_s
 
     def carry(self, node: int, packet: Packet, frame: Frame, ways_s: Mapping[int, float], arrive: Callable[[int], None]) -> None:
         """Charge a *frame* with *packet* to *node*, and to receivers as if it reached each of them for certain, so much later.
@@ -295,21 +304,21 @@ class Medium:
         keeper.where()  # neither epoch nor packets change while this goes on
         while True:
             told, number, node, over, at_s, sinr_db, next_s = advance(now, ahead[0][0] if ahead else math.inf, keeper.given)
-            if told >= phy.OVER:
+            if told == IDLE:
+                break
+            if told >= OVER:
                 now = at_s
                 env.move_to(now)
                 frame = self._carried[number % len(self._carried)]
-                if told >= phy.SEEN_FAILED:
+                if told >= SEEN_FAILED:
                     self._show(node, number, sinr_db)
-                if told in (phy.DECODED, phy.SEEN_DECODED):
+                if told in (DECODED, SEEN_DECODED):
                     self._listeners[node](frame, sinr_db)
                 if over and frame.packet is not None:
                     self._tracker.drop(frame.packet, "")
                 if ahead and next_s >= ahead[0][0]:
                     break
-            elif told == phy.IDLE:
-                break
-            elif told == phy.NO_ROWS:
+            elif told == NO_ROWS:
                 self._world.ledger.make_room()
             else:
                 keeper.room.draws[:] = self._uniform.random(DRAWS)

@@ -24,6 +24,7 @@ DRAWS, FADES = 1024, 64
 """Uniform numbers drawn at a time, and frames whose fades are."""
 
 PLACE = ("x_m", "y_m", "z_m")
+SENT = ("sent_s", "sent_for_s", "sent_x_m", "sent_y_m", "sent_z_m", "sent_frame")
 
 
 class RoomKeeper:
@@ -46,7 +47,8 @@ class RoomKeeper:
         self._begun: dict[int, int] = {}
         self.kernel = phy.PLAIN
         self.room = self._empty(self._settings(modem, interference, duration_s, block), modem, block)
-        self.given: Any = self.kernel.where(self.room)
+        self.given: Any
+        self._renew()
 
     def _settings(self, modem: Modem, interference: Interference, duration_s: float, block: RowBuffer) -> NDArray[Any]:
         success, code = modem.success_table(), block.strings.code
@@ -64,6 +66,9 @@ class RoomKeeper:
     def _empty(self, settings: NDArray[Any], modem: Modem, block: RowBuffer) -> phy.Room:
         count = self._count
         width = 0 if self._wide else count
+        links = {name: np.zeros((0, columns), dtype=getattr(phy.LAYOUT, name)) for name, columns in (
+            ("reach", count + 1), ("target", 0), ("power", 0), ("strong", count + 1), ("strong_target", 0), ("strong_power", 0),
+        )}
         fade = width if self._fading.kind != "none" else 0
         nodes = np.zeros(count, dtype=phy.NODE)
         nodes["locked"] = -1
@@ -71,11 +76,12 @@ class RoomKeeper:
         return phy.Room(
             state=np.zeros(1, dtype=phy.STATE), settings=settings, table=np.ascontiguousarray(modem.success_table().log_rate),
             flights=np.zeros(ROWS, dtype=phy.FLIGHT), frames=np.zeros(ROWS, dtype=phy.FRAME),
-            hearers=np.zeros((ROWS, max(1, width)), dtype=phy.HEARER), fades=np.zeros((ROWS, fade)), supply=np.zeros(0),
+            hearers=np.zeros((ROWS, max(1, fade)), dtype=phy.HEARER), fades=np.zeros((ROWS, fade)), supply=np.zeros(0),
             queue=np.zeros(ROWS, dtype=phy.DUE), nodes=nodes, arrivals=np.zeros((count, PLACES), dtype=phy.ARRIVAL),
             near=np.zeros(ROWS, dtype=phy.NEAR), delay_s=matrix, drift=matrix, gain=matrix, place=np.zeros((0, 6)), span_s=np.zeros(0),
-            reach=np.zeros((0, count + 1), dtype=np.int64), target=np.zeros((0, 0), dtype=np.int32), power=np.zeros((0, 0)),
-            beside=np.array([[0] + 8 * [-1]]), crowd=np.zeros((1, ROWS), dtype=phy.PASSER), crowds=np.zeros((1, 2), dtype=np.int64),
+            **links,
+            beside=np.array([[0] + 8 * [-1]]), **{name: np.zeros((1, ROWS), dtype=getattr(phy.LAYOUT, name)) for name in SENT},
+            crowds=np.zeros((1, 2), dtype=np.int64), hits=np.zeros(phy.BLOCK, dtype=np.uint8),
             draws=np.zeros(DRAWS), reasons=self._reasons.codes,
             afloat=np.zeros(256, dtype=np.int32), muted=np.zeros((0, count), dtype=phy.MUTED),
             rows=block.rows, tally=block.tally,
@@ -84,7 +90,10 @@ class RoomKeeper:
     def use(self, kernel: phy.Kernel) -> None:
         """Let what is given be what this form of the kernel takes."""
         self.kernel = kernel
-        self.given = kernel.where(self.room)
+        self._renew()
+
+    def _renew(self) -> None:
+        self.given, self._kept = self.kernel.where(self.room)
 
     def where(self) -> Any:
         """What all functions of the kernel are given, after a look at channel and packets, which may have moved on."""
@@ -97,7 +106,7 @@ class RoomKeeper:
     def replace(self, **arrays: NDArray[Any]) -> None:
         """Let the room have other arrays."""
         self.room = self.room._replace(**arrays)
-        self.given = self.kernel.where(self.room)
+        self._renew()
 
     def live(self) -> NDArray[np.int64]:
         """Numbers of the frames that are kept."""
@@ -115,23 +124,31 @@ class RoomKeeper:
 
     def more_crowd(self) -> None:
         """Let there be room for twice as many frames that are in the water from one cell."""
-        self._gather(2 * self.room.crowd.shape[1])
+        self._gather(2 * self.room.sent_s.shape[1])
 
     def _gather(self, many: int = 0) -> None:
         """Sort the frames in the water by the present cells of their senders, with room for *many* in each at least."""
         room = self.room
-        width = room.crowd.shape[1]
-        old = np.concatenate([room.crowd[cell, np.arange(*span) % width] for cell, span in enumerate(room.crowds.tolist())])
-        old = old[old["frame"] >= room.state["oldest"]]
-        old = old[np.argsort(old["frame"])]
-        cells = room.nodes["cell"][room.flights["src"][old["frame"] % len(room.flights)]]
+        width = room.sent_s.shape[1]
+        first, count = room.crowds[:, 0], room.crowds[:, 1] - room.crowds[:, 0]
+        old_cells = np.repeat(np.arange(len(room.crowds)), count)
+        places = (np.arange(len(old_cells)) - np.repeat(np.cumsum(count) - count - first, count)) % width
+        old = {name: getattr(room, name)[old_cells, places] for name in SENT}
+        number = old["sent_frame"]
+        order = np.argsort(number)
+        order = order[number[order] >= room.state["oldest"]]
+        cells = room.nodes["cell"][room.flights["src"][number[order] % len(room.flights)]]
         counts = np.bincount(cells, minlength=len(room.beside))
         many = max(many, width, 1 << int(counts.max()).bit_length())
-        crowd, crowds = np.zeros((len(room.beside), many), dtype=phy.PASSER), np.zeros((len(room.beside), 2), dtype=np.int64)
-        for cell, passer in zip(cells.tolist(), old, strict=True):
-            crowd[cell, crowds[cell, 1]] = passer
-            crowds[cell, 1] += 1
-        self.replace(crowd=crowd, crowds=crowds)
+        by_cell = np.argsort(cells, kind="stable")
+        order, cells = order[by_cell], cells[by_cell]
+        new = np.arange(len(cells)) - np.repeat(np.cumsum(counts) - counts, counts)
+        crowds = np.zeros((len(room.beside), 2), dtype=np.int64)
+        crowds[:, 1] = counts
+        wider = {name: np.zeros((len(room.beside), many), dtype=column.dtype) for name, column in old.items()}
+        for name, column in old.items():
+            wider[name][cells, new] = column[order]
+        self.replace(**wider, crowds=crowds)
 
     def more_arrivals(self) -> None:
         """Let there be room for twice as many arrivals at one node."""
@@ -202,8 +219,23 @@ class RoomKeeper:
         self.room.gain[here] = channel.power
         if len(self.room.drift):
             self.room.drift[here] = 0.0 if channel.drift is None else channel.drift
+        if self._fading.kind == "none":
+            sender, target = np.nonzero(channel.power >= self.room.state["quietest"])
+            self._lay_strong(slot, sender, target, channel.power[sender, target])
         farthest_s: Floats = channel.delay_s.max(axis=1, initial=0.0)
         return farthest_s
+
+    def _lay_strong(self, slot: int, sender: NDArray[np.int64], target: NDArray[Any], power: Floats) -> None:
+        """Keep by themselves the links that any node could lock on: those that a frame is laid out on where nothing fades."""
+        counts = np.bincount(sender, minlength=self._count)
+        room, most = self.room, len(target)
+        self.replace(
+            strong=_grown(room.strong, slot + 1, self._count + 1), strong_target=_grown(room.strong_target, slot + 1, most),
+            strong_power=_grown(room.strong_power, slot + 1, most),
+            hearers=_grown(room.hearers, len(room.hearers), int(counts.max(initial=1))),
+        )
+        self.room.strong[slot, 1:] = np.cumsum(counts)
+        self.room.strong_target[slot, :most], self.room.strong_power[slot, :most] = target, power
 
     def _lay_links(self, channel: WideChannel, slot: int) -> Floats:
         """Keep places and the levels of the links in reach; return the longest delay in reach."""
@@ -215,11 +247,14 @@ class RoomKeeper:
         self.replace(
             place=_grown(room.place, (slot + 1) * count, 6), span_s=_grown(room.span_s[:, None], slot + 1, 1)[:, 0].copy(),
             reach=_grown(room.reach, slot + 1, count + 1), target=_grown(room.target, slot + 1, most),
-            power=_grown(room.power, slot + 1, most), hearers=_grown(room.hearers, len(room.hearers), widest),
-            beside=channel.grid.beside,
+            power=_grown(room.power, slot + 1, most), beside=channel.grid.beside,
         )
-        if self._fading.kind != "none":
-            self.replace(fades=_grown(room.fades, len(room.fades), widest))
+        if self._fading.kind == "none":
+            strong = links.power >= room.state["quietest"]
+            sender = np.repeat(np.arange(count), np.diff(links.begin))
+            self._lay_strong(slot, sender[strong], links.target[strong], links.power[strong])
+        else:
+            self.replace(fades=_grown(room.fades, len(room.fades), widest), hearers=_grown(room.hearers, len(room.hearers), widest))
         room = self.room
         room.place[here, :3], room.place[here, 3:] = channel.position_m, channel.later_m
         room.span_s[slot] = channel.span_s

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Generic, get_type_hints
 
 import numpy as np
@@ -102,6 +103,12 @@ class Routing(Part, Generic[State]):
     def on_receive(self, node: SeaNode[State], frame: Frame, snr_db: float) -> None:
         """Act on a frame that the node decoded, see `Router`."""
         self._at(node, "on_receive").on_receive(frame, snr_db)
+
+    def listener(self, node: SeaNode[State]) -> Callable[[Frame, float], None]:
+        """What is called with every frame that *node* decodes: `on_receive`, or straight away that of its router."""
+        if type(self).on_receive is Routing.on_receive and isinstance(node.state, Router):
+            return node.state.on_receive
+        return partial(self.on_receive, node)
 
     def processes(self, node: SeaNode[State]) -> Iterable[Process]:
         """Background processes of one node (beacons, queues)."""

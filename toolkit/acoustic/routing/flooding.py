@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from functools import partial
 from typing import ClassVar, final
 
 from pydantic import Field
@@ -39,8 +39,10 @@ class FloodingRouter(Router):
     def __init__(self, spec: Flooding, node: SeaNode) -> None:
         self.spec = spec
         self.node = node
-        self.heard_s: OrderedDict[tuple[int, int], float] = OrderedDict()
+        self.heard_s: dict[tuple[int, int], float] = {}
         """By (source, sequence), when a packet was heard for the first time."""
+        self.tidy_s = 0.0
+        """When those that were heard too long ago are forgotten next."""
         self.dice: list[float] = []
         """Numbers of U(0, 1) not used yet, the next one last."""
 
@@ -62,18 +64,17 @@ class FloodingRouter(Router):
 
     def _broadcast(self, packet: Packet, hops: int, delay_s: float) -> None:
         """Send a copy after *delay_s*, and let go of it once it has left."""
+        self.node.ctx.world.env.call_in(delay_s, partial(self._send, packet, hops))
+
+    def _send(self, packet: Packet, hops: int, _: object) -> None:
         node = self.node
+        nbytes = HEADER_BYTES + packet.nbytes
+        sent = node.send_frame(Frame("data", node.id, BROADCAST, nbytes, packet=packet, hops=hops, depth_m=node.depth_m))
+        if sent.callbacks is not None:
+            sent.callbacks.append(partial(self._let_go, packet))
 
-        def let_go(_: object) -> None:
-            node.tracker.drop(packet, "" if packet.reason else "void")  # heard by those alone who had it already
-
-        def send(_: object) -> None:
-            nbytes = HEADER_BYTES + packet.nbytes
-            sent = node.send_frame(Frame("data", node.id, BROADCAST, nbytes, packet=packet, hops=hops, depth_m=node.depth_m))
-            if sent.callbacks is not None:
-                sent.callbacks.append(let_go)
-
-        node.ctx.world.env.call_in(delay_s, send)
+    def _let_go(self, packet: Packet, _: object) -> None:
+        self.node.tracker.drop(packet, "" if packet.reason else "void")  # heard by those alone who had it already
 
     def _throw(self) -> float:
         dice = self.dice
@@ -82,14 +83,15 @@ class FloodingRouter(Router):
         return dice.pop()
 
     def _first_copy(self, packet: Packet) -> bool:
-        """Whether the packet was not heard within `cache_s`; remember it then, and forget what is older."""
+        """Whether the packet was not heard within `cache_s`; remember it then, and now and again forget what is older."""
         heard_s, now = self.heard_s, self.node.now
         since_s = now - self.spec.cache_s
         before_s = heard_s.get(packet.key)
         if before_s is not None and before_s >= since_s:
             return False
-        while heard_s and next(iter(heard_s.values())) < since_s:
-            heard_s.popitem(last=False)
+        if now >= self.tidy_s:
+            self.heard_s = heard_s = {key: heard for key, heard in heard_s.items() if heard >= since_s}
+            self.tidy_s = now + self.spec.cache_s
         heard_s[packet.key] = now
         self.node.mac.ignore(packet, now + self.spec.cache_s - 1e-6)  # the medium need not ask again
         return True

@@ -113,7 +113,7 @@ class LinkMonitor:
         link.censor(self._node.now, self.budget.decode_snr_db)
 
     def is_fresh(self, neighbour: Neighbour) -> bool:
-        return self._node.now - neighbour.heard_s <= 3.0 * self._spec.beacon_s
+        return bool(self._node.now - neighbour.heard_s <= 3.0 * self._spec.beacon_s)
 
     def upward(self) -> Iterator[Neighbour]:
         """Fresh neighbours that are shallower by the threshold."""
