@@ -1,6 +1,6 @@
 """Chooses the settings of the routing protocols for `scenarios/routing_protocols.yaml`: six per protocol, on other weather and networks.
 
-    python benchmarks/tune_routing.py [PROTOCOL ...]          # all: about a quarter of an hour on one core; prints the table of docs/routing.md
+    python benchmarks/tune_routing.py [PROTOCOL ...]          # all: a quarter of an hour; prints the table of docs/routing.md
 
 Every protocol has the same budget: six settings, each run for a day in August 1994 with seeds 101 to 104 (the scenario runs June 1996
 and seeds 1 to 5). Chosen is, of the settings that deliver at most 0.01 less than the best, the one with the least energy per delivered
