@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolkit.acoustic.fabric import SeaNetwork
+from toolkit.acoustic.network import SeaNetwork
 from toolkit.core.world import World
 from toolkit.scenario import Scenario
 

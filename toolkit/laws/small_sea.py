@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from toolkit.acoustic.fabric import SeaNetwork
+from toolkit.acoustic.network import SeaNetwork
 from toolkit.acoustic.routing import Routing
 from toolkit.core.part import Part
 from toolkit.core.program import Program

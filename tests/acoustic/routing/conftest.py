@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.acoustic.fabric import SeaNetwork
+from toolkit.acoustic.network import SeaNetwork
 from toolkit.acoustic.routing import Routing
 from toolkit.core.program import Process
 from toolkit.laws import small_sea

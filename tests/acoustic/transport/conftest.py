@@ -9,7 +9,7 @@ import torch
 from simpy.events import Event
 from torch import Tensor
 
-from toolkit.acoustic.fabric import SeaNetwork
+from toolkit.acoustic.network import SeaNetwork
 from toolkit.acoustic.transport.incoming import Incoming
 from toolkit.acoustic.transport.messages import Fragment, Message, Outgoing, Receipt
 from toolkit.acoustic.transport.reliable import Reliable

@@ -10,7 +10,7 @@ import torch
 from tests.acoustic.transport.conftest import DBCAR, fabric
 from tests.methods.distributed.test_program import scenario as on_a_cluster
 from tests.methods.distributed.test_program import simulate, watched
-from toolkit.acoustic.fabric import SeaNetwork
+from toolkit.acoustic.network import SeaNetwork
 from toolkit.core.local import run_local
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError

@@ -12,7 +12,7 @@ import torch
 
 from tests.acoustic.routing.conftest import settings
 from tests.acoustic.transport.conftest import fabric, numbers, talk
-from toolkit.acoustic.fabric import SeaNetwork
+from toolkit.acoustic.network import SeaNetwork
 from toolkit.acoustic.routing import Routing
 from toolkit.acoustic.routing.way_down import DOWN_BYTES
 from toolkit.acoustic.transport.messages import HEADER_BYTES, RECEIPT_BYTES, Announcement
