@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from toolkit.acoustic.prediction import Forecast, Truth
 from toolkit.acoustic.reach import Reachability
 from toolkit.acoustic.routing import LinkHistory, Routing
 from toolkit.acoustic.routing.neighbours import LinkBudget
+from toolkit.acoustic.settings import SeaSettings
 from toolkit.acoustic.trace import Trace, TracedTracker
 from toolkit.acoustic.transport.service import MailContext, TransportService
 from toolkit.core.context import Context
@@ -26,9 +27,6 @@ from toolkit.core.fabric import Behaviour
 from toolkit.core.program import Process, Program
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError, ToolkitError
-
-if TYPE_CHECKING:
-    from toolkit.acoustic.fabric import Acoustic
 
 OVERDUE_S = 60.0
 """How far over its life a packet may be held before that is called a mistake of the protocol."""
@@ -41,7 +39,7 @@ AUDIBLE_SUCCESS, AUDIBLE_BITS = 0.2, 8 * 64
 class SeaNetwork:
     """The acoustic fabric at work: builds the nodes, lets the channel move on, and closes the books."""
 
-    def __init__(self, spec: Acoustic, world: World) -> None:
+    def __init__(self, spec: SeaSettings, world: World) -> None:
         self.spec = spec
         self.world = world
         self.routing: Routing[Any] = spec.routing if spec.links == "water" else IdealLinks()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolkit.acoustic import fabric
+from toolkit.acoustic import settings
 from toolkit.acoustic.phy import kernel
 from toolkit.acoustic.phy import wide as wide_channel
 from toolkit.acoustic.phy.kernel.way import link_of
@@ -34,7 +34,7 @@ def scenario(seed: int, *, source_level_db: float = 136.0, fading: str = "none",
 
 
 def simulate(spec: Scenario, *, wide: bool, monkeypatch, compiled: bool = True, far_db: float = 30.0) -> pd.DataFrame:
-    monkeypatch.setattr(fabric, "WIDE_NODES", 0 if wide else 500)
+    monkeypatch.setattr(settings, "WIDE_NODES", 0 if wide else 500)
     monkeypatch.setattr(wide_channel, "FAR_DB", far_db)
     world = World(5, DURATION_S)
     network = spec.fabric.build(world)
@@ -77,9 +77,9 @@ def test_leaving_out_what_is_far_below_the_noise_changes_next_to_nothing(monkeyp
 
 def test_links_are_those_that_the_matrix_has_above_the_noise(monkeypatch) -> None:
     spec = scenario(0, side_m=30_000.0, nodes=200)
-    monkeypatch.setattr(fabric, "WIDE_NODES", 0)
+    monkeypatch.setattr(settings, "WIDE_NODES", 0)
     wide = spec.fabric.build(World(5, DURATION_S)).channel
-    monkeypatch.setattr(fabric, "WIDE_NODES", 500)
+    monkeypatch.setattr(settings, "WIDE_NODES", 500)
     dense = spec.fabric.build(World(5, DURATION_S)).channel
     sender, receiver = (dense.power >= dense.noise * 10 ** (-wide_channel.FAR_DB / 10)).nonzero()
     assert 0 < len(sender) < 200 * 199 / 2
@@ -113,7 +113,7 @@ def test_a_protocol_that_learns_from_all_links_is_refused() -> None:
 
 
 def test_a_link_is_found_by_its_ends_and_no_other_is_taken_for_it(monkeypatch) -> None:
-    monkeypatch.setattr(fabric, "WIDE_NODES", 0)
+    monkeypatch.setattr(settings, "WIDE_NODES", 0)
     network = scenario(0, side_m=30_000.0, nodes=60).fabric.build(World(5, DURATION_S))
     where = network.medium._keeper.where()
     links = network.channel.links
