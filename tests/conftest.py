@@ -1,4 +1,4 @@
-"""What all tests share: patience on busy machines, and no memory of modules that a test wrote."""
+"""What all tests share: patience on busy machines, no memory of modules that a test wrote, and runs without pictures."""
 
 from __future__ import annotations
 
@@ -22,3 +22,17 @@ def modules_of_a_test_are_its_own(tmp_path_factory: pytest.TempPathFactory) -> I
         if str(getattr(sys.modules[name], "__file__", None)).startswith(written):
             del sys.modules[name]
     sys.path[:] = [place for place in sys.path if not place.startswith(written)]
+
+
+def _undrawn() -> Iterator[None]:
+    """As `tests.undrawn` has it."""
+    from tests.undrawn import Result, written_as_pixels
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Result, "write_figures", written_as_pixels)
+        yield
+
+
+undrawn = pytest.fixture(_undrawn)
+undrawn_module = pytest.fixture(scope="module", name="undrawn_module")(_undrawn)
+"""For all tests of a module and the runs that they share: `pytestmark = pytest.mark.usefixtures("undrawn_module")`."""

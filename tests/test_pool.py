@@ -16,6 +16,8 @@ from tests.test_simulate import run, tiny
 from toolkit.errors import ScenarioError, WorkerLostError
 from toolkit.pool import Engine
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 
 def double(item: int) -> int:
     return 2 * item

@@ -18,6 +18,8 @@ from toolkit import replay, timeline
 from toolkit.core import yaml12
 from toolkit.errors import ScenarioError, shortened
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 BOMB = "name: x\ncompare:\n" + "  a0: &a0 {x: 1}\n" + "".join(
     f"  a{level}: &a{level} {{{', '.join(f'k{place}: *a{level - 1}' for place in range(9))}}}\n" for level in range(1, 12)
 )
@@ -100,8 +102,8 @@ def test_paths_that_cannot_be(tmp_path, capsys) -> None:
 
 def call(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        [sys.executable, "-m", "toolkit.simulate", *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
-        text=True, stderr=subprocess.PIPE, timeout=120, **options,
+        [sys.executable, "-m", "tests.undrawn", "toolkit.simulate", *arguments], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False, text=True, stderr=subprocess.PIPE, timeout=120, **options,
     )
 
 

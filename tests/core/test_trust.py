@@ -65,7 +65,7 @@ def test_a_part_beside_the_scenario_runs_and_is_told(tmp_path: Path) -> None:
     home.mkdir()
     elsewhere.mkdir()
     path = own(home)
-    done = call("toolkit.simulate", str(path), "--out", "out", "--jobs", "2", "--quiet", folder=elsewhere)
+    done = call("tests.undrawn", "toolkit.simulate", str(path), "--out", "out", "--jobs", "2", "--quiet", folder=elsewhere)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == 1
     assert f"shout_mac beside the scenario ({home}) is imported" in done.stderr
