@@ -36,3 +36,11 @@ def _undrawn() -> Iterator[None]:
 undrawn = pytest.fixture(_undrawn)
 undrawn_module = pytest.fixture(scope="module", name="undrawn_module")(_undrawn)
 """For all tests of a module and the runs that they share: `pytestmark = pytest.mark.usefixtures("undrawn_module")`."""
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One test of such a module renders after all, so that the figures of its report are seen to be."""
+    from tests.undrawn import RENDERED, Result
+
+    monkeypatch.setattr(Result, "write_figures", RENDERED)

@@ -48,6 +48,7 @@ def test_paper_settings_are_whole(name: str) -> None:
     assert scenario.arms()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_two_processes_and_one_give_the_same_bytes(tmp_path: Path) -> None:
     overrides = {**SMALL, "seeds": 2, "compare": {"gs-SGD": {}, "QSGD": {"program.method": "qsgd"}}}
     scenario = Scenario.load(FOLDER / "gs_sgd.yaml", overrides)

@@ -16,6 +16,7 @@ from toolkit.render.result import Result
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg==")
 """The smallest PNG."""
+RENDERED = Result.write_figures
 
 
 def written_as_pixels(result: Result) -> dict[str, Path]:
