@@ -71,7 +71,7 @@ def test_loky_tells_that_a_process_was_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_runs_have_the_same_bytes_on_any_engine(name: str, tmp_path: Path) -> None:
     engine(name)
-    path = tiny(tmp_path)
+    path = tiny(tmp_path, seeds=1)
     assert run(path, tmp_path / "here", "--jobs", "1") == 0
     assert run(path, tmp_path / "there", "--jobs", "2", "--backend", name) == 0
     assert whole(tmp_path / "here") == whole(tmp_path / "there")
