@@ -26,10 +26,10 @@ def modules_of_a_test_are_its_own(tmp_path_factory: pytest.TempPathFactory) -> I
 
 def _undrawn() -> Iterator[None]:
     """As `tests.undrawn` has it."""
-    from tests.undrawn import Result, written_as_pixels
+    from tests.undrawn import Result, nothing
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Result, "write_figures", written_as_pixels)
+        patch.setattr(Result, "write_figures", nothing)
         yield
 
 
@@ -40,7 +40,7 @@ undrawn_module = pytest.fixture(scope="module", name="undrawn_module")(_undrawn)
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One test of such a module renders after all, so that the figures of its report are seen to be."""
-    from tests.undrawn import RENDERED, Result
+    """In one test of such a module they are drawn after all, so that those of its report are seen to be."""
+    from tests.undrawn import DRAWN, Result
 
-    monkeypatch.setattr(Result, "write_figures", RENDERED)
+    monkeypatch.setattr(Result, "write_figures", DRAWN)

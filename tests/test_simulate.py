@@ -143,11 +143,15 @@ def session(number: int) -> dict[int, str]:
 
 
 @pytest.mark.parametrize(("number", "whom", "jobs"), [
-    (signal.SIGINT, os.killpg, 1), (signal.SIGINT, os.killpg, 2), (signal.SIGTERM, os.kill, 1), (signal.SIGTERM, os.kill, 2),
-    (signal.SIGHUP, os.killpg, 2),
+    (signal.SIGINT, os.killpg, 2), (signal.SIGTERM, os.kill, 2), (signal.SIGHUP, os.killpg, 1),
+    *(pytest.param(*case, marks=pytest.mark.slow)
+      for case in ((signal.SIGINT, os.killpg, 1), (signal.SIGTERM, os.kill, 1), (signal.SIGHUP, os.killpg, 2))),
 ])
 def test_what_stops_a_run_keeps_what_is_finished(tmp_path, number: signal.Signals, whom, jobs: int) -> None:
-    """Ctrl-C and the end of a terminal reach the workers too; `kill` only the process that is named."""
+    """Ctrl-C and the end of a terminal reach the workers too; `kill` only the process that is named.
+
+    Every signal, and one process and two, are among the quick cases; which signal comes makes no difference to how workers end.
+    """
     process, out = begun(tmp_path, jobs)
     whom(process.pid, number)
     _, errors = process.communicate(timeout=60)
