@@ -27,7 +27,7 @@ from toolkit.methods.distributed import Step
 from toolkit.methods.distributed.gs_sgd import GsSgd
 
 ROOT = Path(__file__).parent.parent.parent
-LIMIT_S = 100
+LIMIT_S = 300
 LR = 0.1
 SEED = 5
 HASH_SEED = int(Streams(SEED).shared("sketch").integers(2**63))
