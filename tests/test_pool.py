@@ -46,8 +46,7 @@ def engine(name: str, processes: int = 2) -> Engine:
 ELSEWHERE = ("dask", pytest.param("ray", marks=pytest.mark.slow))
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("name", ["loky", *ELSEWHERE])
+@pytest.mark.parametrize(("name", "processes"), [("loky", 1), ("loky", 2), ("dask", 2), pytest.param("ray", 2, marks=pytest.mark.slow)])
 def test_every_item_is_done_once(name: str, processes: int) -> None:
     assert sorted(engine(name, processes).map(double, range(5))) == [0, 2, 4, 6, 8]
 

@@ -17,6 +17,7 @@ from tests.test_simulate import ROOT, run, tiny
 from toolkit import replay, timeline
 from toolkit.core import yaml12
 from toolkit.errors import ScenarioError, shortened
+from toolkit.simulate import main
 
 pytestmark = pytest.mark.usefixtures("undrawn_module")
 
@@ -111,10 +112,9 @@ def small(tmp_path: Path) -> Path:
     return tiny(tmp_path, seeds=1, compare={"flooding": {"fabric.routing": {"type": "flooding"}}})
 
 
-def test_markup_in_a_path_is_a_path(tmp_path) -> None:
-    done = call(str(small(tmp_path)), "--jobs", "1", "--out", str(tmp_path / "q[" / "x]"), stdout=subprocess.PIPE)
-    assert done.returncode == 0, done.stderr
-    assert str(tmp_path / "q[" / "x]" / "report.html") in done.stdout
+def test_markup_in_a_path_is_a_path(tmp_path, capsys) -> None:
+    assert main([str(small(tmp_path)), "--jobs", "1", "--out", str(tmp_path / "q[" / "x]")]) == 0
+    assert str(tmp_path / "q[" / "x]" / "report.html") in capsys.readouterr().out
 
 
 def test_a_full_or_closed_output_is_told(tmp_path) -> None:

@@ -48,7 +48,7 @@ def simulate(spec: Scenario, *, wide: bool, monkeypatch, compiled: bool = True, 
 @pytest.mark.parametrize("seed", range(4))
 def test_with_all_pairs_in_reach_it_is_the_channel_of_matrices(seed: int, monkeypatch) -> None:
     """Moving nodes, epochs of 15 and 2 s: a frame may outlive the epoch it was sent in."""
-    spec = scenario(seed)
+    spec = scenario(seed, duration_s=120.0)
     dense, wide = (simulate(spec, wide=wide, monkeypatch=monkeypatch, far_db=300.0) for wide in (False, True))
     exact = ["node", "peer", "kind", "phase", "nbytes", "outcome", "packet"]
     assert (dense.outcome == "collision").sum() > 20
