@@ -21,6 +21,8 @@ from toolkit.errors import DataError, UserError
 from toolkit.methods.dataset_spec import DatasetSpec
 from toolkit.scenario import Scenario
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

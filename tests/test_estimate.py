@@ -25,11 +25,12 @@ def test_a_program_that_cannot_say_says_so_without_loading_anything_heavy(name: 
     assert "cannot say beforehand what it takes" in found.stderr
 
 
-def test_training_says_what_each_network_takes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_says_what_each_network_takes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     quick = Scenario.load(SCENARIOS / "hcgnet_edge.yaml", quick=True)
     found = estimates(quick)
     assert set(found) == set(quick.arms())
     assert all(row.time_s > 0 and row.memory_nbytes > 0 and row.sent_nbytes == 0 for row in found.values())
+    monkeypatch.setattr("toolkit.estimate.estimates", lambda scenario: found if scenario == quick else {})  # they are not counted twice
     assert main([str(SCENARIOS / "hcgnet_edge.yaml"), "--quick", "--csv"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + len(found)
 

@@ -22,6 +22,8 @@ from toolkit.models.lenet import lenet5
 from toolkit.models.resnet import resnet
 from toolkit.scenario import Scenario
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 
 def pruned(model: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     groups = find_groups(model, shape)

@@ -23,6 +23,8 @@ from toolkit.errors import UserError
 from toolkit.render.result import Result
 from toolkit.scenario import Scenario, replaced
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 EVIL = "evil_of_a_run"
 Command = Callable[[list[str]], int]
 

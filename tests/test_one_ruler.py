@@ -11,6 +11,8 @@ import pytest
 from toolkit.scenario import Scenario
 from toolkit.sweep import run, run_many
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 
 

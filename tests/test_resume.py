@@ -14,6 +14,8 @@ from toolkit.core.record import flaw
 from toolkit.core.rundir import RunDirectory
 from toolkit.core.wholefile import fingerprint, is_whole, write_whole
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, Path]:

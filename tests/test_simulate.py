@@ -80,6 +80,7 @@ def test_the_resolved_scenario_gives_the_same_scenario(finished) -> None:
     assert Scenario.load(out / "scenario.yaml") == Scenario.load(path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_seed_gives_the_same_bytes_in_one_process_or_two(finished, tmp_path) -> None:
     path, out = finished
     assert main([str(path), "--out", str(tmp_path / "two"), "--quiet", "--jobs", "2"]) == 0
@@ -88,6 +89,7 @@ def test_the_same_seed_gives_the_same_bytes_in_one_process_or_two(finished, tmp_
     assert len(ledger_bytes(out)) == 6
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_killed_run_resumes_to_the_same_result(finished, tmp_path) -> None:
     path, out = finished
     again = tmp_path / "killed"
@@ -141,11 +143,15 @@ def session(number: int) -> dict[int, str]:
 
 
 @pytest.mark.parametrize(("number", "whom", "jobs"), [
-    (signal.SIGINT, os.killpg, 1), (signal.SIGINT, os.killpg, 2), (signal.SIGTERM, os.kill, 1), (signal.SIGTERM, os.kill, 2),
-    (signal.SIGHUP, os.killpg, 2),
+    (signal.SIGINT, os.killpg, 2), (signal.SIGTERM, os.kill, 2), (signal.SIGHUP, os.killpg, 1),
+    *(pytest.param(*case, marks=pytest.mark.slow)
+      for case in ((signal.SIGINT, os.killpg, 1), (signal.SIGTERM, os.kill, 1), (signal.SIGHUP, os.killpg, 2))),
 ])
 def test_what_stops_a_run_keeps_what_is_finished(tmp_path, number: signal.Signals, whom, jobs: int) -> None:
-    """Ctrl-C and the end of a terminal reach the workers too; `kill` only the process that is named."""
+    """Ctrl-C and the end of a terminal reach the workers too; `kill` only the process that is named.
+
+    Every signal, and one process and two, are among the quick cases; which signal comes makes no difference to how workers end.
+    """
     process, out = begun(tmp_path, jobs)
     whom(process.pid, number)
     _, errors = process.communicate(timeout=60)
@@ -192,6 +198,7 @@ def test_packets_and_states_are_conserved_in_every_run(finished) -> None:
         assert radio.groupby("node").dur_s.sum().to_numpy() == pytest.approx(1800.0, abs=1e-6)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_from_python(tmp_path) -> None:
     scenario = Scenario.load(tiny(tmp_path, seeds=1), {"compare": {}})
     result = toolkit.run(scenario, out=tmp_path / "out")

@@ -18,6 +18,8 @@ from toolkit.core import yaml12
 from toolkit.errors import RunDirectoryError, ScenarioError
 from toolkit.scenario import Scenario
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 NODES, MAC = "fabric.layout.nodes", "fabric.mac"
 
 
@@ -84,7 +86,7 @@ def test_values_of_the_command_line_are_yaml_with_commas(text: str, values: list
     ({NODES: [6, -1]}, r"compare.nodes_-1: fabric.layout.nodes: input should be greater"), ({"seeds": [1, 2]}, "belongs to the comparison"),
     ({"fabric.nope": [1, 2]}, r"compare.nope_1: fabric: unknown key 'nope'"), ({NODES: list(range(20_000))}, "the grid has 20000 arms"),
     ({NODES: [1, 1]}, None),
-], ids=str)
+], ids=["empty", "no list", "wrong value", "seeds", "unknown key", "too many", "twice"])
 def test_a_grid_that_cannot_be_is_told(plain: Scenario, values: dict[str, Any], says: str | None) -> None:
     if says is None:  # the same value twice is two arms of two names
         assert list(grid(plain, values).compare) == ["nodes_1.1", "nodes_1.2"]

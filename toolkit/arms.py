@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,12 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
 def _labels(values: Sequence[Any]) -> list[str]:
     """Return what each value is called in the name of an arm; those that would be called alike are counted."""
     texts = [_plain(str(value["type"]) if isinstance(value, Mapping) and "type" in value else _text(value)) for value in values]
-    return [text if texts.count(text) == 1 else f"{text}.{1 + texts[:place].count(text)}" for place, text in enumerate(texts)]
+    alike, so_far = Counter(texts), Counter[str]()
+    found = []
+    for text in texts:
+        so_far[text] += 1
+        found.append(text if alike[text] == 1 else f"{text}.{so_far[text]}")
+    return found
 
 
 def _text(value: Any) -> str:

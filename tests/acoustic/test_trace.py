@@ -16,6 +16,8 @@ from toolkit.core.rundir import RunDirectory
 from toolkit.core.world import World
 from toolkit.scenario import Scenario
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 SEED = 3
 ARMS: dict[str, dict[str, Any]] = {
     "DBR": {"fabric.mobility": {"type": "anchored_drift"}},

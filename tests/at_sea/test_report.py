@@ -89,6 +89,7 @@ def test_figures_show_it_against_hours_joules_and_bytes(result: Result) -> None:
     assert {"learning_vs_hours", "learning_vs_energy", "learning_vs_bytes", "updates"} <= drawn
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_two_processes_and_a_resumed_run_give_the_same_bytes(result: Result, tmp_path: Path) -> None:
     out = tmp_path / "run"
     toolkit.run(scenario(), out=out, jobs=2)

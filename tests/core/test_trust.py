@@ -19,6 +19,7 @@ from toolkit.errors import ScenarioError
 from toolkit.methods.dataset_spec import DatasetSpec
 from toolkit.methods.model_spec import ModelSpec
 from toolkit.scenario import Scenario, replaced
+from toolkit.simulate import main
 
 ROOT = Path(__file__).parents[2]
 PLAIN = """\
@@ -65,19 +66,18 @@ def test_a_part_beside_the_scenario_runs_and_is_told(tmp_path: Path) -> None:
     home.mkdir()
     elsewhere.mkdir()
     path = own(home)
-    done = call("toolkit.simulate", str(path), "--out", "out", "--jobs", "2", "--quiet", folder=elsewhere)
+    done = call("tests.undrawn", "toolkit.simulate", str(path), "--out", "out", "--jobs", "2", "--quiet", folder=elsewhere)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\n") == 1
     assert f"shout_mac beside the scenario ({home}) is imported" in done.stderr
     assert yaml12.read(elsewhere / "out" / "scenario.yaml")["fabric"]["mac"]["type"] == "shout_mac"
     assert (elsewhere / "out" / "DONE").exists()
 
-    # what the run left is data: with a module of that name beside it, no command imports it
+    # what the run left is data: with a module of that name beside it, it is not imported (nor by any command: tests/test_hostile.py)
     (elsewhere / "out" / "shout_mac.py").write_text(PLAIN)
-    for command in ("simulate out/scenario.yaml --check", "estimate out/scenario.yaml", "recost out"):
-        refused = call(*f"toolkit.{command}".split(), folder=elsewhere)
-        assert refused.returncode == 2, refused
-        assert "Traceback" not in refused.stderr
+    refused = call("toolkit.recost", "out", folder=elsewhere)
+    assert refused.returncode == 2, refused
+    assert "Traceback" not in refused.stderr
     assert not (elsewhere / "out" / "shout_mac.ran").exists()
 
 
@@ -87,18 +87,22 @@ def test_check_imports_nobodys_module(tmp_path: Path) -> None:
     other.mkdir(parents=True)
     (other / "__init__.py").write_text("from pathlib import Path\nPath(__file__).with_name('ran').touch()\n")
     (other / "mac.py").write_text(PLAIN)
-    for name in ("evil.mac", "this.x"):
-        command = ["toolkit.simulate", str(path), "--check", "--set", f"fabric.mac={name}"]
-        done = call(*command, folder=tmp_path, PYTHONPATH=f"{ROOT}:{tmp_path / 'site'}")
-        assert done.returncode == 2, (name, done)
-        assert done.stdout == ""
-        assert "Traceback" not in done.stderr
-        assert not (other / "ran").exists()
-    assert "--trust evil" in call("toolkit.simulate", str(path), "--check", "--set", "fabric.mac=evil.mac", folder=tmp_path).stderr
-    trusting = {"folder": tmp_path, "PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}"}
+    how = {"folder": tmp_path, "PYTHONPATH": f"{ROOT}:{tmp_path / 'site'}"}
     command = ["toolkit.simulate", str(path), "--check", "--set", "fabric.mac=evil.mac"]
-    assert call(*command, "--trust", "evil", **trusting).returncode == 0
-    assert call(*command, TOOLKIT_TRUST="evil", **trusting).returncode == 0
+    done = call(*command, **how)
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert "--trust evil" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (other / "ran").exists()
+    assert call(*command, "--trust", "evil", **how).returncode == 0
+    assert call(*command, TOOLKIT_TRUST="evil", **how).returncode == 0
+
+
+def test_check_imports_no_module_that_is_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tiny(tmp_path)), "--check", "--set", "fabric.mac=this.x"]) == 2
+    assert "--trust this" in capsys.readouterr().err
+    assert "this" not in sys.modules  # which would have said so aloud
 
 
 def test_a_name_that_is_installed_is_not_taken_from_beside_the_scenario(tmp_path: Path) -> None:
@@ -142,11 +146,11 @@ def test_what_python_and_this_package_import_is_nobodys_data_set(name: str) -> N
 def test_a_network_of_a_file_alone_runs_nothing(tmp_path: Path) -> None:
     """As a command meets it, in which nobody has imported anything: a scenario with nothing beside it, and what a run left."""
     mark = tmp_path / "ran"
-    models = [
-        {"name": "os:system", "options": {"command": f"touch {mark}"}},
-        {"name": "subprocess:call", "options": {"args": ["touch", str(mark)]}},
-    ]
-    for number, model in enumerate(models):
+    models = {
+        "toolkit.simulate": {"name": "os:system", "options": {"command": f"touch {mark}"}},
+        "toolkit.export": {"name": "subprocess:call", "options": {"args": ["touch", str(mark)]}},
+    }
+    for number, (command, model) in enumerate(models.items()):
         tree = {
             "name": "x", "seeds": 1, "fabric": {"type": "cluster", "workers": 1},
             "program": {"type": "distributed", "method": "dense", "steps": 1, "task": {"model": model}},
@@ -157,11 +161,11 @@ def test_a_network_of_a_file_alone_runs_nothing(tmp_path: Path) -> None:
         left.mkdir(parents=True)
         facts = {"shape": [1, 8, 8], "model": model, "num_classes": 10, "finished": True}
         write_network(left / "A-s1", {"w": np.ones(3, np.float32)}, facts)
-        for command in (["toolkit.simulate", str(path), "--check"], ["toolkit.export", str(left.parent), "--format", "safetensors"]):
-            done = call(*command, folder=tmp_path)
-            assert (done.returncode, done.stdout) == (2, ""), done
-            assert "--trust" in done.stderr
-            assert "Traceback" not in done.stderr
+        given = {"toolkit.simulate": [str(path), "--check"], "toolkit.export": [str(left.parent), "--format", "safetensors"]}
+        done = call(command, *given[command], folder=tmp_path)
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert "--trust" in done.stderr
+        assert "Traceback" not in done.stderr
     assert not mark.exists()
 
 

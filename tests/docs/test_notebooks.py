@@ -11,6 +11,8 @@ import pytest
 
 from tests.test_simulate import ROOT
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 FOLDER = ROOT / "docs" / "notebooks"
 SCRIPTS = sorted(path.stem for path in FOLDER.glob("*.py"))
 

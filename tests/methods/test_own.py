@@ -23,7 +23,7 @@ from toolkit.scenario import Scenario
 from toolkit.simulate import main
 
 Image = pytest.importorskip("PIL.Image")
-pytestmark = pytest.mark.filterwarnings("ignore::toolkit.core.trust.OwnModule")
+pytestmark = [pytest.mark.filterwarnings("ignore::toolkit.core.trust.OwnModule"), pytest.mark.usefixtures("undrawn_module")]
 
 NETS = """
 import torch

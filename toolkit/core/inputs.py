@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
@@ -36,13 +37,14 @@ def read_header(path: Path) -> list[str]:
     Raises:
         DataError: it cannot be read, or is empty.
     """
-    return _header(path, _rows(path))
+    first = _rows(path, 1)  # a record of years is not read to its end for its first line
+    return _header(path, first if any(first) else _rows(path))
 
 
-def _rows(path: Path) -> list[list[str]]:
+def _rows(path: Path, most: int | None = None) -> list[list[str]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.reader(file))
+            return list(islice(csv.reader(file), most))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from None
 

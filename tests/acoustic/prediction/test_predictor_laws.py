@@ -47,7 +47,12 @@ def make(name: str) -> Predictor:
     return Predictor.find(name.split()[0]).model_validate(VARIANTS.get(name, {}))
 
 
-CASES = [(law, name) for law in laws_of(Predictor) for name in ALL if (name, law.__name__) not in NOT_ASKED]
+SLOW = {("knn quick", "white_noise_cannot_be_forecast"), ("knn quick", "the_spread_is_honest")}
+"""In noise a quick search leaves nothing out. It finds what brute force finds (test_searches.py), of which the same laws are asked."""
+CASES = [
+    pytest.param(law, name, marks=pytest.mark.slow if (name, law.__name__) in SLOW else ())
+    for law in laws_of(Predictor) for name in ALL if (name, law.__name__) not in NOT_ASKED
+]
 
 
 @pytest.mark.parametrize(("law", "name"), CASES, ids=lambda case: case if isinstance(case, str) else title(case))

@@ -58,7 +58,9 @@ def test_every_tensor_follows_the_images(name: str, monkeypatch: pytest.MonkeyPa
     for counting in ("_count", "count_loss", "over_weights"):  # counting lays networks that have shapes alone beside the real one
         monkeypatch.setattr(ContinualNet, counting, lambda *given, **named: None)
     monkeypatch.setattr(ContinualNet, "encoding_work", lambda *given, **named: Work())
-    settings = {"augment": {"crop": 2, "flip": True}} if make(name).takes_maps else {}
+    settings: dict[str, Any] = {"batch": 240}  # three steps a task: each is slow on what pretends
+    if make(name).takes_maps:
+        settings["augment"] = {"crop": 2, "flip": True}
     expected = accuracies(name, **settings)
     monkeypatch.setattr(program_module, "placed", elsewhere)
     with OnTheDevice():

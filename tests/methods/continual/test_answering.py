@@ -42,7 +42,7 @@ def finished(name: str, folder: Path, **settings: Any) -> tuple[Any, Any, Any]:
     context.stem = folder / "net"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(program_module, "leave_networks", noting)
-        drive(program(make(name), **settings), context)
+        drive(program(make(name), **{"batch": 180, **settings}), context)  # four steps a task
     (end,) = ends
     return end
 

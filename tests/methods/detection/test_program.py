@@ -24,6 +24,8 @@ from toolkit.methods.detection.settings import DataSettings, SplitSettings
 from toolkit.repricing import recost
 from toolkit.scenario import Scenario
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 TINY: dict[str, Any] = {
     "program.data": {"kind": "scenes", "side": 48, "train": 12, "test": 6}, "program.split.sizes": [3, 2],
@@ -111,6 +113,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return toolkit.run(scenario(), out=tmp_path_factory.mktemp("detection") / "run", jobs=1)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_run_is_the_same_twice_and_priced_again_alike(ran: Any, tmp_path: Path) -> None:
     toolkit.run(scenario(), out=tmp_path / "two", jobs=1)
     assert (ran.directory / "report.csv").read_bytes() == (tmp_path / "two" / "report.csv").read_bytes()

@@ -29,6 +29,8 @@ from toolkit.methods.trained_network import trained_network
 from toolkit.repricing import recost
 from toolkit.scenario import Scenario
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 TINY = {
     "program.base": {"steps": 4, "batch": 8, "sampling": 4}, "program.stage_steps": 4, "program.batch": 8, "program.save_every": 3,
@@ -286,6 +288,7 @@ def test_inception_needs_its_weights_before_anything_runs(monkeypatch: pytest.Mo
         spec.program.check_on(spec.fabric)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_figures_show_what_differs(tmp_path: Path) -> None:
     """Ways of distilling differ in quality at a price, machines in the price alone."""
     ways = {"PD": {"program.losses": "pd"}, "DDIM": {"program.losses": "none"}}

@@ -35,11 +35,12 @@ def test_estimates_alone_are_dense_sgd_where_no_coordinates_collide(form: str) -
     torch.testing.assert_close(train(method, 3, 50).weights[0], dense(3, 50, momentum=0.9), rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("steps", [50, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("schedule", "settings"), [*((schedule, {}) for schedule in SCHEDULES), ("ring", {"exact": False, "form": "virtual"})]
 )
-def test_replicas_are_equal_to_the_bit_after_many_steps(schedule: str, settings: dict[str, Any]) -> None:
-    trained = train(GsSgd(k=20, **settings), 4, 200, schedule=schedule)
+def test_replicas_are_equal_to_the_bit_after_many_steps(schedule: str, settings: dict[str, Any], steps: int) -> None:
+    trained = train(GsSgd(k=20, **settings), 4, steps, schedule=schedule)
     assert all(torch.equal(weights, trained.weights[0]) for weights in trained.weights)
     assert torch.isfinite(trained.weights[0]).all()
     assert not torch.equal(trained.weights[0], trained.start)

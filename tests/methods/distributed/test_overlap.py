@@ -25,6 +25,8 @@ from toolkit.methods.distributed.program import DistributedSgd
 from toolkit.repricing import recost
 from toolkit.scenario import Scenario
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 WORKERS = 4
 MODEL = {"name": "mlp", "options": {"hidden": [512, 512, 512], "image_size": 8}}
 DEVICE = {

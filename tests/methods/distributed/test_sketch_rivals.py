@@ -40,9 +40,10 @@ def test_replicas_are_equal_to_the_bit(workers: int, schedule: str) -> None:
         assert not torch.equal(trained.weights[0], trained.start)
 
 
+@pytest.mark.parametrize("steps", [50, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("method", "servers"), ALL)
-def test_replicas_are_equal_after_many_steps(method: ExchangeMethod, servers: int) -> None:
-    trained = train(method, 4, 200, servers=servers)
+def test_replicas_are_equal_after_many_steps(method: ExchangeMethod, servers: int, steps: int) -> None:
+    trained = train(method, 4, steps, servers=servers)
     assert replicas_agree(trained)
     assert torch.isfinite(trained.weights[0]).all()
 

@@ -12,6 +12,8 @@ from toolkit.errors import UserError
 from toolkit.scenario import Scenario
 from toolkit.sweep import run
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 SCENARIO = Path(__file__).parents[3] / "scenarios" / "glider_continual.yaml"
 SMALL: dict[str, Any] = {
     "duration_s": 7200, "fabric.history_s": 0, "fabric.drain_s": 600, "fabric.links": "ideal", "fabric.mobility": "static", "seeds": 1,
@@ -31,6 +33,7 @@ def of(metrics: pd.DataFrame, name: str) -> pd.Series:
     return metrics[metrics["name"] == name].set_index("step")["value"]
 
 
+@pytest.mark.usefixtures("drawn")
 def test_whole_changes_make_the_copy_what_the_glider_was_when_it_sent(tmp_path: Path) -> None:
     rows, metrics, ledger = glider(tmp_path / "run", **{"program.change": "whole"})
     own, ashore = of(metrics, "test_accuracy"), of(metrics, "ashore_accuracy")

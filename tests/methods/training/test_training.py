@@ -24,6 +24,8 @@ from toolkit.models.condensenet import condensenet
 from toolkit.scenario import Scenario
 from toolkit.sweep import run
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 TINY = {"name": "resnet", "options": {"nf": 4, "blocks": [1]}}
 BASE: dict[str, Any] = {
@@ -135,6 +137,7 @@ def test_the_lasso_of_a_condensenet_is_part_of_its_loss() -> None:
 # what it costs
 
 
+@pytest.mark.usefixtures("drawn")
 def test_times_and_energies_are_those_of_the_counted_work(tmp_path: Path) -> None:
     arm = scenario()
     result = run(arm, out=tmp_path / "run")
