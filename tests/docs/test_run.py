@@ -19,6 +19,7 @@ import pytest
 from tests.docs.pages import PAGES, commands
 from tests.docs.test_commands import arguments_of
 from tests.test_simulate import ROOT
+from toolkit.commands import COMMANDS
 from toolkit.commands.front import main
 
 pytestmark = pytest.mark.slow
@@ -41,7 +42,8 @@ def runnable(page: str) -> list[tuple[str, ...]]:
         if name == "predict" and not given[0].startswith("series"):  # files that others have: tests/test_reading.py
             continue
         if name in {"simulate", "commands.sweeping"} and "--check" not in given:
-            without = [word for word in given if word not in {"--quick", "--jobs", "2", "8", "--seeds", "10"}]
+            more = {place + 1 for place, word in enumerate(given) if word in {"--jobs", "--seeds"}}
+            without = [word for place, word in enumerate(given) if place not in more and word not in {"--quick", "--jobs", "--seeds"}]
             given = [*without, "--quick", "--jobs", "1", "--quiet"]
         if "onnx" in given and find_spec("onnx") is None:
             continue
@@ -49,10 +51,8 @@ def runnable(page: str) -> list[tuple[str, ...]]:
     return list(found)
 
 
-FRONT = {
-    "commands.sweeping": "sweep", "commands.listing": "list", "commands.describing": "describe", "commands.schema": "schema",
-    "commands.comparing": "compare",
-}
+FRONT = {each.module.partition(".")[2]: command for command, each in COMMANDS.items()}
+"""What the front door calls a module."""
 RUN = [page for page in PAGES if not page.startswith(FOLLOWED) and runnable(page)]
 
 

@@ -16,7 +16,7 @@ def state_of(path: Path, depth: int = DEPTH) -> tuple[object, ...]:
     try:
         place = path.resolve() if depth == DEPTH else path
         stat = place.stat()
-        within = sorted((state_of(each, depth - 1) for each in place.iterdir()), key=str) if depth and place.is_dir() else ()
+        within = sorted(state_of(each, depth - 1) for each in place.iterdir()) if depth and place.is_dir() else ()
     except (OSError, ValueError):  # it is not there, or no path: whoever reads it says so
         return (str(path),)
     return (str(place), stat.st_size, stat.st_mtime_ns, *within)

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.core.once import state_of
+
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -29,7 +31,7 @@ def decoded_once(files: Iterable[Path], settings: dict[str, object], make: Calla
 
     A file is known again by its path, size and time of change. A cache that cannot be read or written is done without.
     """
-    facts = [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
+    facts = [state_of(file) for file in files]
     key = hashlib.sha256(json.dumps([facts, settings], sort_keys=True, default=str).encode()).hexdigest()
     place = cache_folder() / f"{key[:32]}.npz"
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error), place.open("rb") as file:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import random
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from toolkit.core import statefile
 from toolkit.core.work import Work
 from toolkit.laws import require
+from toolkit.laws.generators import global_states
 from toolkit.laws.small_stream import Run, run_plan, train
 from toolkit.methods.continual import ContinualMethod
 from toolkit.methods.continual.plan import BETWEEN
@@ -38,17 +38,11 @@ def shut(part: ContinualMethod) -> Run:
     return train(part, save_every=SAVE_EVERY, forgets=not part.sees_all)
 
 
-def _global_states() -> tuple[Any, ...]:
-    """What torch, numpy and Python would draw next if anybody drew from their global generators."""
-    numbers = str(np.random.get_state(legacy=False))  # noqa: NPY002 - to see that nothing uses it
-    return torch.get_rng_state().tolist(), numbers, random.getstate()
-
-
 def a_seed_decides_weights_and_costs(part: ContinualMethod) -> None:
     """Two runs of a seed learn the same and are charged the same, and nothing is drawn from global generators."""
-    before = _global_states()
+    before = global_states()
     run, again = whole(part), shut(part)
-    require(_global_states() == before, "it draws from a global generator; draw from learner.generator('…')")
+    require(global_states() == before, "it draws from a global generator; draw from learner.generator('…')")
     require(torch.isfinite(run.weights).all() and all(map(math.isfinite, run.context.values("train_loss"))),
             "losses or weights are not finite")
     require(torch.equal(run.weights, again.weights), "two runs of one seed end with different weights")

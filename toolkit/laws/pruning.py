@@ -13,6 +13,7 @@ import torch
 
 from toolkit.core.local import LocalContext, run_local
 from toolkit.laws import require
+from toolkit.laws.generators import global_states
 from toolkit.learning.genetic.genome import Mask
 from toolkit.learning.pruning.finetune import FineTuning
 from toolkit.learning.pruning.rebuild import rebuild
@@ -100,10 +101,9 @@ def choosing_changes_no_weight(part: Pruner) -> None:
 
 def the_same_seed_chooses_the_same(part: Pruner) -> None:
     """Nothing is drawn from global generators."""
-    before = torch.get_rng_state(), str(np.random.get_state(legacy=False))  # noqa: NPY002 - to see that nothing uses it
+    before = global_states()
     once, again = alone(part), _run(part, 1)
-    same = torch.equal(before[0], torch.get_rng_state()) and before[1] == str(np.random.get_state(legacy=False))  # noqa: NPY002
-    require(same, "it draws from a global generator; draw from the one that start is given")
+    require(global_states() == before, "it draws from a global generator; draw from the one that start is given")
     require(once == again, f"two runs of a seed end otherwise: {once} and {again}")
 
 
