@@ -51,6 +51,7 @@ FRAME = 1448 / 1514
 SIZES = (10_000, 1_000_000, 10_000_000)
 ROUNDS = 10
 STEPS = 50
+BATCH_OF_RUN = 16
 METHODS: dict[str, Any] = {
     "dense": "dense", "gs-SGD": {"type": "gs_sgd", "density": 0.005}, "Top-k": {"type": "top_k", "density": 0.005}, "signSGD": "signsgd",
 }
@@ -278,7 +279,7 @@ def rank_ddp(settings: dict[str, Any]) -> dict[str, float]:
 
 def training(method: Any, *, learn: bool, steps: int = STEPS) -> DistributedSgd:
     return DistributedSgd.model_validate({
-        "task": {"dataset": "digits", "model": {"name": "small_cnn"}}, "method": method, "steps": steps, "batch": 16, "lr": 0.01,
+        "task": {"dataset": "digits", "model": {"name": "small_cnn"}}, "method": method, "steps": steps, "batch": BATCH_OF_RUN, "lr": 0.01,
         "evaluate_every": 10**6, "learn": learn,
     })
 
@@ -326,15 +327,17 @@ def exchanges(device: Device, repeats: int) -> None:
         print(f"  {'(gloo itself)':<44}{'':>11}{1e3 * measured['gloo'][str(nbytes)]:>11.3f}")
 
 
-def trainings(device: Device, repeats: int) -> None:
-    """Steps of four methods, and of torch's own DDP."""
+def trainings(device: Device, rounds: int, repeats: int) -> None:
+    """Steps of four methods, said by constants that know their network (`--model small_cnn`), and of torch's own DDP."""
     processes = max(2, len(os.sched_getaffinity(0)))
-    cluster = fabric(device, processes)
+    own = calibrate(own_probes(["small_cnn"], "1x8x8", BATCH_OF_RUN), rounds=rounds)
+    cluster = fabric(device_of(own).model_copy(update={"message_overhead_s": device.message_overhead_s}), processes)
     measured = on_held_links(processes, "train", methods=METHODS, repeats=repeats)
     heading(f"a step of small_cnn in whole runs of {STEPS}, {processes} processes (ms)", "whole run")
     for name, method in METHODS.items():
         whole, first = (simulated(cluster, training(method, learn=False, steps=steps)) for steps in (STEPS, 1))
         told(name, (whole - first) / (STEPS - 1), measured[name], 1.3)
+    cluster = fabric(device, processes)
     measured = on_held_links(processes, "ddp", batch=64, repeats=repeats)
     heading(f"a step of torch's DistributedDataParallel, 1.1 M weights, {processes} processes (ms)", "DDP")
     for name, overlap in (("buckets of 1 MiB", True), ("one bucket", False)):
@@ -376,7 +379,7 @@ def main() -> int:
             device = device.model_copy(update={"message_overhead_s": message_overhead_s(4 * args.rounds)})
             print(f"\na message takes {1e6 * (device.message_overhead_s or 0.0):.0f} us at each end")
             exchanges(device, args.repeats)
-            trainings(device, args.repeats)
+            trainings(device, args.rounds, args.repeats)
         else:
             print("\nall-reduces and trainings are left out: namespaces with held links cannot be made here (that needs root, ip and tc)")
     if args.only in (None, "storage"):

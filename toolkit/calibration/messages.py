@@ -1,7 +1,7 @@
-"""What a message costs the machines at its ends, beside the wire: two processes here send each other one at a time, as training does.
+"""What a message costs the machines at its ends, beside the wire: two processes here compute and send each other one, as training does.
 
-Nothing else goes on meanwhile, so this is what a message takes where the threads that send and receive have a core of their own. With as
-many training processes as cores it is more: those threads then wait until a gradient is done.
+A message between two computations takes longer than one of many in a row: threads that slept are woken, and what they touch has left the
+caches.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from toolkit.errors import ToolkitError
 PROCESSES = 2
 BLOCK = 50
 """Exchanges between two looks at the clock."""
+SIDE, PRODUCTS = 128, 16
+"""What is computed between two exchanges, some half a millisecond: so many products of square matrices."""
 VALUES = 256
 """In a message: few enough for the wire to take next to nothing of the time."""
 TIMEOUT_S = 120.0
 
 
 def message_overhead_s(rounds: int) -> float:
-    """Return the time in s that one end spends on one message: half of sending one and receiving one.
+    """Return the time in s that one end spends on one message: half of sending one and receiving one, beyond what is computed between.
 
     The least of *rounds*. The two processes need a core each.
 
@@ -67,24 +69,27 @@ def _measure(place: str, rounds: int, rank: int) -> float:
     )
     nowhere = Checkpoints(Path(place).with_name("states"), rank, PROCESSES, resume=False)
     ctx = DistributedContext(PROCESSES, 0, 1, Collectives(), nowhere)
-    vector = torch.zeros(VALUES)
+    vector, square, product = torch.zeros(VALUES), torch.ones(SIDE, SIDE), torch.empty(SIDE, SIDE)
 
-    def exchanges() -> Asking:
+    def work(*, exchange: bool) -> Asking:
         for _ in range(BLOCK):
-            coming = ctx.recv(1 - rank, vector)
-            ctx.send(1 - rank, vector.nbytes, payload=vector)
-            yield coming
+            for _ in range(PRODUCTS):
+                torch.mm(square, square, out=product)
+            if exchange:
+                coming = ctx.recv(1 - rank, vector)
+                ctx.send(1 - rank, vector.nbytes, payload=vector)
+                yield coming
 
-    def block_s() -> float:
+    def block_s(*, exchange: bool) -> float:
         dist.barrier()
         begun_s = perf_counter()
-        ctx.run(exchanges())
+        ctx.run(work(exchange=exchange))
         return perf_counter() - begun_s
 
-    block_s()
-    least_s = min(block_s() for _ in range(rounds))
+    block_s(exchange=True)
+    least_s = {exchange: min(block_s(exchange=exchange) for _ in range(rounds)) for exchange in (True, False)}
     dist.destroy_process_group()
-    return least_s / BLOCK / 2
+    return max(0.0, least_s[True] - least_s[False]) / BLOCK / 2
 
 
 def main(arguments: Any = None) -> None:

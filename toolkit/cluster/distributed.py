@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from toolkit.cluster.gloo_threads import computing_goes_first
 from toolkit.collectives import Collectives
 from toolkit.core import statefile
 from toolkit.core.context import Asking, Context, Delivery
@@ -259,6 +260,7 @@ class DistributedContext(Context):
         self._checkpoints = checkpoints
         self._sent: deque[Sending] = deque()
         self._arrivals: queue.SimpleQueue[None] = queue.SimpleQueue()
+        computing_goes_first()
 
     @property
     def now(self) -> float:

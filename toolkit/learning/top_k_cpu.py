@@ -1,8 +1,8 @@
 """Radix selection on the bits of floats, compiled by numba when first used.
 
 The bits of |v|, read as an integer, are in the order of |v|. Their upper half (exponent and 7 bits of mantissa) is counted in one
-pass; a second pass keeps what lies in or above the bin of the k-th; the lower half then settles, among the few of that bin, the
-exact k-th value and how many of its equals belong. No sort, no worst case: all values may be equal.
+pass; a second pass keeps what lies in or above the bin of the k-th; the lower half then settles, among those of that bin, the
+exact k-th value and how many of its equals belong: a few are sorted, many are counted too. No worst case: all values may be equal.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ MAGNITUDE = np.uint32(0x7FFFFFFF)
 UPPER = np.uint32(16)
 BINS = 1 << 15
 LOWER_BINS = 1 << 16
+FEW = 2048
+"""So many are sorted sooner than `LOWER_BINS` are emptied and looked through."""
 INFINITY = 0x7F80
 """Bin of infinity, and the first with NaN."""
 BLOCK = 16
@@ -24,14 +26,16 @@ BLOCK = 16
 @numba.njit(cache=True, nogil=True)
 def count_upper(bits):
     """Count the upper halves of |v|, (BINS,); two sets of counters, so that a run of equal values does not wait for itself."""
-    even, odd = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+    even, odd = np.zeros(BINS, np.int32), np.zeros(BINS, np.int32)
     whole = len(bits) // 2 * 2
     for i in range(0, whole, 2):
         even[(bits[i] & MAGNITUDE) >> UPPER] += 1
         odd[(bits[i + 1] & MAGNITUDE) >> UPPER] += 1
     if whole < len(bits):
         even[(bits[whole] & MAGNITUDE) >> UPPER] += 1
-    return even + odd
+    for place in range(BINS):
+        even[place] += odd[place]
+    return even
 
 
 @numba.njit(cache=True, nogil=True)
@@ -61,6 +65,24 @@ def keep(bits, floor, kept):
 
 
 @numba.njit(cache=True, nogil=True)
+def kth_of_few(bits, kept, upper, k):
+    """Return the k-th largest |v| of the bin *upper*, and how many of that bin are larger; *kept* has the indices of all of them."""
+    few = np.empty(FEW, np.uint32)
+    count = 0
+    for n in range(len(kept)):
+        magnitude = bits[kept[n]] & MAGNITUDE
+        if magnitude >> UPPER == upper:
+            few[count] = magnitude
+            count += 1
+    few[:count].sort()
+    kth = few[count - k]
+    larger = 0
+    while larger < k and few[count - 1 - larger] > kth:
+        larger += 1
+    return kth, larger
+
+
+@numba.njit(cache=True, nogil=True)
 def select(bits, k):
     """Return the indices (int64, rising) of the *k* largest |v|, of equals those with the lowest index; and whether any is NaN."""
     counts = count_upper(bits)
@@ -75,13 +97,16 @@ def select(bits, k):
     kept = np.empty(above + counts[upper] + 1, np.int64)
     keep(bits, np.uint32(upper << 16), kept)
     kept = kept[:-1]
-    lower_counts = np.zeros(LOWER_BINS, np.int64)
-    for n in range(len(kept)):
-        magnitude = bits[kept[n]] & MAGNITUDE
-        if magnitude >> UPPER == upper:
-            lower_counts[magnitude & np.uint32(0xFFFF)] += 1
-    lower, above_in_bin = bin_of_kth(lower_counts, k - above)
-    kth = np.uint32((upper << 16) | lower)
+    if counts[upper] <= FEW:
+        kth, above_in_bin = kth_of_few(bits, kept, upper, k - above)
+    else:
+        lower_counts = np.zeros(LOWER_BINS, np.int64)
+        for n in range(len(kept)):
+            magnitude = bits[kept[n]] & MAGNITUDE
+            if magnitude >> UPPER == upper:
+                lower_counts[magnitude & np.uint32(0xFFFF)] += 1
+        lower, above_in_bin = bin_of_kth(lower_counts, k - above)
+        kth = np.uint32((upper << 16) | lower)
     equals = k - above - above_in_bin
     chosen = np.empty(k, np.int64)
     n = 0

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from toolkit.errors import DivergenceError
+from toolkit.learning.finite import is_finite
 from toolkit.learning.flat import FlatLayout, adopt
 from toolkit.learning.plain_state import plain, restored
 from toolkit.models.evolving import Evolving
@@ -76,5 +77,7 @@ def check_finite(loss: Tensor, *gradients: Tensor, step: int, rate: float) -> No
     if not math.isfinite(value):
         raise DivergenceError(f"its loss is {value:g}", step, rate)
     present = [gradient for gradient in gradients if gradient.numel()]
-    if present and not all(math.isfinite(float(largest)) for largest in torch._foreach_norm(present, torch.inf)):
+    if not present or all(math.isfinite(float(length)) for length in torch._foreach_norm(present)):
+        return
+    if not all(is_finite(gradient) for gradient in present):  # a length overflows before its numbers do
         raise DivergenceError("its gradient is not finite", step, rate)

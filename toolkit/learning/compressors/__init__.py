@@ -24,7 +24,7 @@ from toolkit.learning.finite import NotFiniteError, check_finite, is_finite
 Payload = tuple[Tensor, ...]
 WorkTuple = tuple[float, float, float, float]
 """Floating-point operations, bytes read, bytes written, kernels started: the first fields of a `toolkit.core.work.Work`."""
-CHECKS = 14
+CHECKS = 2
 """Kernels of looking for what is not finite, before and after compressing."""
 INDEX_BYTES = 4
 
@@ -34,6 +34,8 @@ class Compressor(ABC):
 
     collective: ClassVar[Literal["all_gather", "all_reduce"]] = "all_gather"
     """How the payloads of several workers meet: side by side, or added (then a payload is a single float tensor)."""
+    draws: ClassVar[bool] = True
+    """Whether it may ask for random numbers; making a generator takes as long as compressing a small network's gradient."""
 
     def compress(self, vector: Tensor, generator: Generator | None = None) -> Payload:
         """Return the tensors that are sent for *vector*, which is left as it is; *generator* is this worker's own.

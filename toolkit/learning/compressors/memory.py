@@ -60,7 +60,7 @@ class Residual(Memory):
     def work(self) -> WorkTuple:
         """A multiplication and an addition per element; reads e and g, writes e."""
         size = self.error.numel()
-        return 2.0 * size, 8.0 * size, 4.0 * size, 8.0
+        return 2.0 * size, 8.0 * size, 4.0 * size, 2.0
 
 
 @final
@@ -94,4 +94,4 @@ class Corrected(Memory):
     def work(self) -> WorkTuple:
         """Two multiply-adds per element; reads u, g, then e, u; writes u and e. The kernels of `remove` beyond adding are among them."""
         size = self.error.numel()
-        return 4.0 * size, 16.0 * size, 8.0 * size, 15.0
+        return 4.0 * size, 16.0 * size, 8.0 * size, 9.0

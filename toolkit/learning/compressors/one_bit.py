@@ -38,15 +38,15 @@ class OneBitCompressor(Compressor):
     def decompress(self, payload: Payload, size: int) -> Tensor:
         sizes = per_part(self.sizes, size)
         up, down, packed = payload
-        return torch.where(unpack(packed, 1, size).bool(), spread(up, sizes), spread(down, sizes))
+        return torch.where(unpack(packed, 1, size), spread(up, sizes), spread(down, sizes))
 
     def wire_bytes(self, size: int) -> int:
         return packed_bytes(size, 1) + 2 * FLOAT_BYTES * len(per_part(self.sizes, size))
 
     def work(self, size: int) -> WorkTuple:
         """Comparison and packing (3 per element), two conditional sums (4); reads the vector twice, writes what is sent."""
-        return 7.0 * size, 8.0 * size, float(self.wire_bytes(size)), CHECKS + 33.0 + 3.0 * len(self.sizes)
+        return 7.0 * size, 8.0 * size, float(self.wire_bytes(size)), CHECKS + 20.0 + 3.0 * len(self.sizes)
 
     def add_work(self, size: int) -> WorkTuple:
         """Unpacking, choosing, adding (4 per element); reads what was sent and the sum, writes the sum."""
-        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size, 16.0
+        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size, 10.0

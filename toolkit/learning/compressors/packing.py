@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -18,18 +19,24 @@ def packed_bytes(count: int, bits: int) -> int:
 def pack(codes: Tensor, bits: int) -> Tensor:
     """Return *codes* (whole numbers of 0 to 2**bits - 1) as bytes (uint8): code i takes the bits from i * bits on, the lowest first.
 
-    Each eight codes are put into one 64-bit word, of which the lowest *bits* bytes are kept (little-endian machines).
+    Single bits on the CPU are numpy's. Otherwise each eight codes are put into one 64-bit word, of which the lowest *bits* bytes are kept
+    (little-endian machines).
     """
+    if bits == 1 and codes.device.type == "cpu":
+        return torch.from_numpy(np.packbits(codes.numpy(), bitorder="little"))
     words = pad(codes.to(torch.int64), (0, -codes.numel() % GROUP)).view(-1, GROUP)
     words = (words << _shifts(bits, codes.device)).sum(1)
     return words.view(torch.uint8).view(-1, 8)[:, :bits].reshape(-1)[: packed_bytes(codes.numel(), bits)].clone()
 
 
 def unpack(packed: Tensor, bits: int, count: int) -> Tensor:
-    """Return the first *count* codes (int64) of what `pack` made."""
+    """Return the first *count* codes of what `pack` made (int64; single bits as bool)."""
+    if bits == 1 and packed.device.type == "cpu":
+        return torch.from_numpy(np.unpackbits(packed.numpy(), count=count, bitorder="little").view(np.bool_))
     octets = pad(packed, (0, -packed.numel() % bits)).view(-1, bits)
     words = pad(octets, (0, 8 - bits)).view(torch.int64)
-    return ((words >> _shifts(bits, packed.device)) & ((1 << bits) - 1)).view(-1)[:count]
+    codes = ((words >> _shifts(bits, packed.device)) & ((1 << bits) - 1)).view(-1)[:count]
+    return codes.bool() if bits == 1 else codes
 
 
 def _shifts(bits: int, device: torch.device) -> Tensor:

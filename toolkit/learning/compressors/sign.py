@@ -46,7 +46,7 @@ class Sign(Compressor):
         return part_sums(vector.abs(), sizes) / lengths, packed
 
     def decompress(self, payload: Payload, size: int) -> Tensor:
-        signs = (2 * unpack(payload[-1], 1, size) - 1).to(torch.float32)
+        signs = unpack(payload[-1], 1, size).to(torch.float32).mul_(2).sub_(1)
         return signs * spread(payload[0], per_part(self.sizes, size)) if self.scaled else signs
 
     def wire_bytes(self, size: int) -> int:
@@ -55,9 +55,9 @@ class Sign(Compressor):
     def work(self, size: int) -> WorkTuple:
         """Comparison and packing (3 per element), mean magnitude (2); reads the vector once for each, writes what is sent."""
         passes = 2 if self.scaled else 1
-        kernels = CHECKS + (16.0 + len(self.sizes) if self.scaled else 7.0)
+        kernels = CHECKS + (11.0 + len(self.sizes) if self.scaled else 5.0)
         return 3.0 * size + 2.0 * size * (passes - 1), 4.0 * size * passes, float(self.wire_bytes(size)), kernels
 
     def add_work(self, size: int) -> WorkTuple:
         """Unpacking, scaling, adding (4 per element); reads what was sent and the sum, writes the sum."""
-        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size, 15.0 if self.scaled else 11.0
+        return 4.0 * size, self.wire_bytes(size) + 4.0 * size, 4.0 * size, 9.0 if self.scaled else 5.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Generator, Tensor
@@ -20,6 +20,8 @@ class TopKCompressor(Compressor):
 
     Source: Aji and Heafield 2017; Stich et al. 2018.
     """
+
+    draws: ClassVar[bool] = False
 
     k: int
 

@@ -17,7 +17,7 @@ from toolkit.learning.random import torch_generator
 from toolkit.methods.distributed import Step
 from toolkit.methods.distributed.sparse import Split, charged, exchange_whole, moving
 
-AVERAGING = 9
+AVERAGING = 3
 """Kernels of a mean beside those of its summands: an empty sum, looking for what is not finite, a division."""
 NO_WORK = Work()
 
@@ -94,7 +94,7 @@ def compressed(
     size = vector.numel()
     payload: Payload = ()
     if size:
-        generator = torch_generator(ctx.shared_rng("compress", ctx.node, *step.key), vector.device)
+        generator = torch_generator(ctx.shared_rng("compress", ctx.node, *step.key), vector.device) if compressor.draws else None
         payload = compressor.compress(vector, generator)
         more += Work(*compressor.work(size))
     if memory and size:
