@@ -24,7 +24,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from toolkit.calibration.messages import message_overhead_s
+from toolkit.calibration.messages import message_handling
 from toolkit.core import yaml12
 from toolkit.core.local import LocalContext, LocalGroup
 from toolkit.core.world import World
@@ -144,14 +144,14 @@ def trained_s(spec: Scenario) -> float:
 def real(times: int) -> None:
     for _ in range(times):
         step_s, link = measured_step_s(), measured_link()
-        overhead_s = message_overhead_s(40)
-        device = {"profile": "desktop_cpu", "measured_s": {"gradient": step_s}, "message_overhead_s": overhead_s}
+        handling = message_handling(40)
+        device = {"profile": "desktop_cpu", "measured_s": {"gradient": step_s}, **handling._asdict()}
         few, more = (federation(rounds, device, link) for rounds in (FEW, MANY))
         said_s = (observed(priced(more), "trained_s") - observed(priced(few), "trained_s")) / (MANY - FEW)
         took_s = (trained_s(more) - trained_s(few)) / (MANY - FEW)
         print(
             f"a step {step_s * 1e3:.3f} ms, a link {link['rate_bps'] / 1e9:.2f} Gbit/s, "
-            f"{overhead_s * 1e6:.0f} us a message and end: a round of "
+            f"{handling[0] * 1e6:.0f} us a message and end, {handling[1] * 1e6:.0f} us to wake: a round of "
             f"{CLIENTS} clients said {said_s * 1e3:.2f} ms, measured {took_s * 1e3:.2f} ms, said / measured {said_s / took_s:.2f}",
             flush=True,
         )

@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from toolkit.calibrate import own_probes
 from toolkit.calibration.machine import Calibration, calibrate, machine_name, sizes
-from toolkit.calibration.messages import message_overhead_s
+from toolkit.calibration.messages import handling_in_group
 from toolkit.calibration.probes import HELD
 from toolkit.calibration.storage import BATCH, RECORD_BYTES, storage_rates
 from toolkit.calibration.timing import times_of
@@ -46,6 +46,10 @@ from toolkit.learning.work import count
 from toolkit.methods.distributed.program import DistributedSgd
 
 RATE_BPS = 200e6
+BURST_BYTES = 32 * 1024
+"""What a link that was idle lets through at once. Messages that are smaller may pass unheld; with a few frames instead, splitting what is
+sent in larger pieces takes more of these cores than a network card would.
+"""
 FRAME = 1448 / 1514
 """Of what `tc tbf` counts, a frame from its header on, the share that is a message's."""
 SIZES = (10_000, 1_000_000, 10_000_000)
@@ -147,8 +151,8 @@ for rank in $(seq 0 {processes - 1}); do
   ip link set port$rank master switch up
   ip -n host$rank addr add 10.77.0.$((rank + 1))/24 dev net0
   ip -n host$rank link set net0 up; ip -n host$rank link set lo up
-  tc qdisc add dev port$rank root tbf rate {RATE_BPS:.0f}bit burst 32kb latency 5ms
-  ip netns exec host$rank tc qdisc add dev net0 root tbf rate {RATE_BPS:.0f}bit burst 32kb latency 5ms
+  tc qdisc add dev port$rank root tbf rate {RATE_BPS:.0f}bit burst {BURST_BYTES}b latency 5ms
+  ip netns exec host$rank tc qdisc add dev net0 root tbf rate {RATE_BPS:.0f}bit burst {BURST_BYTES}b latency 5ms
 done
 for rank in $(seq 0 {processes - 1}); do
   RANK=$rank WORLD_SIZE={processes} MASTER_ADDR=10.77.0.1 MASTER_PORT=29611 GLOO_SOCKET_IFNAME=net0 \\
@@ -165,7 +169,7 @@ wait
 
 def links_can_be_held() -> bool:
     """Whether namespaces with held links can be made here."""
-    probe = "ip link add probe type bridge && tc qdisc add dev lo root tbf rate 1mbit burst 32kb latency 5ms"
+    probe = f"ip link add probe type bridge && tc qdisc add dev lo root tbf rate 1mbit burst {BURST_BYTES}b latency 5ms"
     try:
         return subprocess.run(["unshare", "-nm", "bash", "-c", probe], capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
@@ -176,7 +180,7 @@ def rank_main(settings: dict[str, Any]) -> None:
     """What each process does."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    found = {"all_reduce": rank_all_reduce, "train": rank_train, "ddp": rank_ddp}[settings["task"]](settings)
+    found = {"all_reduce": rank_all_reduce, "train": rank_train, "ddp": rank_ddp, "messages": rank_messages}[settings["task"]](settings)
     if dist.get_rank() == 0:
         Path(settings["answer"]).write_text(json.dumps(found))
     dist.barrier()
@@ -234,6 +238,11 @@ def rank_all_reduce(settings: dict[str, Any]) -> dict[str, Any]:
         found["ring"][str(nbytes)] = best(lambda vector=vector: ctx.run(ctx.all_reduce(vector)), repeats)
         found["gloo"][str(nbytes)] = best(lambda vector=vector: dist.all_reduce(vector), repeats)
     return found
+
+
+def rank_messages(settings: dict[str, Any]) -> dict[str, float]:
+    """What a message of 1 kB takes at each end, and to wake."""
+    return handling_in_group(settings["rounds"])._asdict()
 
 
 def rank_train(settings: dict[str, Any]) -> dict[str, float]:
@@ -331,7 +340,9 @@ def trainings(device: Device, rounds: int, repeats: int) -> None:
     """Steps of four methods, said by constants that know their network (`--model small_cnn`), and of torch's own DDP."""
     processes = max(2, len(os.sched_getaffinity(0)))
     own = calibrate(own_probes(["small_cnn"], "1x8x8", BATCH_OF_RUN), rounds=rounds)
-    cluster = fabric(device_of(own).model_copy(update={"message_overhead_s": device.message_overhead_s}), processes)
+    cluster = fabric(device_of(own).model_copy(
+        update={"message_overhead_s": device.message_overhead_s, "message_wake_s": device.message_wake_s}
+    ), processes)
     measured = on_held_links(processes, "train", methods=METHODS, repeats=repeats)
     heading(f"a step of small_cnn in whole runs of {STEPS}, {processes} processes (ms)", "whole run")
     for name, method in METHODS.items():
@@ -376,8 +387,10 @@ def main() -> int:
     device = gradients(args.rounds) if args.only in (None, "gradients") else device_of(calibrate(rounds=args.rounds))
     if args.only in (None, "links"):
         if links_can_be_held():
-            device = device.model_copy(update={"message_overhead_s": message_overhead_s(4 * args.rounds)})
-            print(f"\na message takes {1e6 * (device.message_overhead_s or 0.0):.0f} us at each end")
+            handling = on_held_links(2, "messages", rounds=4 * args.rounds)
+            device = device.model_copy(update=handling)
+            each_us, wake_us = (1e6 * value for value in handling.values())
+            print(f"\na message takes {each_us:.0f} us at each end, the first after a computation {wake_us:.0f} us more")
             exchanges(device, args.repeats)
             trainings(device, args.rounds, args.repeats)
         else:

@@ -60,7 +60,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from toolkit.calibration.machine import calibrate, sizes
-    from toolkit.calibration.messages import message_overhead_s
+    from toolkit.calibration.messages import message_handling
     from toolkit.calibration.probes import HELD
     from toolkit.calibration.storage import storage_rates
     from toolkit.core.device import PROFILES, Device
@@ -80,8 +80,11 @@ def _calibrate(args: argparse.Namespace) -> int:
     powers = {key: value for key, value in PROFILES.read(args.like).items() if key in POWERS}
     folder = Path(args.out).absolute().parent if args.out else Path.cwd()
     read, write = (float(f"{rate:.3g}") for rate in storage_rates(folder))
-    handling = {"message_overhead_s": float(f"{message_overhead_s(BLOCKS * args.rounds):.3g}")} if args.accelerator == "cpu" else {}
-    messages = " Messages: of 1 kB between two processes here, by gloo." if handling else ""
+    handling: dict[str, float] = {}
+    if args.accelerator == "cpu":
+        measured = message_handling(BLOCKS * args.rounds)
+        handling = {name: float(f"{value:.3g}") for name, value in measured._asdict().items()}
+    messages = " Messages: of 1 kB between two processes here, by gloo, one after the other and after gradients." if handling else ""
     values = {
         "source": f"{found.source}{messages} Storage: batches of records at random places of this disk. Assumed: powers, those of "
         f"{args.like}.",
@@ -152,7 +155,7 @@ def _tell(console: Console, found: Calibration, device: Device) -> None:
                 word,
             )
     console.print(table)
-    for name, value in {**found.fields, "message_overhead_s": device.message_overhead_s}.items():
+    for name, value in {**found.fields, "message_overhead_s": device.message_overhead_s, "message_wake_s": device.message_wake_s}.items():
         if value is not None:
             console.print(f"{name}: {value:.4g}")
     if found.times.busy:

@@ -1,7 +1,7 @@
-"""What a message costs the machines at its ends, beside the wire: two processes here compute and send each other one, as training does.
+"""What a message costs the machines at its ends, beside the wire: two processes here send each other one at a time.
 
-A message between two computations takes longer than one of many in a row: threads that slept are woken, and what they touch has left the
-caches.
+Once with nothing else to do, and once after a gradient each, as training does: threads that slept are then woken, and what they need has
+left the caches.
 """
 
 from __future__ import annotations
@@ -13,24 +13,29 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolkit.errors import ToolkitError
 
 PROCESSES = 2
 BLOCK = 50
 """Exchanges between two looks at the clock."""
-SIDE, PRODUCTS = 128, 16
-"""What is computed between two exchanges, some half a millisecond: so many products of square matrices."""
 VALUES = 256
 """In a message: few enough for the wire to take next to nothing of the time."""
 TIMEOUT_S = 120.0
 
 
-def message_overhead_s(rounds: int) -> float:
-    """Return the time in s that one end spends on one message: half of sending one and receiving one, beyond what is computed between.
+class Handling(NamedTuple):
+    """What `toolkit.core.device.Device` calls by the same names."""
 
-    The least of *rounds*. The two processes need a core each.
+    message_overhead_s: float
+    """What one end spends on one message: half of sending one and receiving one."""
+    message_wake_s: float
+    """What sending one and receiving one take longer after a gradient."""
+
+
+def message_handling(rounds: int) -> Handling:
+    """Return what messages take, the least of *rounds*. The two processes need a core each.
 
     Raises:
         ToolkitError: they could not be run, or not in time.
@@ -52,52 +57,62 @@ def message_overhead_s(rounds: int) -> float:
     if any(process.returncode for process in running):
         last = next((lines[-1] for _, errors in said if (lines := errors.strip().splitlines())), "no word")
         raise ToolkitError(f"two processes could not exchange messages ({last})")
-    return float(said[0][0])
+    return Handling(*map(float, said[0][0].split()))
 
 
-def _measure(place: str, rounds: int, rank: int) -> float:
+def handling_in_group(rounds: int) -> Handling:
+    """Return what messages take between the two processes of the group that this one is in, over its own link; both call it."""
     import torch
     import torch.distributed as dist
 
+    from toolkit.calibration.probes import BETWEEN
     from toolkit.cluster.distributed import Checkpoints, DistributedContext
     from toolkit.collectives import Collectives
     from toolkit.core.context import Asking
 
-    torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{place}", rank=rank, world_size=PROCESSES, timeout=timedelta(seconds=TIMEOUT_S)
-    )
-    nowhere = Checkpoints(Path(place).with_name("states"), rank, PROCESSES, resume=False)
-    ctx = DistributedContext(PROCESSES, 0, 1, Collectives(), nowhere)
-    vector, square, product = torch.zeros(VALUES), torch.ones(SIDE, SIDE), torch.empty(SIDE, SIDE)
+    rank = dist.get_rank()
+    ctx = DistributedContext(PROCESSES, 0, 1, Collectives(), Checkpoints(Path("unused"), rank, PROCESSES, resume=False))
+    vector, gradient = torch.zeros(VALUES), BETWEEN.gradient()
 
-    def work(*, exchange: bool) -> Asking:
+    def work(compute: bool, exchange: bool) -> Asking:
         for _ in range(BLOCK):
-            for _ in range(PRODUCTS):
-                torch.mm(square, square, out=product)
+            if compute:
+                gradient()
             if exchange:
                 coming = ctx.recv(1 - rank, vector)
                 ctx.send(1 - rank, vector.nbytes, payload=vector)
                 yield coming
 
-    def block_s(*, exchange: bool) -> float:
-        dist.barrier()
-        begun_s = perf_counter()
-        ctx.run(work(exchange=exchange))
-        return perf_counter() - begun_s
+    def least_s(compute: bool, exchange: bool) -> float:
+        """Of one turn."""
+        found = []
+        for _ in range(1 + rounds):
+            dist.barrier()
+            begun_s = perf_counter()
+            ctx.run(work(compute, exchange))
+            found.append(perf_counter() - begun_s)
+        return min(found[1:]) / BLOCK
 
-    block_s(exchange=True)
-    least_s = {exchange: min(block_s(exchange=exchange) for _ in range(rounds)) for exchange in (True, False)}
-    dist.destroy_process_group()
-    return max(0.0, least_s[True] - least_s[False]) / BLOCK / 2
+    apart_s = least_s(False, True)
+    together_s = least_s(True, True) - least_s(True, False)
+    return Handling(apart_s / 2, max(0.0, together_s - apart_s))
 
 
 def main(arguments: Any = None) -> None:
     """Be one of the two processes: where they meet, rounds, rank."""
+    import torch
+    import torch.distributed as dist
+
     place, rounds, rank = arguments or sys.argv[1:]
-    taken_s = _measure(place, int(rounds), int(rank))
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{place}", rank=int(rank), world_size=PROCESSES, timeout=timedelta(seconds=TIMEOUT_S)
+    )
+    found = handling_in_group(int(rounds))
+    dist.barrier()
+    dist.destroy_process_group()
     if int(rank) == 0:
-        sys.stdout.write(f"{taken_s!r}\n")
+        sys.stdout.write(" ".join(map(repr, found)) + "\n")
 
 
 if __name__ == "__main__":

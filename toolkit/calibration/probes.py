@@ -94,6 +94,9 @@ products of `products`, bytes of `lenet_300_100`. The last three were chosen amo
 these are foretold best; none of `HELD` took part in that.
 """
 
+BETWEEN = FITTED[1]
+"""What is computed between two messages that are timed."""
+
 HELD = (
     Probe("resnet20 b1", resnet20, (1, 3, 32, 32)), Probe("vgg16 b1", vgg16, (1, 3, 32, 32)),
     Probe("wide_resnet b8", wide_resnet, (8, 3, 32, 32)), Probe("hcgnet_a1 b4", hcgnet_a1, (4, 3, 32, 32)),

@@ -140,8 +140,8 @@ class Mail:
         until_s = self._handled_until_s[node] = max(now, self._handled_until_s[node]) + overhead_s
         return Timeout(self.env, until_s - now)
 
-    def transfer(self, src: int, dst: int, nbytes: int, phase: str, payload: Payload | None) -> Message:
-        """Start a message; the event fires with its `Delivery` when the last byte has arrived."""
+    def transfer(self, src: int, dst: int, nbytes: int, phase: str, payload: Payload | None, late_s: float = 0.0) -> Message:
+        """Start a message, *late_s* from now; the event fires with its `Delivery` when the last byte has arrived."""
         mailbox = self._mailboxes.get((src, dst)) or self._open(src, dst)
         path = mailbox.path
         message = Message(self, path, nbytes, phase, payload.clone() if payload is not None else None)
@@ -151,8 +151,8 @@ class Mail:
             mailbox.messages.append(message)
         if self.may_lose_peers:
             self.under_way.add(message)
-        if path.sent_in_s:
-            self.handle(src, path.sent_in_s).callbacks.append(message.leave)
+        if path.sent_in_s or late_s:
+            self.handle(src, path.sent_in_s + late_s).callbacks.append(message.leave)
         else:
             message.leave()
         return message

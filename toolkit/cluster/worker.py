@@ -23,6 +23,8 @@ from toolkit.core.world import World
 from toolkit.errors import ToolkitError
 
 CRASH = "crash"
+WAKING = "wake"
+"""Phase of what sends when it wakes."""
 
 
 class WorkerContext(SimulatedContext):
@@ -44,6 +46,9 @@ class WorkerContext(SimulatedContext):
         self.may_lose_peers = mail.may_lose_peers
         self.call_trace = CallTrace(node)
         self.process_handle: simpy.Process | None = None
+        self._wake_s = device.message_wake_s or 0.0
+        self._computed_s = 0.0
+        """Since it sent a message last; kept only where that matters."""
         checkpoint = world.checkpoint
         if checkpoint is not None and checkpoint.resumed is not None:
             self.call_trace.rows = [Request(*row) for row in rows_of(checkpoint.resumed.machine["script"])]
@@ -70,7 +75,10 @@ class WorkerContext(SimulatedContext):
         return self.call_trace.depth > 0
 
     def compute(self, work: Work, phase: str = "", share: float = 1.0) -> Timeout:
+        busy_s = self.busy_s
         event = super().compute(work, phase, share)
+        if self._wake_s:
+            self._computed_s += self.busy_s - busy_s
         if not self.call_trace.depth:
             asked = {name: float(each) for name, each in zip(Work._fields, work, strict=True)}
             self.call_trace.add("compute", event, phase=phase, value=float(share), **asked)
@@ -87,11 +95,19 @@ class WorkerContext(SimulatedContext):
 
     def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Event:
         mail = self.mail
-        event = mail.transfer(self.node, mail.members[dst], nbytes, phase, payload)
+        event = mail.transfer(self.node, mail.members[dst], nbytes, phase, payload, self._woken_s())
         if not self.call_trace.depth:
             count, itemsize = _shape(payload, nbytes)
             self.call_trace.add("send", event, phase=phase, elements=count, itemsize=itemsize, peer=dst)
         return event
+
+    def _woken_s(self) -> float:
+        """Return how long what sends takes to wake, if it slept."""
+        if not self._wake_s or self._computed_s < self._wake_s:
+            return 0.0
+        self._computed_s = 0.0
+        self._occupy(self.now, self._wake_s, WAKING)
+        return self.stretched_s(self.now, self._wake_s)
 
     def recv(self, src: int, like: Payload) -> Event:
         mail = self.mail
@@ -116,6 +132,8 @@ class WorkerContext(SimulatedContext):
         self.call_trace.depth += 1
         try:
             if self.spec.pricing == "ideal":
+                if woken_s := self._woken_s():
+                    yield Timeout(self.world.env, woken_s)
                 return (yield self.ideal.join(self, kind, x, phase, root))
             return (yield from schedule)
         finally:

@@ -34,6 +34,8 @@ class Device(Profiled):
 
     A message takes `message_overhead_s` at each of its ends, copies, system calls and wake-ups of threads, beside what its links take: the
     overhead o of LogGP (Alexandrov, Ionescu, Schauser and Scheiman 1995). A machine handles one message at a time, beside its kernels.
+    The first that it sends after computing for at least `message_wake_s` leaves that much later: threads that slept are woken, and what
+    they need has left the caches.
 
     Departures: kernels follow one another, on GPUs too, whose host starts the next one meanwhile; kernels smaller than what a rate was
     found with are taken to reach it. Powers are those of the profile's mode, whatever share of the machine a computation uses.
@@ -57,6 +59,9 @@ class Device(Profiled):
     matrix_flops_per_s: float | None = Field(None, gt=0, description="rate of matrix products; without it efficiency times peak")
     message_overhead_s: float | None = Field(
         None, ge=0, description="time that a machine spends on each message it sends and each it receives (LogGP's o); without it none"
+    )
+    message_wake_s: float | None = Field(
+        None, ge=0, description="time by which the first message after a computation of at least as long leaves later; without it none"
     )
     measured_s: dict[str, float] = Field(
         default_factory=dict,

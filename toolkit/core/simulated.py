@@ -18,6 +18,7 @@ from toolkit.core.work import Work
 from toolkit.core.world import World
 from toolkit.errors import ScenarioError
 
+NOTHING = Work()
 Sender = Callable[[int, int, int, str], Event]
 
 
@@ -59,12 +60,14 @@ class SimulatedContext(Context):
         What a collective adds up is done at once, beside that: communication has a thread (gloo) or kernels (NCCL) of its own. As the
         machine's power is that of all it does, the time in which it computes anyway costs no more energy for that.
         """
-        world, device = self.world, self.device
-        now, busy_until_s = world.env.now, self._busy_until_s
+        now, device = self.world.env.now, self.device
         if self.in_collective:  # whose phase is that of what it adds up, not of a computation that was measured
-            start_s, plain_s = now, device.duration_s(work)
-        else:
-            start_s, plain_s = max(now, busy_until_s), device.duration_s(work, phase, share)
+            return self._occupy(now, device.duration_s(work), phase, work)
+        return self._occupy(max(now, self._busy_until_s), device.duration_s(work, phase, share), phase, work)
+
+    def _occupy(self, start_s: float, plain_s: float, phase: str, work: Work = NOTHING) -> Timeout:
+        """Let the processor do what takes *plain_s*; the event fires when it is done."""
+        world, busy_until_s = self.world, self._busy_until_s
         dur_s = self.stretched_s(start_s, plain_s)
         end_s = start_s + dur_s
         busier_s = dur_s if start_s >= busy_until_s else max(0.0, end_s - busy_until_s)
@@ -72,9 +75,9 @@ class SimulatedContext(Context):
         self.busy_s += busier_s
         world.ledger.charge(
             start_s, dur_s, self.node, self.node, "compute", phase=phase, flops=work.flops,
-            nbytes=int(work.read_bytes + work.write_bytes), energy_j=busier_s * device.busy_w, outcome="done",
+            nbytes=int(work.read_bytes + work.write_bytes), energy_j=busier_s * self.device.busy_w, outcome="done",
         )
-        return Timeout(world.env, end_s - now)
+        return Timeout(world.env, end_s - world.env.now)
 
     @property
     def in_collective(self) -> bool:

@@ -45,7 +45,7 @@ class OneBitCompressor(Compressor):
 
     def work(self, size: int) -> WorkTuple:
         """Comparison and packing (3 per element), two conditional sums (4); reads the vector twice, writes what is sent."""
-        return 7.0 * size, 8.0 * size, float(self.wire_bytes(size)), CHECKS + 20.0 + 3.0 * len(self.sizes)
+        return 7.0 * size, 8.0 * size, float(self.wire_bytes(size)), CHECKS + 18.0 + 3.0 * len(self.sizes)
 
     def add_work(self, size: int) -> WorkTuple:
         """Unpacking, choosing, adding (4 per element); reads what was sent and the sum, writes the sum."""

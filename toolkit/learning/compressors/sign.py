@@ -19,7 +19,7 @@ def sign_bits(vector: Tensor, generator: Generator | None) -> Tensor:
     Always taking the same side would push a coordinate without gradient (a dead unit) for ever in one direction.
     """
     positive = vector >= 0
-    if generator is not None:
+    if generator is not None and int(torch.count_nonzero(vector)) < vector.numel():
         zero = (vector == 0).nonzero().view(-1)
         positive[zero] = torch.rand(zero.shape, generator=generator, device=vector.device) < 0.5
     return positive
@@ -55,7 +55,7 @@ class Sign(Compressor):
     def work(self, size: int) -> WorkTuple:
         """Comparison and packing (3 per element), mean magnitude (2); reads the vector once for each, writes what is sent."""
         passes = 2 if self.scaled else 1
-        kernels = CHECKS + (11.0 + len(self.sizes) if self.scaled else 5.0)
+        kernels = CHECKS + (9.0 + len(self.sizes) if self.scaled else 3.0)
         return 3.0 * size + 2.0 * size * (passes - 1), 4.0 * size * passes, float(self.wire_bytes(size)), kernels
 
     def add_work(self, size: int) -> WorkTuple:
