@@ -79,3 +79,13 @@ def test_a_message_in_a_backward_pass_does_not_wait_for_its_end() -> None:
 
     world, _ = simulate(cluster(2, device=SLEEPY), act)
     assert world.now == pytest.approx(2 * WAKE_S, rel=1e-12)
+
+
+def test_what_was_computed_before_another_message_does_not_count() -> None:
+    def act(ctx: Context) -> Asking:
+        if ctx.rank == 0:
+            for _ in range(2):
+                yield ctx.compute(SHORT)
+                yield ctx.send(1, 0)
+
+    assert simulate(cluster(2, device=SLEEPY), act)[0].now == pytest.approx(WAKE_S + 2 * WIRE_S, rel=1e-12)

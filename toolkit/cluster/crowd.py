@@ -7,7 +7,7 @@ nothing but its place in some arrays; one that computes writes one row of the le
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from toolkit.cluster.messages import Mail
 from toolkit.cluster.settings import ClusterSettings
 from toolkit.cluster.shared_link import SharedLink
 from toolkit.cluster.ways import ways_of
-from toolkit.core.crowd import DOWN, GRADIENT, UP, Ended, Errand
+from toolkit.core.crowd import DOWN, GRADIENT, UP, WAKING, Ended, Errand
 from toolkit.core.device import Device
 from toolkit.core.work import Work
 from toolkit.core.world import World
@@ -76,6 +76,8 @@ class ClusterCrowd:
         """When the server has handled all messages that it has by now: one at a time."""
         self._client_s = [each.handling_s for each in self.devices]
         self._client_j = [each.handling_j for each in self.devices]
+        self.server_woken_s: Callable[[], float] = lambda: 0.0
+        """How long what the server sends with takes to wake, if it slept."""
         self._steps_s: dict[tuple[int, Work], float] = {}
         self._agenda: list[tuple[float, int, _Due]] = []
         """What happens to clients by themselves: a message for one leaves, one that has it computes, one that has computed sends, and its
@@ -87,9 +89,11 @@ class ClusterCrowd:
     def send_out(self, errands: Sequence[Errand], now_s: float) -> None:
         while self._next_s() <= now_s:
             self._happen(self._next_s())
+        late_s = self.server_woken_s() if errands else 0.0
+        self._server_until_s = max(now_s, self._server_until_s) + late_s
         for errand in errands:
             trip = _Trip(errand, now_s, errand.down_nbytes)
-            if self._server_s:
+            if self._server_s or late_s:
                 self._note(self._handled_s(now_s), _Leaving(trip))
             else:
                 self._down.start(now_s, self._kind[errand.client], trip.nbytes, trip)
@@ -170,16 +174,22 @@ class ClusterCrowd:
         left = errand.until_s <= at_s + steps * step_s
         if left:
             steps = min(steps, max(0, math.ceil((errand.until_s - at_s) / step_s)))
-        dur_s = steps * step_s
+        dur_s, woken_s = steps * step_s, 0.0
         if steps:
             work = errand.work
             self.ledger.charge(
                 at_s, dur_s, errand.client, errand.client, "compute", phase=GRADIENT, flops=steps * work.flops,
                 nbytes=int(steps * (work.read_bytes + work.write_bytes)), energy_j=dur_s * device.busy_w, outcome="done",
             )
-            self.busy_s[errand.client] += dur_s
+            if device.message_wake_s and dur_s >= device.message_wake_s:
+                woken_s = device.message_wake_s
+                self.ledger.charge(
+                    at_s + dur_s, woken_s, errand.client, errand.client, "compute", phase=WAKING, energy_j=woken_s * device.busy_w,
+                    outcome="done",
+                )
+            self.busy_s[errand.client] += dur_s + woken_s
         nbytes = errand.goodbye_nbytes if left else errand.up_nbytes
-        handled_s = self._client_s[self.device_of[errand.client]]
+        handled_s = woken_s + self._client_s[self.device_of[errand.client]]
         self._note(at_s + dur_s + handled_s, _Trip(errand, at_s + dur_s, nbytes, Ended(errand.number, errand.client, left, steps)))
 
     def _step_s(self, kind: int, device: Device, work: Work) -> float:

@@ -14,7 +14,7 @@ from toolkit.cluster.settings import ClusterSettings
 from toolkit.cluster.slowness import Slowness
 from toolkit.core.call_trace import CallTrace, Request
 from toolkit.core.context import Asking, Payload, PeerLost
-from toolkit.core.crowd import Crowd
+from toolkit.core.crowd import WAKING, Crowd
 from toolkit.core.device import Device
 from toolkit.core.ledger import kept_rows, rows_of
 from toolkit.core.simulated import SimulatedContext
@@ -23,8 +23,6 @@ from toolkit.core.world import World
 from toolkit.errors import ToolkitError
 
 CRASH = "crash"
-WAKING = "wake"
-"""Phase of what sends when it wakes."""
 
 
 class WorkerContext(SimulatedContext):
@@ -95,17 +93,17 @@ class WorkerContext(SimulatedContext):
 
     def send(self, dst: int, nbytes: int, phase: str = "data", payload: Payload | None = None) -> Event:
         mail = self.mail
-        event = mail.transfer(self.node, mail.members[dst], nbytes, phase, payload, self._woken_s())
+        event = mail.transfer(self.node, mail.members[dst], nbytes, phase, payload, self.woken_s())
         if not self.call_trace.depth:
             count, itemsize = _shape(payload, nbytes)
             self.call_trace.add("send", event, phase=phase, elements=count, itemsize=itemsize, peer=dst)
         return event
 
-    def _woken_s(self) -> float:
+    def woken_s(self) -> float:
         """Return how long what sends takes to wake, if it slept."""
-        if not self._wake_s or self._computed_s < self._wake_s:
+        slept, self._computed_s = self._computed_s >= self._wake_s > 0.0, 0.0
+        if not slept:
             return 0.0
-        self._computed_s = 0.0
         self._occupy(self.now, self._wake_s, WAKING)
         return self.stretched_s(self.now, self._wake_s)
 
@@ -132,7 +130,7 @@ class WorkerContext(SimulatedContext):
         self.call_trace.depth += 1
         try:
             if self.spec.pricing == "ideal":
-                if woken_s := self._woken_s():
+                if woken_s := self.woken_s():
                     yield Timeout(self.world.env, woken_s)
                 return (yield self.ideal.join(self, kind, x, phase, root))
             return (yield from schedule)

@@ -13,6 +13,8 @@ from toolkit.core.work import Work
 
 DOWN, GRADIENT, UP = "download", "gradient", "upload"
 """Phases of what an errand costs."""
+WAKING = "wake"
+"""Phase of what sends when it wakes after a computation."""
 FOREVER_S = float("inf")
 
 

@@ -26,12 +26,12 @@ SKEWED = {"type": "dirichlet", "alpha": 0.3}
 WAN = {"type": "wan_edge", "clients": ["home_adsl", "lte", "home_fibre"], "site_link": {"rate_bps": 4e6}}
 
 
-@pytest.mark.parametrize("overhead_s", [0.0, 0.004])
+@pytest.mark.parametrize(("overhead_s", "wake_s"), [(0.0, 0.0), (0.004, 0.0), (0.0, 0.003), (0.004, 0.02)])
 @pytest.mark.parametrize("availability", ["always", {"type": "on_off", "on_s": 0.4, "off_s": 0.2}], ids=str)
 @pytest.mark.parametrize("program", list(COHORTS))
-def test_a_crowd_is_what_messages_are(program: str, availability: Any, overhead_s: float) -> None:
+def test_a_crowd_is_what_messages_are(program: str, availability: Any, overhead_s: float, wake_s: float) -> None:
     """Every client a node and every message a flow, or clients as arrays: the same instants, bytes, joules, drops and accuracies."""
-    server = {"profile": "raspberry_pi_4", "message_overhead_s": overhead_s}
+    server = {"profile": "raspberry_pi_4", "message_overhead_s": overhead_s, "message_wake_s": wake_s}
     kinds = [{"device": {**server, "message_overhead_s": 3 * overhead_s}, "share": 0.5}, {"device": SLOW, "share": 0.5}]
     settings = {"split": SKEWED, "rounds": 6, "availability": availability, "retry_s": 0.1}
     if program == "fedavg":
@@ -49,7 +49,7 @@ def test_a_crowd_is_what_messages_are(program: str, availability: Any, overhead_
         assert observed(pair[0], name) == pytest.approx(observed(pair[1], name), rel=1e-9), name
     assert told(pair[0], "staleness") == told(pair[1], "staleness")
     assert told(pair[0], "took_part") == told(pair[1], "took_part")
-    for kind, phases in (("tx", ("download", "upload")), ("compute", ("gradient", "aggregate"))):
+    for kind, phases in (("tx", ("download", "upload")), ("compute", ("gradient", "aggregate", "wake"))):
         sums = [rows(world, kind, *phases).groupby(["node", "phase"])[["energy_j", "nbytes", "flops"]].sum() for world in pair]
         pd.testing.assert_frame_equal(*sums, rtol=1e-9, check_dtype=False)
     ends = rows(pair[0], "tx", "end")
