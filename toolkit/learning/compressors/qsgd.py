@@ -45,9 +45,10 @@ class QsgdCompressor(Compressor):
 
     def _compressed(self, vector: Tensor, generator: Generator | None) -> Payload:
         rows = pad(vector, (0, -vector.numel() % self.bucket)).view(-1, self.bucket)
-        norms = torch.linalg.vector_norm(rows, ord=2.0 if self.norm == "l2" else float("inf"), dim=1)
+        sizes = rows.abs()
+        norms = torch.linalg.vector_norm(rows, dim=1) if self.norm == "l2" else sizes.amax(1)
         scale = self.levels / torch.where(norms > 0, norms, torch.inf)
-        place = rows.abs() * scale[:, None]
+        place = sizes * scale[:, None]
         chance = torch.rand(rows.shape, generator=generator, device=rows.device)
         level = (place + chance).floor().clamp_(max=self.levels)  # floor(x + U) is ceil with probability of the fraction
         codes = (torch.copysign(level, rows) + self.levels).view(-1)[: vector.numel()]
