@@ -260,7 +260,6 @@ class DistributedContext(Context):
         self._checkpoints = checkpoints
         self._sent: deque[Sending] = deque()
         self._arrivals: queue.SimpleQueue[None] = queue.SimpleQueue()
-        computing_goes_first()
 
     @property
     def now(self) -> float:
@@ -324,6 +323,7 @@ class DistributedContext(Context):
 
     def run(self, program: Asking) -> None:
         """Run *program* to its end, and wait until all that it sent is received."""
+        computing_goes_first()  # by now gloo's threads have their names
         value: Any = None
         while True:
             try:

@@ -30,8 +30,8 @@ def values(out: Path, **changes: Any) -> pd.Series:
 def test_7_inversion_shows_the_teacher_what_it_looks_for() -> None:
     """Five classes, ten images of 64 pixels each, 400 iterations; the teacher has seen 600 scenes for 14 epochs.
 
-    A prototype's detection loss fell by half between iterations 100 and 400. This one's has fallen further by iteration 100 and goes on by a
-    third (0.65 to 0.67 of it are left, 0.68 with MNIST's digits); by more than half from the tenth on.
+    A prototype's detection loss fell by half between iterations 100 and 400. This one's has fallen further by iteration 100 and goes on by
+    a third (0.65 to 0.67 of it are left, 0.68 with MNIST's digits); by more than half from the tenth on.
     """
     data = scenes(600, classes=(0, 1, 2, 3, 4), seed=0)
     detector = detection.fit(detection.compact_gfl(5, generator=torch.Generator().manual_seed(1)), data, epochs=14, rate=2e-3)
