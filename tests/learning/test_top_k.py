@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from toolkit.learning.top_k import select_by_threshold, top_k, top_k_work
+from toolkit.learning.top_k_cpu import FEW
 
 
 def by_sorting(values: np.ndarray, k: int) -> np.ndarray:
@@ -22,6 +23,9 @@ def cases() -> dict[str, np.ndarray]:
         "zeros": np.zeros(37, np.float32),
         "zeros of both signs": np.where(normal > 0, np.float32(0), np.float32(-0.0))[:50],
         "one bin": (1 + rng.integers(0, 65536, 3000) * 2.0**-23).astype(np.float32),
+        "one bin, sorted": (1 + rng.integers(0, 65536, FEW) * 2.0**-23).astype(np.float32),
+        "one bin, equals among few": np.repeat((1 + np.arange(8) * 2.0**-23).astype(np.float32), FEW // 8),
+        "one bin, counted": (1 + rng.integers(0, 65536, FEW + 1) * 2.0**-23).astype(np.float32),
         "subnormal": (rng.integers(-1000, 1000, 500) * 1e-45).astype(np.float32),
         "with infinity": np.concatenate([normal[:20], np.array([np.inf, -np.inf, np.inf], np.float32)]),
         "power law": (np.arange(1, 4001) ** -1.0).astype(np.float32)[::-1].copy(),

@@ -53,7 +53,8 @@ _Due = _Trip | _Leaving | _Unhandled | Ended
 class ClusterCrowd:
     """See `toolkit.core.crowd.Crowd`."""
 
-    def __init__(self, spec: ClusterSettings, mail: Mail, world: World) -> None:
+    def __init__(self, spec: ClusterSettings, mail: Mail, world: World, server_woken_s: Callable[[], float]) -> None:
+        """*server_woken_s* says how long what the server sends with takes to wake, if it slept."""
         self.spec, self.mail, self.ledger = spec, mail, world.ledger
         built = spec.built_topology()
         self._built, self._server = built, spec.workers
@@ -76,8 +77,7 @@ class ClusterCrowd:
         """When the server has handled all messages that it has by now: one at a time."""
         self._client_s = [each.handling_s for each in self.devices]
         self._client_j = [each.handling_j for each in self.devices]
-        self.server_woken_s: Callable[[], float] = lambda: 0.0
-        """How long what the server sends with takes to wake, if it slept."""
+        self._server_woken_s = server_woken_s
         self._steps_s: dict[tuple[int, Work], float] = {}
         self._agenda: list[tuple[float, int, _Due]] = []
         """What happens to clients by themselves: a message for one leaves, one that has it computes, one that has computed sends, and its
@@ -89,7 +89,7 @@ class ClusterCrowd:
     def send_out(self, errands: Sequence[Errand], now_s: float) -> None:
         while self._next_s() <= now_s:
             self._happen(self._next_s())
-        late_s = self.server_woken_s() if errands else 0.0
+        late_s = self._server_woken_s() if errands else 0.0
         self._server_until_s = max(now_s, self._server_until_s) + late_s
         for errand in errands:
             trip = _Trip(errand, now_s, errand.down_nbytes)
@@ -181,8 +181,8 @@ class ClusterCrowd:
                 at_s, dur_s, errand.client, errand.client, "compute", phase=GRADIENT, flops=steps * work.flops,
                 nbytes=int(steps * (work.read_bytes + work.write_bytes)), energy_j=dur_s * device.busy_w, outcome="done",
             )
-            if device.message_wake_s and dur_s >= device.message_wake_s:
-                woken_s = device.message_wake_s
+            woken_s = device.waking_s(dur_s)
+            if woken_s:
                 self.ledger.charge(
                     at_s + dur_s, woken_s, errand.client, errand.client, "compute", phase=WAKING, energy_j=woken_s * device.busy_w,
                     outcome="done",

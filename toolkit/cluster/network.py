@@ -63,8 +63,7 @@ class ClusterNetwork:
         processes = []
         if not self.workers and self.spec.keeps_crowd and isinstance(program, LedByServer):
             self._set_up([self.spec.workers])
-            self.crowd = self.workers[0].crowd = ClusterCrowd(self.spec, self.mail, self.world)
-            self.crowd.server_woken_s = self.workers[0].woken_s
+            self.crowd = self.workers[0].crowd = ClusterCrowd(self.spec, self.mail, self.world, self.workers[0].woken_s)
         elif not self.workers:
             self._set_up(range(len(self.built.nodes)))
         for ctx in self.workers:

@@ -44,9 +44,8 @@ class WorkerContext(SimulatedContext):
         self.may_lose_peers = mail.may_lose_peers
         self.call_trace = CallTrace(node)
         self.process_handle: simpy.Process | None = None
-        self._wake_s = device.message_wake_s or 0.0
-        self._computed_s = 0.0
-        """Since it sent a message last; kept only where that matters."""
+        self._busy_when_sent_s = 0.0
+        """What `busy_s` was when it last sent a message."""
         checkpoint = world.checkpoint
         if checkpoint is not None and checkpoint.resumed is not None:
             self.call_trace.rows = [Request(*row) for row in rows_of(checkpoint.resumed.machine["script"])]
@@ -73,10 +72,7 @@ class WorkerContext(SimulatedContext):
         return self.call_trace.depth > 0
 
     def compute(self, work: Work, phase: str = "", share: float = 1.0) -> Timeout:
-        busy_s = self.busy_s
         event = super().compute(work, phase, share)
-        if self._wake_s:
-            self._computed_s += self.busy_s - busy_s
         if not self.call_trace.depth:
             asked = {name: float(each) for name, each in zip(Work._fields, work, strict=True)}
             self.call_trace.add("compute", event, phase=phase, value=float(share), **asked)
@@ -101,11 +97,12 @@ class WorkerContext(SimulatedContext):
 
     def woken_s(self) -> float:
         """Return how long what sends takes to wake, if it slept."""
-        slept, self._computed_s = self._computed_s >= self._wake_s > 0.0, 0.0
-        if not slept:
-            return 0.0
-        self._occupy(self.now, self._wake_s, WAKING)
-        return self.stretched_s(self.now, self._wake_s)
+        wake_s = self.device.waking_s(self.busy_s - self._busy_when_sent_s)
+        if wake_s:
+            self._occupy(self.now, wake_s, WAKING)
+            wake_s = self.stretched_s(self.now, wake_s)
+        self._busy_when_sent_s = self.busy_s
+        return wake_s
 
     def recv(self, src: int, like: Payload) -> Event:
         mail = self.mail

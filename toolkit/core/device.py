@@ -99,6 +99,11 @@ class Device(Profiled):
         """Energy in J of one end's handling of a message, beyond what the machine draws idle."""
         return self.handling_s * max(0.0, self.busy_w - self.idle_w)
 
+    def waking_s(self, computed_s: float) -> float:
+        """Time in s by which a message leaves later that is the first after so much computing."""
+        wake_s = self.message_wake_s or 0.0
+        return wake_s if computed_s >= wake_s else 0.0
+
     def storage_s(self, read_bytes: float = 0, write_bytes: float = 0) -> float:
         """Return the time in s of reading and writing that much storage, one after the other."""
         return read_bytes / self.storage_read_bytes_per_s + write_bytes / self.storage_write_bytes_per_s

@@ -37,7 +37,7 @@ def test_7_inversion_shows_the_teacher_what_it_looks_for() -> None:
     detector = detection.fit(detection.compact_gfl(5, generator=torch.Generator().manual_seed(1)), data, epochs=14, rate=2e-3)
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     made = generate(detector, histograms(data, range(5)), InversionRecipe(), np.random.default_rng(1), batch=50)
-    assert made.history[399][0] <= 0.75 * made.history[99][0]
+    assert made.history[399][0] <= 0.7 * made.history[99][0]
     assert made.history[399][0] <= 0.5 * made.history[9][0]
     assert made.history[399][1] <= 0.7 * made.history[99][1]
     assert made.recognised >= 0.9

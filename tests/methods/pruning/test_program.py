@@ -60,15 +60,17 @@ def test_both_forms_replay_to_the_bit() -> None:
 
 
 def test_without_generations_nobody_waits_for_stragglers() -> None:
-    """In small, where sending weights is a tenth of the search, and waking another; the whole of it is in test_checks.py."""
+    """In small, where sending weights is a tenth of the search; the whole of it is in test_checks.py. Waking would be another: left out."""
     idle = {}
     for form in ("synchronous", "asynchronous"):
         what = program(form=form, dispatch="static", evaluations=480, pruner={**SLOW, "population": 16}, fine_tune_epochs=0)
-        ledger = simulate(cluster(9), what)
+        plain = cluster(9)
+        boards = {node: device.model_copy(update={"message_wake_s": 0.0}) for node, device in plain.node_devices.items()}
+        ledger = simulate(plain.model_copy(update={"node_devices": boards}), what)
         charges, metrics = ledger.charges(), ledger.metrics()
         idle[form] = idle_fraction(charges, metrics)
         assert {row[0]: row[2] for row in summarise_run(charges, metrics)}["idle_fraction"] == idle[form]
-    assert idle["asynchronous"] < 0.18
+    assert idle["asynchronous"] < 0.15
     assert idle["synchronous"] > 0.4
 
 
